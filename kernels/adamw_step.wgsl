@@ -1,0 +1,35 @@
+// adamw_step: p ← p − lr·wd·p;  m ← β1 m + (1−β1) g;  v ← β2 v + (1−β2) g²;  p ← p − lr/c1 · m / (√v/√c2 + eps)
+//   g is the gradient times the clipping coefficient;  c1 = 1 − β1^t, c2 = 1 − β2^t;  wd only in the first `decayed` quads
+//   parameter, gradient, m, v (n)   clip (2): norm, coefficient   step: see STEP in src/ops/step_state.ts   all f32
+// One invocation per quad of four elements of the flat arena (or of the part of it that is bound).
+// n a multiple of four: the arena pads every tensor.   As torch.optim.AdamW (Loshchilov and Hutter, 2019).
+// Tuned: nothing.
+requires immediate_address_space;
+
+override WG: u32 = 256u;
+struct Params { quads: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32 }
+
+@group(0) @binding(0) var<storage, read> gradient: array<vec4f>;
+@group(0) @binding(1) var<storage, read> clip: array<f32>;
+@group(0) @binding(2) var<storage, read> step: array<f32>;
+@group(0) @binding(3) var<storage, read_write> parameter: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> m: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> v: array<vec4f>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * WG + local;
+  if (i >= p.quads) { return; }
+  let lr = step[4];
+  let step_size = step[5]; // lr / c1
+  let root_c2 = step[6]; // √c2
+  let g = gradient[i] * clip[1];
+  let first = p.beta1 * m[i] + (1.0 - p.beta1) * g;
+  let second = p.beta2 * v[i] + (1.0 - p.beta2) * g * g;
+  let decay = select(0.0, lr * p.weight_decay, i < p.decayed);
+  let old = parameter[i];
+  m[i] = first;
+  v[i] = second;
+  parameter[i] = old - decay * old - step_size * first / (sqrt(second) / root_c2 + p.eps);
+}

@@ -1,0 +1,76 @@
+// attention_key_backward: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i],   ds as in attention_query_backward
+//   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   qkv, dqkv (B, N, 3, H, HEAD)   dout (B, N, H, HEAD)
+//   lse, delta (B, H, N)   key (2): seed, step   all f32 but the key, u32
+// One invocation per key, head and image, one pass over the queries; writes the k and v parts of dqkv.
+// Any N, H, B; HEAD floats of registers four times.
+// Tuned: HEAD (the head dimension).
+requires immediate_address_space;
+
+const HEAD = 64u; // tune
+override WG: u32 = 64u;
+override DROPOUT: bool = false;
+
+struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
+
+@group(0) @binding(0) var<storage, read> qkv: array<f32>;
+@group(0) @binding(1) var<storage, read> key: array<u32>;
+@group(0) @binding(2) var<storage, read> dout: array<f32>;
+@group(0) @binding(3) var<storage, read> lse: array<f32>;
+@group(0) @binding(4) var<storage, read> delta: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dqkv: array<f32>;
+var<immediate> p: Params;
+
+// pcg4d (Jarzynski and Olano, JCGT 9(3), 2020): four words in, four out; the same as pcg4d in src/core/rng.ts.
+fn pcg4d(key: vec4u) -> vec4u {
+  var v = key * 1664525u + 1013904223u;
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  v ^= v >> vec4u(16u);
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  return v;
+}
+
+// What dropout leaves of attention weight (i, j): 1/(1 − rate) or 0. Word j mod 4 of the hash of its quad.
+fn kept(row: u32, j: u32) -> f32 {
+  if (!DROPOUT) { return 1.0; }
+  let word = pcg4d(vec4u(key[0], p.stream, key[1], row * ((p.N + 3u) / 4u) + j / 4u))[j % 4u];
+  return select(0.0, 1.0 / (1.0 - p.rate), f32(word >> 8u) * (1.0 / 16777216.0) >= p.rate);
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let j = group.x * WG + local;
+  if (j >= p.N) { return; }
+  let width = p.H * HEAD;
+  let image = group.z * p.N * 3u * width + group.y * HEAD; // q of token 0; k one width on, v two
+  let rows = (group.z * p.H + group.y) * p.N;
+  let mine = image + j * 3u * width + width;
+  var k: array<f32, HEAD>;
+  var v: array<f32, HEAD>;
+  var dk: array<f32, HEAD>;
+  var dv: array<f32, HEAD>;
+  for (var d = 0u; d < HEAD; d++) {
+    k[d] = p.scale * qkv[mine + d];
+    v[d] = qkv[mine + width + d];
+  }
+  for (var i = 0u; i < p.N; i++) {
+    let q = image + i * 3u * width;
+    let dy = (group.z * p.N + i) * width + group.y * HEAD;
+    var score = 0.0;
+    var dp = 0.0;
+    for (var d = 0u; d < HEAD; d++) {
+      score += k[d] * qkv[q + d];
+      dp += v[d] * dout[dy + d];
+    }
+    let weight = exp(score - lse[rows + i]);
+    let keep = kept(rows + i, j);
+    let ds = weight * (keep * dp - delta[rows + i]);
+    for (var d = 0u; d < HEAD; d++) {
+      dk[d] += ds * qkv[q + d];
+      dv[d] += keep * weight * dout[dy + d];
+    }
+  }
+  for (var d = 0u; d < HEAD; d++) {
+    dqkv[mine + d] = p.scale * dk[d];
+    dqkv[mine + width + d] = dv[d];
+  }
+}

@@ -1,0 +1,56 @@
+// augment_forward: y[b] = (flip(crop(images[index[b]])) / 255 − mean) / std;   label[b] = labels[index[b]]
+//   images (count, C, H, W) bytes, four to a word   index (B) u32   step: see STEP in src/ops/step_state.ts
+//   y (B, C, H, W) f32   norm (2, C): 1/(255 std) and −mean/std   labels u32
+// One invocation per element of y. With PAD the image is padded with zeros (black, before normalisation, as torchvision's
+//   RandomCrop on images) and cropped at a random place; with FLIP it is mirrored in half of the cases. The draws of an
+//   image are words of hash(seed, stream, step, b). A data set larger than one binding comes in parts: images first ..
+//   first + count - 1 are in this one, and others are left alone.
+// Any sizes; C·H·W·count bytes start on a word.
+// Tuned: nothing.
+
+override PAD: u32 = 0u;
+override FLIP: bool = false;
+
+struct Params { B: u32, C: u32, H: u32, W: u32, first: u32, count: u32, stream: u32 }
+
+@group(0) @binding(0) var<storage, read> images: array<u32>;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+@group(0) @binding(2) var<storage, read> index: array<u32>;
+@group(0) @binding(3) var<storage, read> norm: array<f32>;
+@group(0) @binding(4) var<storage, read> step: array<u32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> label: array<u32>;
+var<immediate> p: Params;
+
+// pcg4d (Jarzynski and Olano, JCGT 9(3), 2020): four words in, four out; the same as pcg4d in src/core/rng.ts.
+fn pcg4d(key: vec4u) -> vec4u {
+  var v = key * 1664525u + 1013904223u;
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  v ^= v >> vec4u(16u);
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  return v;
+}
+
+
+  let pixels = p.H * p.W;
+  if (i >= p.B * p.C * pixels) { return; }
+  let b = i / (p.C * pixels);
+  let image = index[b] - p.first; // wraps to a huge number when it is in an earlier part
+  if (image >= p.count) { return; }
+  let c = i / pixels % p.C;
+  var row = i / p.W % p.H;
+  var column = i % p.W;
+  if (i % (p.C * pixels) == 0u) { label[b] = labels[index[b]]; }
+  let draw = pcg4d(vec4u(step[0], p.stream, step[1], b));
+  if (FLIP && (draw.z >> 31u) == 1u) { column = p.W - 1u - column; }
+  if (PAD > 0u) {
+    row = row + draw.x % (2u * PAD + 1u) - PAD;
+    column = column + draw.y % (2u * PAD + 1u) - PAD;
+  }
+  var value = 0.0;
+  if (row < p.H && column < p.W) {
+    let at = ((image * p.C + c) * p.H + row) * p.W + column;
+    value = f32((images[at / 4u] >> (8u * (at % 4u))) & 255u);
+  }
+  y[i] = value * norm[c] + norm[p.C + c];
+}

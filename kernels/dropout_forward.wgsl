@@ -1,0 +1,54 @@
+// dropout_forward: y[i] (+)= x[i] · keep[i / group] / (1 − rate),   keep = 1 where unit(hash) ≥ rate, else 0
+//   x, y (n)   key (2): seed, step   all f32 but the key, u32.   unit(h): the top 24 bits as a fraction of 1
+// One invocation per quad of four elements. group = 1: every element by itself (dropout); group = elements of a
+//   sample: whole samples (drop path). Draw e is word e mod 4 of hash(seed, stream, step, e / 4).
+//   The same kernel is the backward pass: the mask depends on the key alone.
+// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
+// Tuned: nothing.
+requires immediate_address_space;
+
+override WG: u32 = 256u;
+override ACCUMULATE: bool = false;
+
+struct Params { quads: u32, group: u32, stream: u32, rate: f32 }
+
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> key: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+var<immediate> p: Params;
+
+// pcg4d (Jarzynski and Olano, JCGT 9(3), 2020): four words in, four out; the same as pcg4d in src/core/rng.ts.
+fn pcg4d(key: vec4u) -> vec4u {
+  var v = key * 1664525u + 1013904223u;
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  v ^= v >> vec4u(16u);
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  return v;
+}
+
+fn kept(words: vec4u) -> vec4f {
+  let unit = vec4f(words >> vec4u(8u)) * (1.0 / 16777216.0);
+  return select(vec4f(0.0), vec4f(1.0 / (1.0 - p.rate)), unit >= vec4f(p.rate));
+}
+
+fn kept_of(element: u32) -> f32 {
+  let draw = element / p.group;
+  return kept(pcg4d(vec4u(key[0], p.stream, key[1], draw / 4u)))[draw % 4u];
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * WG + local;
+  if (i >= p.quads) { return; }
+  var mask: vec4f;
+  if (p.group == 1u) {
+    mask = kept(pcg4d(vec4u(key[0], p.stream, key[1], i)));
+  } else if (p.group % 4u == 0u) {
+    mask = vec4f(kept_of(4u * i));
+  } else {
+    mask = vec4f(kept_of(4u * i), kept_of(4u * i + 1u), kept_of(4u * i + 2u), kept_of(4u * i + 3u));
+  }
+  var value = x[i] * mask;
+  if (ACCUMULATE) { value += y[i]; }
+  y[i] = value;
+}

@@ -1,0 +1,46 @@
+// gelu_backward: dx (+)= dy · (Φ(x) + x φ(x)),   φ(x) = exp(−x²/2) / √(2π);   TANH: the derivative of that formula
+//   x, dy, dx (n)   all f32
+// One invocation per quad of four elements.
+// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
+// Tuned: nothing.
+requires immediate_address_space;
+
+override WG: u32 = 256u;
+override TANH: bool = false;
+override ACCUMULATE: bool = false;
+
+struct Params { quads: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> dx: array<vec4f>;
+var<immediate> p: Params;
+
+// erf by Abramowitz and Stegun 7.1.26 would lose digits; this is erf(x) = 1 − erfc(x) with a rational
+// approximation of Chebyshev type, relative error of erfc below 1.2e-7 (Press et al., Numerical Recipes, 6.2).
+fn erf(x: vec4f) -> vec4f {
+  let z = abs(x);
+  let t = 1.0 / (1.0 + 0.5 * z);
+  let poly = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806
+    + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277))))))));
+  let tail = t * exp(-z * z + poly);
+  return sign(x) * (1.0 - tail);
+}
+
+fn slope(v: vec4f) -> vec4f {
+  if (TANH) {
+    let u = clamp(0.7978845608 * (v + 0.044715 * v * v * v), vec4f(-15.0), vec4f(15.0));
+    let t = tanh(u);
+    return 0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * 0.7978845608 * (1.0 + 3.0 * 0.044715 * v * v);
+  }
+  return 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * WG + local;
+  if (i >= p.quads) { return; }
+  var value = dy[i] * slope(x[i]);
+  if (ACCUMULATE) { value += dx[i]; }
+  dx[i] = value;
+}

@@ -1,0 +1,139 @@
+// matmul_forward_texture: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)   all f32
+//   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
+// One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
+// For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
+//   fetch is straight-line code for all lanes while a storage-buffer load branches per lane and component. Per quad of k
+//   each lane fetches 64/LANES rows of A and one 4x4 block of B; rows reach all lanes by constant-lane broadcasts.
+//   k is innermost per row, so that an accumulator is loaded and stored once for four multiply-adds.
+// Limits: N and the contiguous axes of A and B (K or M, K or N) divisible by 4; workgroup = one subgroup of LANES lanes.
+// Tuned: LANES (the adapter's subgroup size).
+enable subgroups;
+requires immediate_address_space;
+
+const LANES = 16u; // tune
+const ROWS = 64u;
+const REPEAT = ROWS / LANES;
+
+override TRANS_A: bool = false;
+override TRANS_B: bool = false;
+override BIAS: bool = false;
+override ACCUMULATE: bool = false;
+
+struct Params { M: u32, N: u32, K: u32 }
+
+@group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
+var<immediate> p: Params;
+
+fn texel_a(i: u32) -> vec4f { return textureLoad(a, vec2u(i & 1023u, i >> 10u)); }
+fn texel_b(i: u32) -> vec4f { return textureLoad(b, vec2u(i & 1023u, i >> 10u)); }
+
+// What lies beyond the last k belongs to the next matrix, or to nobody: it may be anything, NaN included.
+fn inside(k: u32, value: vec4f) -> vec4f { return select(vec4f(0.0), value, k < p.K); }
+
+// acc + Σ_k row[k] · b_k, k innermost.
+fn mad(acc: vec4f, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) -> vec4f {
+  return (((acc + row.x * b0) + row.y * b1) + row.z * b2) + row.w * b3;
+}
+
+// The rows of one fetch: row `l` of it sits in lane l and belongs to accumulator l·REPEAT + r.
+fn rank4(acc: ptr<function, array<vec4f, 64>>, r: u32, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) {
+  (*acc)[0u * REPEAT + r] = mad((*acc)[0u * REPEAT + r], subgroupBroadcast(row, 0u), b0, b1, b2, b3);
+  (*acc)[1u * REPEAT + r] = mad((*acc)[1u * REPEAT + r], subgroupBroadcast(row, 1u), b0, b1, b2, b3);
+  (*acc)[2u * REPEAT + r] = mad((*acc)[2u * REPEAT + r], subgroupBroadcast(row, 2u), b0, b1, b2, b3);
+  (*acc)[3u * REPEAT + r] = mad((*acc)[3u * REPEAT + r], subgroupBroadcast(row, 3u), b0, b1, b2, b3);
+  if (LANES > 4u) {
+    (*acc)[4u * REPEAT + r] = mad((*acc)[4u * REPEAT + r], subgroupBroadcast(row, 4u), b0, b1, b2, b3);
+    (*acc)[5u * REPEAT + r] = mad((*acc)[5u * REPEAT + r], subgroupBroadcast(row, 5u), b0, b1, b2, b3);
+    (*acc)[6u * REPEAT + r] = mad((*acc)[6u * REPEAT + r], subgroupBroadcast(row, 6u), b0, b1, b2, b3);
+    (*acc)[7u * REPEAT + r] = mad((*acc)[7u * REPEAT + r], subgroupBroadcast(row, 7u), b0, b1, b2, b3);
+  }
+  if (LANES > 8u) {
+    (*acc)[8u * REPEAT + r] = mad((*acc)[8u * REPEAT + r], subgroupBroadcast(row, 8u), b0, b1, b2, b3);
+    (*acc)[9u * REPEAT + r] = mad((*acc)[9u * REPEAT + r], subgroupBroadcast(row, 9u), b0, b1, b2, b3);
+    (*acc)[10u * REPEAT + r] = mad((*acc)[10u * REPEAT + r], subgroupBroadcast(row, 10u), b0, b1, b2, b3);
+    (*acc)[11u * REPEAT + r] = mad((*acc)[11u * REPEAT + r], subgroupBroadcast(row, 11u), b0, b1, b2, b3);
+    (*acc)[12u * REPEAT + r] = mad((*acc)[12u * REPEAT + r], subgroupBroadcast(row, 12u), b0, b1, b2, b3);
+    (*acc)[13u * REPEAT + r] = mad((*acc)[13u * REPEAT + r], subgroupBroadcast(row, 13u), b0, b1, b2, b3);
+    (*acc)[14u * REPEAT + r] = mad((*acc)[14u * REPEAT + r], subgroupBroadcast(row, 14u), b0, b1, b2, b3);
+    (*acc)[15u * REPEAT + r] = mad((*acc)[15u * REPEAT + r], subgroupBroadcast(row, 15u), b0, b1, b2, b3);
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let row0 = tile.y * ROWS;
+  let column4 = tile.x * LANES + lane;
+  let k4s = (p.K + 3u) / 4u;
+  let a_base = tile.z * (p.M * p.K / 4u);
+  let b_base = tile.z * (p.K * p.N / 4u);
+  var acc: array<vec4f, 64>; // one per row of the tile
+
+  for (var k4 = 0u; k4 < k4s; k4++) {
+    var b0: vec4f; var b1: vec4f; var b2: vec4f; var b3: vec4f;
+    if (TRANS_B) {
+      let t0 = texel_b(b_base + (4u * column4 + 0u) * k4s + k4);
+      let t1 = texel_b(b_base + (4u * column4 + 1u) * k4s + k4);
+      let t2 = texel_b(b_base + (4u * column4 + 2u) * k4s + k4);
+      let t3 = texel_b(b_base + (4u * column4 + 3u) * k4s + k4);
+      b0 = vec4f(t0.x, t1.x, t2.x, t3.x);
+      b1 = vec4f(t0.y, t1.y, t2.y, t3.y);
+      b2 = vec4f(t0.z, t1.z, t2.z, t3.z);
+      b3 = vec4f(t0.w, t1.w, t2.w, t3.w);
+    } else {
+      let n4s = p.N / 4u;
+      let at = b_base + 4u * k4 * n4s + column4;
+      b0 = texel_b(at);
+      b1 = inside(4u * k4 + 1u, texel_b(at + n4s));
+      b2 = inside(4u * k4 + 2u, texel_b(at + 2u * n4s));
+      b3 = inside(4u * k4 + 3u, texel_b(at + 3u * n4s));
+    }
+    // rows[r] on lane l: the four k of tile row l·REPEAT + r.
+    var rows: array<vec4f, 8>;
+    if (TRANS_A) {
+      let m4s = p.M / 4u;
+      for (var r = 0u; r < REPEAT; r += 4u) {
+        let at = a_base + 4u * k4 * m4s + (row0 + lane * REPEAT + r) / 4u;
+        let t0 = texel_a(at);
+        let t1 = inside(4u * k4 + 1u, texel_a(at + m4s));
+        let t2 = inside(4u * k4 + 2u, texel_a(at + 2u * m4s));
+        let t3 = inside(4u * k4 + 3u, texel_a(at + 3u * m4s));
+        rows[r] = vec4f(t0.x, t1.x, t2.x, t3.x);
+        rows[r + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y);
+        rows[r + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z);
+        rows[r + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w);
+      }
+    } else {
+      for (var r = 0u; r < REPEAT; r++) {
+        rows[r] = texel_a(a_base + (row0 + lane * REPEAT + r) * k4s + k4);
+      }
+    }
+    rank4(&acc, 0u, rows[0], b0, b1, b2, b3);
+    rank4(&acc, 1u, rows[1], b0, b1, b2, b3);
+    rank4(&acc, 2u, rows[2], b0, b1, b2, b3);
+    rank4(&acc, 3u, rows[3], b0, b1, b2, b3);
+    if (REPEAT > 4u) {
+      rank4(&acc, 4u, rows[4], b0, b1, b2, b3);
+      rank4(&acc, 5u, rows[5], b0, b1, b2, b3);
+      rank4(&acc, 6u, rows[6], b0, b1, b2, b3);
+      rank4(&acc, 7u, rows[7], b0, b1, b2, b3);
+    }
+  }
+
+  if (column4 * 4u >= p.N) { return; }
+  // A copy with a run-time bound on the loop: 64 unrolled buffer stores would take seconds to compile.
+  var out: array<vec4f, 64>;
+  for (var i = 0u; i < 32u; i++) { out[i] = acc[i]; }
+  for (var i = 32u; i < 64u; i++) { out[i] = acc[i]; }
+  var add = vec4f(0.0);
+  if (BIAS) { add = bias[column4]; }
+  let rows_left = min(ROWS, p.M - row0);
+  for (var i = 0u; i < rows_left; i++) {
+    let at = tile.z * (p.M * p.N / 4u) + (row0 + i) * (p.N / 4u) + column4;
+    var value = out[i] + add;
+    if (ACCUMULATE) { value += c[at]; }
+    c[at] = value;
+  }
+}

@@ -1,0 +1,23 @@
+// scale_forward: y[i] (+)= factor · x[i],   x, y (n)   all f32
+// One invocation per quad of four elements. With factor 1 and ACCUMULATE it is addition in place, without it a copy.
+// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
+// Tuned: nothing.
+requires immediate_address_space;
+
+override WG: u32 = 256u;
+override ACCUMULATE: bool = false;
+
+struct Params { quads: u32, factor: f32 }
+
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * WG + local;
+  if (i >= p.quads) { return; }
+  var value = p.factor * x[i];
+  if (ACCUMULATE) { value += y[i]; }
+  y[i] = value;
+}

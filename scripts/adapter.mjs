@@ -1,0 +1,162 @@
+// Sees to it that WebGPU finds an adapter. Where there is no GPU, Mesa's software Vulkan driver is one.
+import { spawnSync } from 'node:child_process';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { backportsSource } from './apt.mjs';
+import { root, Trouble } from './common.mjs';
+
+const DRIVER = 'mesa-vulkan-drivers';
+const SOURCES = '/etc/apt/sources.list';
+const ICD_FOLDERS = ['/usr/share', '/usr/local/share', '/etc', join(homedir(), '.local/share')];
+
+/** Where neither apt nor we can help: the line to run, by a word of os-release's ID and ID_LIKE. */
+const REMEDIES = {
+  fedora: 'sudo dnf install -y mesa-vulkan-drivers vulkan-loader',
+  rhel: 'sudo dnf install -y mesa-vulkan-drivers vulkan-loader',
+  arch: 'sudo pacman -S --needed vulkan-swrast vulkan-icd-loader',
+  suse: 'sudo zypper install -y libvulkan_lvp libvulkan1',
+};
+
+function filesIn(folder, pattern) {
+  try {
+    return readdirSync(folder)
+      .filter((name) => pattern.test(name))
+      .map((name) => join(folder, name));
+  } catch {
+    return [];
+  }
+}
+
+/** Changes when a Vulkan driver comes, goes or is replaced: while it stays, an adapter found once is still there. */
+export function driverFingerprint() {
+  const drivers = ICD_FOLDERS.flatMap((folder) => filesIn(join(folder, 'vulkan/icd.d'), /\.json$/));
+  const { VK_DRIVER_FILES = '', VK_ICD_FILENAMES = '' } = process.env;
+  return [
+    VK_DRIVER_FILES,
+    VK_ICD_FILENAMES,
+    ...drivers.map((file) => `${file} ${statSync(file).mtimeMs}`),
+  ].join('|');
+}
+
+/** The adapter's name; null where there is none. */
+function findAdapter() {
+  const probe = spawnSync(process.execPath, [join(root, 'scripts/probe.mjs')], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  const unloadable = /^Error: (.*\.so.*)$/m.exec(probe.stderr ?? '');
+  if (unloadable) throw new Trouble(`The webgpu package does not load on this system: ${unloadable[1]}`);
+  return probe.status === 0 ? probe.stdout.trim() : null;
+}
+
+/** ID, VERSION_CODENAME and the like of this system; empty where there is no os-release. */
+function osRelease() {
+  try {
+    const text = readFileSync('/etc/os-release', 'utf8');
+    return Object.fromEntries(
+      [...text.matchAll(/^(\w+)="?([^"\n]*)"?$/gm)].map(([, name, value]) => [name, value]),
+    );
+  } catch {
+    return {};
+  }
+}
+
+/** What has to stand before a command that needs root; null where we may not. */
+function asRoot() {
+  if (process.getuid?.() === 0) return [];
+  return spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0 ? ['sudo', '-n'] : null;
+}
+
+/** `apt-get update`, then the driver. The update's failures count only where the installation fails as well. */
+function installDriver(prefix, options, target) {
+  const apt = (...args) => {
+    const line = [
+      ...prefix,
+      'env',
+      'DEBIAN_FRONTEND=noninteractive',
+      'apt-get',
+      '-q',
+      '-y',
+      ...options,
+      ...args,
+    ];
+    const done = spawnSync(line[0], line.slice(1), { encoding: 'utf8', maxBuffer: 1 << 28 });
+    return {
+      ok: done.status === 0,
+      output: `${done.stdout ?? ''}${done.stderr ?? ''}${done.error?.message ?? ''}`,
+    };
+  };
+  const update = apt('update');
+  const install = apt(
+    'install',
+    '--no-install-recommends',
+    '-o',
+    'DPkg::Lock::Timeout=120',
+    ...target,
+    DRIVER,
+  );
+  if (!install.ok) throw new Trouble(`${update.output}${install.output}apt-get failed; its output is above.`);
+}
+
+/** The same with backports added for these two calls alone: a copy of the source folder, nothing in /etc is changed. */
+function installFromBackports(prefix, codename) {
+  const parts = filesIn(`${SOURCES}.d`, /\.(list|sources)$/);
+  const texts = [...filesIn('/etc/apt', /^sources\.list$/), ...parts].map((file) =>
+    readFileSync(file, 'utf8'),
+  );
+  const source = backportsSource(texts, codename);
+  if (source === null)
+    throw new Trouble(`No mirror of ${codename} in ${SOURCES}(.d): add ${codename}-backports there.`);
+  const folder = mkdtempSync(join(tmpdir(), 'patchlight-apt-'));
+  try {
+    for (const file of parts) copyFileSync(file, join(folder, basename(file)));
+    if (source !== '') writeFileSync(join(folder, 'patchlight-backports.sources'), source);
+    installDriver(prefix, ['-o', `Dir::Etc::sourceparts=${folder}`], ['-t', `${codename}-backports`]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Finds an adapter, installs one where it can and may, else throws Trouble with the line to run. */
+export function ensureAdapter() {
+  const found = findAdapter();
+  if (found !== null) return found;
+
+  const { ID = '', ID_LIKE = '', VERSION_CODENAME: codename = '' } = osRelease();
+  const family = [ID, ...ID_LIKE.split(' ')];
+  const none = 'No WebGPU adapter was found.';
+  const override = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'].find((name) => process.env[name]);
+  if (override) throw new Trouble(`${none} ${override} names the drivers to use: unset it, or correct it.`);
+  if (!family.includes('debian') && !family.includes('ubuntu')) {
+    const remedy = family.map((word) => REMEDIES[word]).find(Boolean);
+    throw new Trouble(
+      `${none} ${remedy ? `Run: ${remedy}` : 'Install or update the graphics driver of this system.'}`,
+    );
+  }
+  // Debian 12's own Mesa is too old for Dawn, the one in its backports is not.
+  const backports = ID === 'debian' && codename === 'bookworm';
+  const prefix = asRoot();
+  if (prefix === null) {
+    const line = backports
+      ? `sudo "${process.execPath}" "${join(root, 'scripts/setup.mjs')}"`
+      : `sudo apt-get update && sudo apt-get install -y ${DRIVER}`;
+    throw new Trouble(`${none} Install Mesa's software Vulkan driver: ${line}`);
+  }
+  console.error(`${none} Installing Mesa's software Vulkan driver (${DRIVER}) ...`);
+  if (backports) installFromBackports(prefix, codename);
+  else installDriver(prefix, [], []);
+  const installed = findAdapter();
+  if (installed !== null) return installed;
+  throw new Trouble(
+    `${DRIVER} is installed, but WebGPU still finds no adapter: this system's Mesa may be too old.`,
+  );
+}

@@ -1,0 +1,81 @@
+// Bundles every command of src/cli and the library's face into dist/. Only the webgpu package, a native module, stays outside.
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { isMain, root, runMain, Trouble } from './common.mjs';
+import { install } from './setup.mjs';
+
+const dist = join(root, 'dist');
+
+/** Entry points: files of src/cli that start with a node `#!` line, and src/index.ts. */
+function entryPoints() {
+  const folder = join(root, 'src/cli');
+  const commands = (existsSync(folder) ? readdirSync(folder) : [])
+    .map((name) => join(folder, name))
+    .filter((file) => file.endsWith('.ts') && readFileSync(file, 'utf8').startsWith('#!/usr/bin/env node\n'));
+  return [...commands, join(root, 'src/index.ts')].filter((file) => existsSync(file));
+}
+
+/** Replaces the file in one step, and only when it differs: a command may be starting from it right now. */
+function writeIfChanged(path, contents) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) return;
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, contents);
+  chmodSync(temporary, contents.subarray(0, 2).toString() === '#!' ? 0o755 : 0o644);
+  renameSync(temporary, path);
+}
+
+/** Builds dist/; esbuild prints what it refuses. */
+export async function build() {
+  install();
+  const esbuild = await import('esbuild');
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const options = {
+    absWorkingDir: root,
+    entryPoints: entryPoints(),
+    outdir: dist,
+    write: false,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    external: ['webgpu'],
+    loader: { '.wgsl': 'text' },
+    define: { __VERSION__: JSON.stringify(version) },
+    // CommonJS packages in the bundle call require for Node's own modules.
+    banner: {
+      js: "import { createRequire as createRequireOfBundle } from 'node:module';\nconst require = createRequireOfBundle(import.meta.url);",
+    },
+    legalComments: 'none',
+    logLevel: 'warning',
+  };
+  const { outputFiles } = await esbuild.build(options).catch(() => {
+    throw new Trouble('The build failed; esbuild says why above.');
+  });
+  mkdirSync(dist, { recursive: true });
+  // Bundles of commands that are no more.
+  const names = outputFiles.map((file) => basename(file.path));
+  for (const name of readdirSync(dist))
+    if (name.endsWith('.js') && !names.includes(name)) rmSync(join(dist, name));
+  for (const file of outputFiles) writeIfChanged(join(dist, basename(file.path)), Buffer.from(file.contents));
+  await esbuild.stop();
+  return names;
+}
+
+if (isMain(import.meta.url)) {
+  await runMain(async () => {
+    const started = performance.now();
+    const names = await build();
+    console.log(
+      `dist/: ${names.join(', ') || 'nothing to build'}  ${((performance.now() - started) / 1000).toFixed(2)} s`,
+    );
+  });
+}

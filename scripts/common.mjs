@@ -1,0 +1,25 @@
+// What the scripts share. Only Node's own modules: these files run before anything is installed.
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** The repository's root folder. */
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** A reason to stop that the user can act on: printed as a sentence, without a stack. */
+export class Trouble extends Error {}
+
+/** True in the module that `node` was asked to run. */
+export function isMain(url) {
+  return process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(url);
+}
+
+/** Runs `body`; a Trouble ends the process with its sentence and exit code 1. */
+export async function runMain(body) {
+  try {
+    await body();
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
+}

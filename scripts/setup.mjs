@@ -1,0 +1,70 @@
+// Makes a fresh clone ready to run: the right Node, the packages, a WebGPU adapter.
+// Quiet, idempotent, and well under a second when all is there.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { driverFingerprint, ensureAdapter } from './adapter.mjs';
+import { isMain, root, runMain, Trouble } from './common.mjs';
+
+const OLDEST_NODE = [20, 19];
+const modules = join(root, 'node_modules');
+const stampFile = join(modules, '.patchlight-setup.json'); // npm ci removes it together with node_modules
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const [wantMajor, wantMinor] = OLDEST_NODE;
+  if (major > wantMajor || (major === wantMajor && minor >= wantMinor)) return;
+  throw new Trouble(
+    `Patchlight needs Node ${OLDEST_NODE.join('.')} or newer; this is ${process.versions.node}.`,
+  );
+}
+
+function readStamp() {
+  try {
+    return JSON.parse(readFileSync(stampFile, 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+function writeStamp(fields) {
+  mkdirSync(modules, { recursive: true });
+  writeFileSync(stampFile, `${JSON.stringify({ ...readStamp(), ...fields }, null, 2)}\n`);
+}
+
+/** What an installation depends on: the lock file, and the Node and platform it was made for. */
+function installFingerprint() {
+  const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json')));
+  return `${hash.digest('hex')} ${process.version} ${process.platform}-${process.arch}`;
+}
+
+/** The way to call npm: the one that is running this script, else the one on the path. */
+function npm(args) {
+  const running = process.env.npm_execpath;
+  const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 };
+  if (running?.endsWith('npm-cli.js')) return spawnSync(process.execPath, [running, ...args], options);
+  return spawnSync('npm', args, { ...options, shell: process.platform === 'win32' });
+}
+
+/** Runs `npm ci` unless node_modules was made from this very lock file. */
+export function install() {
+  checkNode();
+  const wanted = installFingerprint();
+  if (readStamp().install === wanted) return;
+  console.error('Installing packages ...');
+  const done = npm(['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']);
+  if (done.error) throw new Trouble(`npm could not be started: ${done.error.message}.`);
+  if (done.status !== 0) throw new Trouble(`${done.stdout}${done.stderr}npm ci failed; its output is above.`);
+  writeStamp({ install: wanted });
+}
+
+/** All of it. Throws Trouble with what the user has to do where it cannot go on by itself. */
+export function setup() {
+  install();
+  if (readStamp().drivers === driverFingerprint()) return;
+  const adapter = ensureAdapter();
+  writeStamp({ adapter, drivers: driverFingerprint() });
+}
+
+if (isMain(import.meta.url)) await runMain(setup);

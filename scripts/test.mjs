@@ -1,0 +1,70 @@
+// `npm test [-- arguments of vitest]`: style, types, build, tests. The last line is always `N passed, N failed`,
+// with `, N skipped` behind it where some were.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from './build.mjs';
+import { root, Trouble } from './common.mjs';
+import { setup } from './setup.mjs';
+
+/** Runs a package's command with this Node, its output shown; true when it succeeded. */
+function tool(file, args) {
+  return (
+    spawnSync(process.execPath, [join(root, 'node_modules', file), ...args], { cwd: root, stdio: 'inherit' })
+      .status === 0
+  );
+}
+
+function check(what, file, args) {
+  if (!tool(file, args)) throw new Trouble(`The ${what} failed: no test was run.`);
+}
+
+/** Counts from vitest's JSON report; a file that did not load, or an error outside all tests, is one failure. */
+function count(reportFile, succeeded) {
+  let report;
+  try {
+    report = JSON.parse(readFileSync(reportFile, 'utf8'));
+  } catch {
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  const broken = report.testResults.filter(
+    (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
+  );
+  const failed = report.numFailedTests + broken.length;
+  return {
+    passed: report.numPassedTests,
+    failed: failed === 0 && !succeeded ? 1 : failed,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}
+
+async function run() {
+  setup();
+  check('style check (npm run format mends most of it)', '@biomejs/biome/bin/biome', [
+    'check',
+    '--error-on-warnings',
+  ]);
+  check('type check', 'typescript/bin/tsc', ['--noEmit']);
+  await build();
+  const folder = mkdtempSync(join(tmpdir(), 'patchlight-test-'));
+  try {
+    const report = join(folder, 'report.json');
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+    const succeeded = tool('vitest/vitest.mjs', ['run', ...reporters, ...process.argv.slice(2)]);
+    return count(report, succeeded);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+let result;
+try {
+  result = await run();
+} catch (error) {
+  console.error(error instanceof Trouble ? error.message : error);
+  result = { passed: 0, failed: 1, skipped: 0 };
+}
+const { passed, failed, skipped } = result;
+console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+process.exitCode = failed > 0 ? 1 : 0;

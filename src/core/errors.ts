@@ -1,0 +1,60 @@
+/**
+ * Every error a user can meet. The message is one sentence that names the thing and what was expected:
+ * `[matmul] last axis of a (64, 192) must equal first axis of b (128, 768).`
+ * The command lines print the message alone; anything that is not a PatchlightError is a bug and keeps its stack.
+ */
+export class PatchlightError extends Error {
+  override name = 'PatchlightError';
+}
+
+/** Shapes or sizes that an operation cannot work with. */
+export class ShapeError extends PatchlightError {
+  override name = 'ShapeError';
+  constructor(
+    readonly op: string,
+    sentence: string,
+  ) {
+    super(`[${op}] ${sentence}`);
+  }
+}
+
+/** A file that is not what it should be; `file` is the path as the user gave it. */
+export class FormatError extends PatchlightError {
+  override name = 'FormatError';
+  constructor(
+    readonly file: string,
+    sentence: string,
+  ) {
+    super(`${file}: ${sentence}`);
+  }
+}
+
+/** A flag, a config field or a combination of them that cannot be. */
+export class ConfigError extends PatchlightError {
+  override name = 'ConfigError';
+}
+
+/** No adapter, no such adapter, or the adapter lacks what was asked for. */
+export class AdapterError extends PatchlightError {
+  override name = 'AdapterError';
+}
+
+/** The device was lost (driver reset, unplugged, destroyed): nothing more can run on it. */
+export class DeviceLostError extends PatchlightError {
+  override name = 'DeviceLostError';
+}
+
+/** A buffer would exceed the budget or the adapter could not allocate it. */
+export class OutOfMemoryError extends PatchlightError {
+  override name = 'OutOfMemoryError';
+}
+
+/** A loss, gradient or parameter became NaN or infinite. */
+export class NonFiniteError extends PatchlightError {
+  override name = 'NonFiniteError';
+}
+
+/** WGSL that does not compile, or a dispatch that WebGPU's validation refused: a bug in the program, not in its use. */
+export class KernelError extends PatchlightError {
+  override name = 'KernelError';
+}

@@ -1,0 +1,73 @@
+/**
+ * Counter-based random numbers: a pure function of (seed, stream, step, element), with no state to save or lose.
+ * The hash is pcg4d (Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020): four 32-bit words in,
+ * four out. Kernels that need randomness carry the same eight lines in WGSL, and a test holds the two together.
+ */
+
+/** One stream per independent use, so that no two uses ever see the same counter. */
+export const stream = { init: 1, shuffle: 2, augment: 3, dropout: 4, shapes: 5, split: 6 } as const;
+
+export type Words = [number, number, number, number];
+
+export function pcg4d(seed: number, streamId: number, step: number, element: number): Words {
+  let x = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+  let y = (Math.imul(streamId, 1664525) + 1013904223) >>> 0;
+  let z = (Math.imul(step, 1664525) + 1013904223) >>> 0;
+  let w = (Math.imul(element, 1664525) + 1013904223) >>> 0;
+  const round = () => {
+    x = (x + Math.imul(y, w)) >>> 0;
+    y = (y + Math.imul(z, x)) >>> 0;
+    z = (z + Math.imul(x, y)) >>> 0;
+    w = (w + Math.imul(y, z)) >>> 0;
+  };
+  round();
+  x ^= x >>> 16;
+  y ^= y >>> 16;
+  z ^= z >>> 16;
+  w ^= w >>> 16;
+  round();
+  return [x >>> 0, y >>> 0, z >>> 0, w >>> 0];
+}
+
+/** Top 24 bits as a float in [0, 1): exact in float32, the same value in WGSL. */
+export const unit = (word: number): number => (word >>> 8) / 16777216;
+
+/** A sequence view of one (seed, stream, step): the i-th draw is a function of i alone. */
+export class Counter {
+  private element = 0;
+  constructor(
+    private readonly seed: number,
+    private readonly streamId: number,
+    private readonly step = 0,
+  ) {}
+
+  /** Uniform in [0, 1). */
+  uniform(): number {
+    return unit(pcg4d(this.seed, this.streamId, this.step, this.element++)[0]);
+  }
+
+  /** Uniform integer in [0, n). */
+  below(n: number): number {
+    return Math.floor(this.uniform() * n);
+  }
+
+  /** Standard normal, by Box and Muller. */
+  normal(): number {
+    const words = pcg4d(this.seed, this.streamId, this.step, this.element++);
+    return Math.sqrt(-2 * Math.log(1 - unit(words[0]))) * Math.cos(2 * Math.PI * unit(words[1]));
+  }
+}
+
+/** A permutation of 0..n-1 by Fisher and Yates. */
+export function permutation(n: number, seed: number, streamId: number, step: number): Uint32Array {
+  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  for (let i = n - 1; i > 0; i--) {
+    const words = pcg4d(seed, streamId, step, i);
+    // 48 bits over i + 1 choices: the bias is below 2^-31 for any data set that fits a GPU.
+    const j = Math.floor(((words[0] * 65536 + (words[1] >>> 16)) / 281474976710656) * (i + 1));
+    const t = order[i] as number;
+    order[i] = order[j] as number;
+    order[j] = t;
+  }
+  return order;
+}

@@ -1,0 +1,144 @@
+/** The data sets by name. Opening one checks that it is there; its pixels are read or drawn when a split is first asked for. */
+import { join } from 'node:path';
+import { ConfigError } from '../core/errors.js';
+import {
+  CIFAR_ADDRESS,
+  type CifarKind,
+  type CifarLayout,
+  cifarLayouts,
+  type SplitName,
+} from '../io/cifar.js';
+import { fetchCifar, isFolder, missingFiles, readCifar } from '../io/cifar_files.js';
+import type { Progress } from '../io/download.js';
+import { generateShapes10, shapes10Classes } from './shapes10.js';
+
+/** `images` is count * channels * height * width bytes, CHW; `labels[i]` is the class of image i. */
+export interface Split {
+  readonly images: Uint8Array;
+  readonly labels: Uint8Array | Uint16Array;
+  readonly count: number;
+}
+
+export interface Dataset {
+  readonly name: string;
+  readonly classes: readonly string[];
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+  /** Per channel over the training images, of pixels scaled to [0, 1]. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  /** Reads the split at the first call and keeps it. */
+  load(split: SplitName): Promise<Split>;
+}
+
+export interface OpenOptions {
+  /** The folder that holds, or will hold, `cifar-10-batches-bin` and `cifar-100-binary`. */
+  readonly dataDir: string;
+  /** Whether missing files may be fetched. */
+  readonly download: boolean;
+  readonly onProgress?: Progress | undefined;
+  /** Where the archives are, if not at their author's; ends with a slash. */
+  readonly address?: string | undefined;
+}
+
+type Description = Omit<Dataset, 'load'>;
+
+const GEOMETRY = { channels: 3, height: 32, width: 32 } as const;
+
+const descriptions: Readonly<Record<CifarKind | 'shapes10', Description>> = {
+  cifar10: {
+    name: 'cifar10',
+    ...GEOMETRY,
+    classes: 'airplane automobile bird cat deer dog frog horse ship truck'.split(' '),
+    mean: [0.4914, 0.4822, 0.4465],
+    std: [0.247, 0.2435, 0.2616],
+  },
+  cifar100: {
+    name: 'cifar100',
+    ...GEOMETRY,
+    classes:
+      `apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+      caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+      forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+      mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+      possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+      sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+      willow_tree wolf woman worm`.split(/\s+/),
+    mean: [0.5071, 0.4867, 0.4408],
+    std: [0.2675, 0.2565, 0.2761],
+  },
+  shapes10: {
+    name: 'shapes10',
+    ...GEOMETRY,
+    classes: shapes10Classes,
+    mean: [0.503, 0.5, 0.503],
+    std: [0.311, 0.37, 0.29],
+  },
+};
+
+/** Images that a split of shapes10 has. */
+const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, test: 2_000 };
+
+/**
+ * The data set called `name` (cifar10, cifar100, shapes10), or the one in the folder `name`. A ConfigError says what is
+ * missing and where to put it; a damaged file is a FormatError when its split is loaded.
+ */
+export async function openDataset(name: string, options: OpenOptions): Promise<Dataset> {
+  if (name === 'shapes10')
+    return withSplits(descriptions.shapes10, (split) => generateShapes10(split, SHAPES10_COUNT[split]));
+  const { layout, folder } =
+    name === 'cifar10' || name === 'cifar100' ? await provide(cifarLayouts[name], options) : recognise(name);
+  return withSplits(descriptions[layout.kind], (split) => readCifar(folder, layout, split));
+}
+
+function withSplits(description: Description, read: (split: SplitName) => Omit<Split, 'count'>): Dataset {
+  const splits = new Map<SplitName, Split>();
+  return {
+    ...description,
+    async load(split) {
+      const known = splits.get(split);
+      if (known) return known;
+      const { images, labels } = read(split);
+      const loaded = { images, labels, count: labels.length };
+      splits.set(split, loaded);
+      return loaded;
+    },
+  };
+}
+
+interface Place {
+  readonly layout: CifarLayout;
+  readonly folder: string;
+}
+
+/** The files in the data directory, fetched if they are missing and may be. */
+async function provide(layout: CifarLayout, options: OpenOptions): Promise<Place> {
+  const folder = join(options.dataDir, layout.folder);
+  const missing = missingFiles(folder, layout);
+  if (missing.length > 0) {
+    const advice =
+      `${layout.kind} needs ${missing.join(', ')} in ${folder} (from ${CIFAR_ADDRESS}${layout.archive});` +
+      ' --dataset shapes10 needs no files.';
+    if (!options.download) throw new ConfigError(advice);
+    try {
+      await fetchCifar(options.dataDir, layout, options);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      throw new ConfigError(`${error.message.replace(/\.$/, '')}: ${advice}`);
+    }
+  }
+  return { layout, folder };
+}
+
+/** The official files in a folder of the user's, directly or in their usual subfolder. */
+function recognise(path: string): Place {
+  if (!isFolder(path))
+    throw new ConfigError(`--dataset ${path} is neither cifar10, cifar100 or shapes10 nor a folder.`);
+  for (const layout of Object.values(cifarLayouts))
+    for (const folder of [path, join(path, layout.folder)])
+      if (missingFiles(folder, layout).length === 0) return { layout, folder };
+  throw new ConfigError(
+    `the folder ${path} does not hold all files of cifar10 or cifar100, the folders that can be read.`,
+  );
+}

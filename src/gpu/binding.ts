@@ -1,0 +1,70 @@
+/**
+ * Where WebGPU comes from: the browser's `navigator.gpu`, or Dawn's Node binding. The only file of the engine that
+ * knows Node exists, so that everything else runs in a page as it stands.
+ */
+import { AdapterError } from '../core/errors.js';
+
+/**
+ * Dawn features switched on or off for every device, and why:
+ * - allow_unsafe_apis: exposes subgroup matrices where an adapter has them;
+ * - disable_robustness: our kernels guard their own stores (guard-band tests hold them to it); clamping every
+ *   access costs 10-20 % on the software adapter.
+ */
+const DAWN_FEATURES = ['allow_unsafe_apis', 'disable_robustness', 'disable_workgroup_init'];
+
+// Dawn's binding crashes some time after the object that create() returned is collected, so it is held here for the
+// life of the process.
+const held: GPU[] = [];
+
+const inNode = (): boolean => typeof process !== 'undefined' && process.versions?.node !== undefined;
+
+/** A `GPU` entry point; in Node, `adapter` is a substring of an adapter's name. Throws AdapterError where there is none. */
+export async function loadGpu(adapter?: string): Promise<GPU> {
+  if (!inNode()) {
+    if (!globalThis.navigator?.gpu)
+      throw new AdapterError('This browser has no WebGPU (navigator.gpu is missing).');
+    return globalThis.navigator.gpu;
+  }
+  await prepareSoftwareAdapter();
+  const { create, globals } = await import('webgpu');
+  Object.assign(globalThis, globals);
+  const options = [
+    `enable-dawn-features=${DAWN_FEATURES.join(',')}`,
+    'disable-dawn-features=timestamp_quantization',
+  ];
+  if (adapter) options.push(`adapter=${adapter}`);
+  const gpu = create(options);
+  held.push(gpu);
+  return gpu;
+}
+
+/** Names of the adapters on this machine, best first as Dawn orders them; empty when there is none. */
+export async function adapterNames(): Promise<string[]> {
+  const gpu = await loadGpu('\u0000');
+  if (!inNode()) return [(await gpu.requestAdapter())?.info.description ?? ''].filter(Boolean);
+  // The binding names the adapters it has when it is asked for one that cannot exist.
+  const complaint = await gpu.requestAdapter().then(() => '', String);
+  return [...complaint.matchAll(/name: '([^']*)'/g)].map((match) => match[1] as string);
+}
+
+/**
+ * Mesa's llvmpipe compiles kernels for the vector width it is told, 256 bits unless told otherwise; 512 is 1.5 to 2
+ * times faster where the CPU has AVX-512. It reads the environment when the driver loads, so this comes first.
+ * Its shader cache does not tell widths apart and runs stale code when they mix: each width gets a folder of its own.
+ */
+async function prepareSoftwareAdapter(): Promise<void> {
+  if (process.platform !== 'linux') return;
+  const { readFileSync } = await import('node:fs');
+  const { homedir, tmpdir } = await import('node:os');
+  const { join } = await import('node:path');
+  const env = process.env;
+  if (!env.LP_NATIVE_VECTOR_WIDTH && process.arch === 'x64') {
+    const cpu = readFileSync('/proc/cpuinfo', 'utf8');
+    if (/\bavx512f\b/.test(cpu) && /\bavx512dq\b/.test(cpu)) env.LP_NATIVE_VECTOR_WIDTH = '512';
+  }
+  if (!env.MESA_SHADER_CACHE_DIR) {
+    const home = homedir();
+    const cache = env.XDG_CACHE_HOME || (home && home !== '/' ? join(home, '.cache') : tmpdir());
+    env.MESA_SHADER_CACHE_DIR = join(cache, 'patchlight', `mesa-${env.LP_NATIVE_VECTOR_WIDTH ?? 'default'}`);
+  }
+}

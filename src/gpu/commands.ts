@@ -1,0 +1,108 @@
+/**
+ * What the GPU is asked to do, as plain records in order. They are encoded when flushed, and kept when a step is
+ * recorded: playing a recording is encoding the same records again, with no graph, buffer or bind group made anew.
+ */
+import type { Compiled } from './pipeline.js';
+import type { FreeList } from './pool.js';
+import type { Profiler } from './profile.js';
+
+export interface Dispatch {
+  readonly kind: 'dispatch';
+  readonly compiled: Compiled;
+  readonly bindGroup: GPUBindGroup;
+  readonly immediates: Uint32Array<ArrayBuffer> | null;
+  readonly groups: readonly [number, number, number];
+}
+
+export interface Copy {
+  readonly kind: 'copy';
+  readonly from: GPUBuffer;
+  readonly fromOffset: number;
+  readonly to: GPUBuffer;
+  readonly toOffset: number;
+  readonly bytes: number;
+}
+
+export interface Clear {
+  readonly kind: 'clear';
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A buffer laid out as texels of 16 bytes, TEXELS_PER_ROW to a row, for kernels that read through textures. */
+export interface Stage {
+  readonly kind: 'stage';
+  readonly from: GPUBuffer;
+  readonly offset: number;
+  readonly texels: number;
+  readonly texture: GPUTexture;
+}
+
+export type Command = Dispatch | Copy | Clear | Stage;
+
+/** The commands of one step, and the free list that owns the buffers they name. */
+export interface Recording {
+  readonly commands: readonly Command[];
+  readonly buffers: FreeList;
+}
+
+export const TEXELS_PER_ROW = 1024;
+const TEXEL_BYTES = 16;
+
+export function encode(
+  encoder: GPUCommandEncoder,
+  commands: readonly Command[],
+  profiler: Profiler | null,
+): void {
+  let pass: GPUComputePassEncoder | null = null;
+  let bound: Compiled | null = null;
+  for (const command of commands) {
+    if (command.kind === 'dispatch') {
+      if (profiler?.enabled) {
+        pass?.end();
+        pass = encoder.beginComputePass(profiler.pass(command.compiled.kernel.name));
+        bound = null;
+      }
+      pass ??= encoder.beginComputePass();
+      if (bound !== command.compiled) pass.setPipeline(command.compiled.pipeline);
+      bound = command.compiled;
+      pass.setBindGroup(0, command.bindGroup);
+      if (command.immediates) setImmediates(pass, command.immediates);
+      pass.dispatchWorkgroups(...command.groups);
+      continue;
+    }
+    pass?.end();
+    pass = bound = null;
+    if (command.kind === 'copy')
+      encoder.copyBufferToBuffer(
+        command.from,
+        command.fromOffset,
+        command.to,
+        command.toOffset,
+        command.bytes,
+      );
+    else if (command.kind === 'clear') encoder.clearBuffer(command.buffer, command.offset, command.bytes);
+    else stage(encoder, command);
+  }
+  pass?.end();
+}
+
+function stage(encoder: GPUCommandEncoder, { from, offset, texels, texture }: Stage): void {
+  const rows = Math.floor(texels / TEXELS_PER_ROW);
+  const rest = texels - rows * TEXELS_PER_ROW;
+  const bytesPerRow = TEXELS_PER_ROW * TEXEL_BYTES;
+  if (rows > 0)
+    encoder.copyBufferToTexture({ buffer: from, offset, bytesPerRow }, { texture }, [TEXELS_PER_ROW, rows]);
+  if (rest > 0)
+    encoder.copyBufferToTexture(
+      { buffer: from, offset: offset + rows * bytesPerRow },
+      { texture, origin: [0, rows] },
+      [rest, 1],
+    );
+}
+
+// Not yet in the type definitions of WebGPU.
+function setImmediates(pass: GPUComputePassEncoder, data: Uint32Array<ArrayBuffer>): void {
+  (pass as unknown as { setImmediates(offset: number, data: BufferSource): void }).setImmediates(0, data);
+}

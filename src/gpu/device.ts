@@ -1,0 +1,82 @@
+/** Opening an adapter: which one, what it can do, and the limits we ask it for. */
+import { AdapterError } from '../core/errors.js';
+import { adapterNames, loadGpu } from './binding.js';
+
+export interface AdapterInfo {
+  /** As the driver calls it, for example `llvmpipe (LLVM 15.0.6, 512 bits)`. */
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly driver: string;
+  /** Runs on the CPU: kernels without barriers are chosen, and waiting leaves it the cores. */
+  readonly software: boolean;
+  /** Lanes of a subgroup where the adapter fixes them, else 0. */
+  readonly lanes: number;
+  readonly features: ReadonlySet<string>;
+  readonly immediates: boolean;
+}
+
+export interface OpenOptions {
+  /** A part of an adapter's name; the best adapter when absent. */
+  readonly adapter?: string | undefined;
+  /** Buffers in all, in bytes; no limit when absent. */
+  readonly budgetBytes?: number;
+  /** Optional features not to use though the adapter has them: for tests of the fallbacks. */
+  readonly without?: readonly string[];
+}
+
+const WANTED_FEATURES = ['subgroups', 'timestamp-query', 'shader-f16'];
+const WANTED_LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxTextureDimension2D',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'minStorageBufferOffsetAlignment',
+  'maxImmediateSize',
+] as const;
+
+const NO_ADAPTER =
+  'No WebGPU adapter was found. On Debian or Ubuntu, `node scripts/setup.mjs` installs a software one; elsewhere, install a Vulkan driver.';
+
+export async function openAdapter(options: OpenOptions): Promise<{ device: GPUDevice; info: AdapterInfo }> {
+  const gpu = await loadGpu(options.adapter);
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
+  if (!adapter) {
+    const names = await adapterNames();
+    if (names.length === 0) throw new AdapterError(NO_ADAPTER);
+    throw new AdapterError(`No adapter's name contains "${options.adapter}". There is: ${names.join('; ')}.`);
+  }
+  const without = new Set(options.without);
+  const features = WANTED_FEATURES.filter(
+    (name) => adapter.features.has(name as GPUFeatureName) && !without.has(name),
+  );
+  const immediates = gpu.wgslLanguageFeatures.has('immediate_address_space') && !without.has('immediates');
+  const limits: Record<string, number> = {};
+  for (const name of WANTED_LIMITS) {
+    const value = (adapter.limits as unknown as Record<string, number | undefined>)[name];
+    if (value !== undefined) limits[name] = value;
+  }
+  const device = await adapter.requestDevice({
+    requiredFeatures: features as GPUFeatureName[],
+    requiredLimits: limits,
+  });
+  const { vendor, architecture, device: name, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
+  const software =
+    architecture === 'software' || /llvmpipe|swiftshader|lavapipe|WARP|Basic Render/i.test(name);
+  return {
+    device,
+    info: {
+      name: name || description || vendor,
+      vendor,
+      architecture,
+      driver: description,
+      software,
+      lanes: features.includes('subgroups') && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
+      features: new Set(features),
+      immediates,
+    },
+  };
+}

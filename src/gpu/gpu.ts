@@ -1,0 +1,332 @@
+/** The engine's view of one device: run kernels, move bytes, wait, account. */
+import { DeviceLostError, KernelError, type PatchlightError } from '../core/errors.js';
+import { type Command, encode, type Recording } from './commands.js';
+import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
+import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
+import { BufferPool, type FreeList, type PoolBuffer } from './pool.js';
+import { Profiler } from './profile.js';
+import { type StagingTexture, TexturePool } from './textures.js';
+import { type Choice, type Family, pick } from './tuning.js';
+import { waitFor } from './wait.js';
+import type { Field } from './wgsl.js';
+
+/** A range of a buffer: what a kernel's binding is given. */
+export interface Region {
+  readonly buffer: PoolBuffer;
+  /** Bytes; a multiple of the adapter's storage alignment. */
+  readonly offset: number;
+  /** Bytes; exact, so that nothing beyond is reachable. */
+  readonly bytes: number;
+}
+
+export type Workgroups = number | readonly [number, number] | readonly [number, number, number];
+
+const MAX_GROUPS = 65535;
+// Enough that encoding overlaps with execution, few enough that a submit's own cost does not show.
+const FLUSH_AT = 512;
+const MAX_BIND_GROUPS = 16384;
+
+export class Gpu {
+  readonly pool: BufferPool;
+  readonly textures: TexturePool;
+  readonly profiler: Profiler | null;
+  /** How many bind groups and submits there were: constant and few in the steady state. */
+  readonly counts = { bindGroups: 0, submits: 0, dispatches: 0 };
+
+  /** Which variant of a family to use instead of the best: for tests and benchmarks. */
+  readonly preferences = new Map<string, string>();
+  /** The families that ran, and the variant that was chosen last. */
+  readonly picked = new Map<string, { family: Family<never>; kernel: string }>();
+  /** Bytes bound beyond the end of every operand: a test that looks for stray stores must let them land. */
+  slackBytes = 0;
+
+  private readonly pipelines: PipelineCache;
+  private readonly bindGroups = new Map<string, GPUBindGroup>();
+  private readonly uniforms = new Map<string, GPUBuffer>();
+  private readonly readback = new Map<number, GPUBuffer[]>();
+  private pending: Command[] = [];
+  private log: Command[] | null = null;
+  private failure: PatchlightError | null = null;
+  private readonly lost: Promise<never>;
+  private closed = false;
+
+  private constructor(
+    readonly device: GPUDevice,
+    readonly info: AdapterInfo,
+    budgetBytes: number,
+  ) {
+    this.pool = new BufferPool(device, budgetBytes, () => this.bindGroups.clear());
+    this.textures = new TexturePool(device);
+    this.pipelines = new PipelineCache(device, info.immediates, (error) => this.fail(error, true));
+    this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
+    device.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
+      this.fail(new KernelError(event.error.message));
+    });
+    this.lost = device.lost.then(({ message, reason }) => {
+      const why = this.closed ? 'it was closed' : message || reason;
+      throw new DeviceLostError(`The GPU device was lost (${why}); nothing more can run on it.`);
+    });
+    this.lost.catch(() => {});
+  }
+
+  /** Opens the best adapter, or the one named. Throws AdapterError with the remedy when there is none. */
+  static async open(options: OpenOptions = {}): Promise<Gpu> {
+    const { device, info } = await openAdapter(options);
+    return new Gpu(device, info, options.budgetBytes ?? Number.POSITIVE_INFINITY);
+  }
+
+  /**
+   * Adds a dispatch. Operands and parameters go by the names that the kernel itself gives them; a missing or unknown
+   * name is a KernelError.
+   */
+  run(
+    kernel: Kernel,
+    operands: Readonly<Record<string, Region>>,
+    params: Readonly<Record<string, number>>,
+    workgroups: Workgroups,
+    specialisation: Specialisation = {},
+  ): void {
+    const groups = shapeGroups(workgroups);
+    if (groups.some((n) => n === 0)) return;
+    if (groups.some((n) => n > MAX_GROUPS))
+      throw new KernelError(
+        `[${kernel.name}] dispatch of ${groups.join(' x ')} workgroups exceeds ${MAX_GROUPS}.`,
+      );
+    const compiled = this.pipelines.get(kernel, specialisation);
+    const immediates = packParams(kernel, params);
+    const lent: StagingTexture[] = [];
+    const resources = kernel.interface.bindings.map(({ name, kind }) => {
+      const region = operands[name];
+      if (!region) throw new KernelError(`[${kernel.name}] operand ${name} is missing.`);
+      if (kind !== 'texture') return region;
+      const texels = Math.ceil(region.bytes / 16);
+      const staging = this.textures.acquire(texels);
+      lent.push(staging);
+      this.push({
+        kind: 'stage',
+        from: region.buffer.buffer,
+        offset: region.offset,
+        texels,
+        texture: staging.texture,
+      });
+      return staging;
+    });
+    const bindGroup = this.bindGroup(compiled, resources, immediates);
+    this.push({
+      kind: 'dispatch',
+      compiled,
+      bindGroup,
+      immediates: this.info.immediates ? immediates : null,
+      groups,
+    });
+    for (const staging of lent) this.textures.release(staging);
+    if (this.pending.length >= FLUSH_AT) this.flush();
+  }
+
+  /** The variant of a kernel for this adapter and shape, with its tuning. */
+  pick<S>(family: Family<S>, shape: S): Choice {
+    const choice = pick(family, this.info, shape, this.preferences.get(family.name));
+    this.picked.set(family.name, { family, kernel: choice.kernel.name });
+    return choice;
+  }
+
+  /** Copies bytes between buffers. */
+  copy(from: Region, to: Region): void {
+    this.push({
+      kind: 'copy',
+      from: from.buffer.buffer,
+      fromOffset: from.offset,
+      to: to.buffer.buffer,
+      toOffset: to.offset,
+      bytes: align4(from.bytes),
+    });
+  }
+
+  /** Fills with zero bytes. */
+  clear({ buffer, offset, bytes }: Region): void {
+    this.push({ kind: 'clear', buffer: buffer.buffer, offset, bytes: align4(bytes) });
+  }
+
+  /** Writes host data. What was asked for before runs before it; what comes after sees it. */
+  upload(to: Region, data: ArrayBufferView<ArrayBuffer>): void {
+    this.flush();
+    const whole = data.byteLength % 4 === 0;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const padded = whole ? bytes : new Uint8Array(align4(data.byteLength));
+    if (!whole) padded.set(bytes);
+    this.device.queue.writeBuffer(to.buffer.buffer, to.offset, padded);
+  }
+
+  /** Submits what is pending. */
+  flush(): void {
+    this.check();
+    if (this.pending.length === 0) return;
+    const commands = this.pending;
+    this.pending = [];
+    this.submit(commands);
+  }
+
+  /**
+   * Runs `body` and keeps its commands for `play`. Buffers acquired inside stay with the recording, so that nothing
+   * else is given them between two plays.
+   */
+  record<T>(body: () => T): { result: T; recording: Recording } {
+    this.flush();
+    const buffers: FreeList = new Map();
+    const commands: Command[] = [];
+    this.log = commands;
+    try {
+      const result = this.pool.withList(buffers, body);
+      this.flush();
+      return { result, recording: { commands, buffers } };
+    } finally {
+      this.log = null;
+    }
+  }
+
+  /** Runs a recording once more. */
+  play(recording: Recording): void {
+    this.flush();
+    this.submit(recording.commands);
+  }
+
+  /** Reads bytes back; rejects with DeviceLostError, or with what went wrong since the last check. */
+  async read({ buffer, offset, bytes }: Region): Promise<ArrayBuffer> {
+    const size = align4(bytes);
+    const staging = this.readback.get(size)?.pop() ?? this.device.createBuffer({ size, usage: 0x08 | 0x01 });
+    this.push({
+      kind: 'copy',
+      from: buffer.buffer,
+      fromOffset: offset,
+      to: staging,
+      toOffset: 0,
+      bytes: size,
+    });
+    this.flush();
+    await this.settle(staging.mapAsync(1, 0, size));
+    const copy = staging.getMappedRange(0, size).slice(0, bytes);
+    staging.unmap();
+    const list = this.readback.get(size);
+    if (list) list.push(staging);
+    else this.readback.set(size, [staging]);
+    this.check();
+    return copy;
+  }
+
+  /** Resolves when all that was asked for has run. */
+  async finish(): Promise<void> {
+    this.flush();
+    await this.settle(this.device.queue.onSubmittedWorkDone());
+    this.check();
+  }
+
+  /** Throws the first error that the device reported, if any. */
+  check(): void {
+    if (this.failure) throw this.failure;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.device.destroy();
+  }
+
+  /** Awaits a promise of the device's, racing its loss. */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    try {
+      return await waitFor(Promise.race([promise, this.lost]), this.info.software);
+    } catch (error) {
+      this.check();
+      // After a loss the promise itself may reject first, without a reason: let the loss speak.
+      await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
+      throw error;
+    }
+  }
+
+  private push(command: Command): void {
+    this.pending.push(command);
+    this.log?.push(command);
+  }
+
+  private submit(commands: readonly Command[]): void {
+    const encoder = this.device.createCommandEncoder();
+    encode(encoder, commands, this.profiler);
+    this.device.queue.submit([encoder.finish()]);
+    this.counts.submits++;
+    for (const command of commands) if (command.kind === 'dispatch') this.counts.dispatches++;
+  }
+
+  private bindGroup(
+    compiled: Compiled,
+    resources: readonly (Region | StagingTexture)[],
+    params: Uint32Array<ArrayBuffer> | null,
+  ): GPUBindGroup {
+    let key = `${compiled.id}`;
+    for (const it of resources)
+      key += 'texture' in it ? `t${it.id}` : `b${it.buffer.id}+${it.offset}:${it.bytes}`;
+    const uniform = params && !this.info.immediates ? params.join() : '';
+    key += uniform;
+    const known = this.bindGroups.get(key);
+    if (known) return known;
+    const entries: GPUBindGroupEntry[] = resources.map((it, binding) => ({
+      binding,
+      resource:
+        'texture' in it ? it.view : { buffer: it.buffer.buffer, offset: it.offset, size: this.bound(it) },
+    }));
+    if (params && uniform)
+      entries.push({ binding: entries.length, resource: { buffer: this.uniform(uniform, params) } });
+    const group = this.device.createBindGroup({ layout: compiled.layout, entries });
+    this.counts.bindGroups++;
+    if (this.bindGroups.size >= MAX_BIND_GROUPS) this.bindGroups.clear();
+    this.bindGroups.set(key, group);
+    return group;
+  }
+
+  // Storage covers whole quads (vec4), so a kernel that works on vec4 may be shown the quad its last element is in.
+  private bound({ buffer, offset, bytes }: Region): number {
+    return Math.min(Math.ceil(bytes / 16) * 16 + this.slackBytes, buffer.bytes - offset);
+  }
+
+  // Parameters are shapes and constants: the same contents recur every step, so each gets one buffer for good.
+  private uniform(key: string, params: Uint32Array<ArrayBuffer>): GPUBuffer {
+    let buffer = this.uniforms.get(key);
+    if (!buffer) {
+      buffer = this.device.createBuffer({ size: Math.ceil(params.byteLength / 16) * 16, usage: 0x40 | 0x08 });
+      this.device.queue.writeBuffer(buffer, 0, params);
+      this.uniforms.set(key, buffer);
+    }
+    return buffer;
+  }
+
+  // The first error is the cause; a compile error says more than the validation errors that follow from it.
+  private fail(error: PatchlightError, better = false): void {
+    if (!this.failure || better) this.failure = error;
+  }
+}
+
+const align4 = (bytes: number): number => Math.ceil(bytes / 4) * 4;
+
+function shapeGroups(groups: Workgroups): readonly [number, number, number] {
+  if (typeof groups !== 'number') return [groups[0], groups[1], groups[2] ?? 1];
+  // One axis that is too long spills into the second; kernels number their workgroups by x + y · width and guard the tail.
+  if (groups <= MAX_GROUPS) return [groups, 1, 1];
+  const rows = Math.ceil(groups / MAX_GROUPS);
+  return [Math.ceil(groups / rows), rows, 1];
+}
+
+function packParams(
+  kernel: Kernel,
+  params: Readonly<Record<string, number>>,
+): Uint32Array<ArrayBuffer> | null {
+  const { fields } = kernel.interface;
+  if (fields.length === 0) return null;
+  const words = new Uint32Array(fields.length);
+  const view = new DataView(words.buffer);
+  fields.forEach(({ name, type }: Field, i) => {
+    const value = params[name];
+    if (value === undefined) throw new KernelError(`[${kernel.name}] parameter ${name} is missing.`);
+    if (type === 'f32') view.setFloat32(4 * i, value, true);
+    else view.setUint32(4 * i, value, true);
+  });
+  return words;
+}

@@ -1,0 +1,108 @@
+/** Kernels to pipelines: tuned, specialised, compiled once and kept; compile errors name file, line and column. */
+import { KernelError } from '../core/errors.js';
+import { applyTuning, type Interface, immediatesAsUniform, readInterface } from './wgsl.js';
+
+/** A `.wgsl` file and what its text declares. */
+export interface Kernel {
+  readonly name: string;
+  readonly source: string;
+  readonly interface: Interface;
+}
+
+export function defineKernel(name: string, source: string): Kernel {
+  return { name, source, interface: readInterface(name, source) };
+}
+
+export interface Specialisation {
+  /** Values for `override` declarations; booleans become 0 and 1. */
+  readonly overrides?: Readonly<Record<string, number | boolean>>;
+  /** Values for `const NAME = 4u; // tune` lines. */
+  readonly tune?: Readonly<Record<string, number>>;
+}
+
+export interface Compiled {
+  readonly id: number;
+  readonly kernel: Kernel;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+const COMPUTE = 4;
+
+function layoutEntry(binding: number, kind: string): GPUBindGroupLayoutEntry {
+  const visibility = COMPUTE;
+  if (kind === 'texture')
+    return { binding, visibility, storageTexture: { access: 'read-only', format: 'rgba32float' } };
+  return { binding, visibility, buffer: { type: kind === 'read' ? 'read-only-storage' : 'storage' } };
+}
+
+export class PipelineCache {
+  private readonly pipelines = new Map<string, Compiled>();
+  private readonly modules = new Map<string, GPUShaderModule>();
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly immediates: boolean,
+    private readonly report: (error: KernelError) => void,
+  ) {}
+
+  get(kernel: Kernel, { overrides = {}, tune = {} }: Specialisation): Compiled {
+    const tuning = Object.entries(tune).sort().join();
+    const key = `${kernel.name}|${tuning}|${Object.entries(overrides).sort().join()}`;
+    let compiled = this.pipelines.get(key);
+    if (!compiled) {
+      compiled = this.compile(kernel, this.module(kernel, tune, tuning), overrides);
+      this.pipelines.set(key, compiled);
+    }
+    return compiled;
+  }
+
+  private module(kernel: Kernel, tune: Readonly<Record<string, number>>, tuning: string): GPUShaderModule {
+    const key = `${kernel.name}|${tuning}`;
+    const known = this.modules.get(key);
+    if (known) return known;
+    let code = applyTuning(kernel.name, kernel.source, tune);
+    if (!this.immediates) code = immediatesAsUniform(code, kernel.interface.bindings.length);
+    const module = this.device.createShaderModule({ code, label: kernel.name });
+    this.modules.set(key, module);
+    module.getCompilationInfo().then(({ messages }) => {
+      const worst = messages.find((message) => message.type === 'error');
+      if (worst)
+        this.report(
+          new KernelError(`kernels/${kernel.name}.wgsl:${worst.lineNum}:${worst.linePos}: ${worst.message}`),
+        );
+    }, ignore);
+    return module;
+  }
+
+  private compile(
+    kernel: Kernel,
+    module: GPUShaderModule,
+    overrides: Readonly<Record<string, number | boolean>>,
+  ): Compiled {
+    const { bindings, fields } = kernel.interface;
+    const entries = bindings.map(({ kind }, binding) => layoutEntry(binding, kind));
+    const uniform = fields.length > 0 && !this.immediates;
+    if (uniform) entries.push({ binding: bindings.length, visibility: COMPUTE, buffer: { type: 'uniform' } });
+    const layout = this.device.createBindGroupLayout({ entries, label: kernel.name });
+    const descriptor = {
+      bindGroupLayouts: [layout],
+      immediateSize: this.immediates ? 4 * fields.length : 0,
+    };
+    const pipeline = this.device.createComputePipeline({
+      label: kernel.name,
+      layout: this.device.createPipelineLayout(descriptor),
+      compute: {
+        module,
+        entryPoint: 'main',
+        constants: Object.fromEntries(
+          Object.entries(overrides).map(([name, value]) => [name, Number(value)]),
+        ),
+      },
+    });
+    return { id: this.pipelines.size, kernel, pipeline, layout };
+  }
+}
+
+// A device that is lost while it compiles is reported where it is waited for.
+const ignore = (): void => {};

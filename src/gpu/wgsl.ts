@@ -1,0 +1,71 @@
+/**
+ * Reads from a kernel's own text what the host must know: its bindings, the fields of its parameters, its tunable
+ * constants. Call sites then name buffers and numbers as the kernel does, and nothing is declared twice.
+ */
+import { KernelError } from '../core/errors.js';
+
+export type BindingKind = 'read' | 'read_write' | 'texture';
+
+export interface Binding {
+  readonly name: string;
+  readonly kind: BindingKind;
+}
+
+export interface Field {
+  readonly name: string;
+  readonly type: 'u32' | 'i32' | 'f32';
+}
+
+export interface Interface {
+  /** In binding order, all of group 0. */
+  readonly bindings: readonly Binding[];
+  /** The fields of `struct Params`, four bytes each, in order. */
+  readonly fields: readonly Field[];
+  /** Names of `const NAME = 4u; // tune` lines: the only text a loader may change. */
+  readonly tunables: readonly string[];
+  readonly subgroups: boolean;
+}
+
+const BINDING =
+  /@group\(0\) @binding\((\d+)\) var(?:<storage, (read|read_write)>)? (\w+)\s*:\s*(texture_storage_2d<rgba32float, read>)?/g;
+const PARAMS = /struct Params \{([^}]*)\}/;
+const FIELD = /(\w+)\s*:\s*(u32|i32|f32)/g;
+const TUNABLE = /^const (\w+)(\s*=\s*)\d+u; \/\/ tune$/gm;
+const IMMEDIATE = /^var<immediate> (\w+)\s*:\s*Params;$/m;
+
+export function readInterface(label: string, source: string): Interface {
+  const bindings: Binding[] = [];
+  for (const [, index, access, name, texture] of source.matchAll(BINDING)) {
+    if (Number(index) !== bindings.length)
+      throw new KernelError(
+        `[${label}] bindings must be declared in order: @binding(${index}) is out of place.`,
+      );
+    bindings.push({ name: name as string, kind: texture ? 'texture' : (access as BindingKind) });
+  }
+  const params = PARAMS.exec(source)?.[1] ?? '';
+  const fields = [...params.matchAll(FIELD)].map(([, name, type]) => ({ name, type }) as Field);
+  return {
+    bindings,
+    fields,
+    tunables: [...source.matchAll(TUNABLE)].map((match) => match[1] as string),
+    subgroups: /^enable subgroups;/m.test(source),
+  };
+}
+
+/** Replaces the values of `// tune` lines; a name the kernel does not have is an error. */
+export function applyTuning(label: string, source: string, values: Readonly<Record<string, number>>): string {
+  const left = new Set(Object.keys(values));
+  const tuned = source.replace(TUNABLE, (line, name: string, equals: string) => {
+    if (!left.delete(name)) return line;
+    return `const ${name}${equals}${values[name]}u; // tune`;
+  });
+  if (left.size > 0) throw new KernelError(`[${label}] has no tunable constant ${[...left].join(', ')}.`);
+  return tuned;
+}
+
+/** For devices without immediates: the same parameters as a uniform buffer behind the last binding. */
+export function immediatesAsUniform(source: string, binding: number): string {
+  return source
+    .replace(/^requires immediate_address_space;$/m, '')
+    .replace(IMMEDIATE, (_, name: string) => `@group(0) @binding(${binding}) var<uniform> ${name} : Params;`);
+}

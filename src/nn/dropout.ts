@@ -1,0 +1,47 @@
+/** Random omission: of elements, or of whole samples of a residual branch. The identity when not training. */
+import { dropout, dropPath } from '../ops/index.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { Mode } from './module.js';
+
+/** Hands every random layer of a model a stream of its own. */
+export class Streams {
+  private next = 1000; // below are the streams of src/core/rng.ts
+  take(): number {
+    return this.next++;
+  }
+}
+
+/** The key of this step's draws; an error when a training pass was given none. */
+export function keyOf(mode: Mode): Tensor {
+  if (!mode.key) throw new Error('A training pass with dropout needs the key of its random draws.');
+  return mode.key;
+}
+
+export class Dropout {
+  private readonly stream: number;
+  constructor(
+    readonly rate: number,
+    streams: Streams,
+  ) {
+    this.stream = streams.take();
+  }
+
+  forward(x: Tensor, mode: Mode): Tensor {
+    return this.rate === 0 || !mode.training ? x : dropout(x, keyOf(mode), this.rate, this.stream);
+  }
+}
+
+/** Stochastic depth: drops the branch of a sample (Huang et al., 2016), as timm's DropPath. */
+export class DropPath {
+  private readonly stream: number;
+  constructor(
+    readonly rate: number,
+    streams: Streams,
+  ) {
+    this.stream = streams.take();
+  }
+
+  forward(x: Tensor, mode: Mode): Tensor {
+    return this.rate === 0 || !mode.training ? x : dropPath(x, keyOf(mode), this.rate, this.stream);
+  }
+}

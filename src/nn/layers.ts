@@ -1,0 +1,41 @@
+/** Linear and LayerNorm: parameters around one op. */
+import { layerNorm, linear } from '../ops/index.js';
+import { Parameter } from '../tensor/parameter.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { type LayerInit, ones, zeros } from './init.js';
+import { Module } from './module.js';
+
+/** y = x · weightᵀ + bias,   x (…, in), weight (out, in), bias (out). torch.nn.Linear. */
+export class Linear extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter;
+
+  constructor(inputs: number, outputs: number, init: LayerInit) {
+    super();
+    this.weight = new Parameter([outputs, inputs], init.weight);
+    this.bias = new Parameter([outputs], init.bias(inputs));
+  }
+
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight.tensor, this.bias.tensor);
+  }
+}
+
+/** Normalisation over the last axis, x (…, C). torch.nn.LayerNorm. */
+export class LayerNorm extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter;
+
+  constructor(
+    width: number,
+    readonly eps: number,
+  ) {
+    super();
+    this.weight = new Parameter([width], ones);
+    this.bias = new Parameter([width], zeros);
+  }
+
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.weight.tensor, this.bias.tensor, this.eps);
+  }
+}

@@ -1,0 +1,94 @@
+/** The parts of a pre-norm transformer encoder: attention, MLP, block. x is (B, N, C) throughout. */
+import { add, attention, gelu } from '../ops/index.js';
+import { scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { Dropout, DropPath, keyOf, type Streams } from './dropout.js';
+import { attentionOutput, packedAttention, type Scheme, schemes } from './init.js';
+import { LayerNorm, Linear } from './layers.js';
+import { type Mode, Module } from './module.js';
+
+export interface BlockOptions {
+  readonly width: number;
+  readonly heads: number;
+  readonly hidden: number;
+  readonly dropout: number;
+  readonly attentionDropout: number;
+  readonly dropPath: number;
+  readonly eps: number;
+  readonly init: Scheme;
+}
+
+/** Multi-head self-attention: qkv projection, scaled dot products with dropout on the weights, output projection. */
+export class Attention extends Module {
+  readonly qkv: Linear;
+  readonly proj: Linear;
+  private readonly heads: number;
+  private readonly rate: number;
+  private readonly stream: number;
+  private readonly dropout: Dropout;
+
+  constructor({ width, heads, attentionDropout, dropout, init }: BlockOptions, streams: Streams) {
+    super();
+    this.qkv = new Linear(width, 3 * width, packedAttention[init]);
+    this.proj = new Linear(width, width, attentionOutput[init]);
+    this.heads = heads;
+    this.rate = attentionDropout;
+    this.stream = streams.take();
+    this.dropout = new Dropout(dropout, streams);
+  }
+
+  forward(x: Tensor, mode: Mode): Tensor {
+    const drop = this.rate > 0 && mode.training;
+    const random = drop ? { rate: this.rate, stream: this.stream, key: keyOf(mode) } : undefined;
+    const mixed = attention(this.qkv.forward(x), this.heads, random);
+    return this.dropout.forward(this.proj.forward(mixed), mode);
+  }
+}
+
+/** Linear, GELU, linear, with dropout after both. */
+export class Mlp extends Module {
+  readonly fc1: Linear;
+  readonly fc2: Linear;
+  private readonly dropout1: Dropout;
+  private readonly dropout2: Dropout;
+
+  constructor({ width, hidden, dropout, init }: BlockOptions, streams: Streams) {
+    super();
+    this.fc1 = new Linear(width, hidden, schemes[init]);
+    this.fc2 = new Linear(hidden, width, schemes[init]);
+    this.dropout1 = new Dropout(dropout, streams);
+    this.dropout2 = new Dropout(dropout, streams);
+  }
+
+  forward(x: Tensor, mode: Mode): Tensor {
+    const hidden = this.dropout1.forward(gelu(this.fc1.forward(x)), mode);
+    return this.dropout2.forward(this.fc2.forward(hidden), mode);
+  }
+}
+
+/** x + attention(norm1(x)), then x + mlp(norm2(x)); a branch may be dropped for a sample. */
+export class Block extends Module {
+  readonly norm1: LayerNorm;
+  readonly attn: Attention;
+  readonly norm2: LayerNorm;
+  readonly mlp: Mlp;
+  private readonly dropPath1: DropPath;
+  private readonly dropPath2: DropPath;
+
+  constructor(options: BlockOptions, streams: Streams) {
+    super();
+    this.norm1 = new LayerNorm(options.width, options.eps);
+    this.attn = new Attention(options, streams);
+    this.norm2 = new LayerNorm(options.width, options.eps);
+    this.mlp = new Mlp(options, streams);
+    this.dropPath1 = new DropPath(options.dropPath, streams);
+    this.dropPath2 = new DropPath(options.dropPath, streams);
+  }
+
+  forward(x: Tensor, mode: Mode): Tensor {
+    return scope(() => {
+      const mixed = add(x, this.dropPath1.forward(this.attn.forward(this.norm1.forward(x), mode), mode));
+      return add(mixed, this.dropPath2.forward(this.mlp.forward(this.norm2.forward(mixed), mode), mode));
+    });
+  }
+}

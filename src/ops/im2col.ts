@@ -1,0 +1,113 @@
+import backward from '../../kernels/im2col_backward.wgsl';
+import forward from '../../kernels/im2col_forward.wgsl';
+import { apply, defineOp } from '../autograd/op.js';
+import { formatShape, need, type Shape } from '../core/shape.js';
+import { defineKernel } from '../gpu/pipeline.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { ELEMENTWISE_WG, groupsFor, tabulate } from './common.js';
+
+const forwardKernel = defineKernel('im2col_forward', forward);
+const backwardKernel = defineKernel('im2col_backward', backward);
+
+/** Height and width of a patch, of the step between patches, and of the zeros around the image. */
+export interface PatchGeometry {
+  readonly patch: readonly [number, number];
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number];
+}
+
+/** How many patches there are, down and across: torch.nn.Conv2d's output size. */
+export function patchGrid(
+  [H, W]: readonly [number, number],
+  { patch, stride, padding }: PatchGeometry,
+): [number, number] {
+  const along = (size: number, i: 0 | 1) => Math.floor((size + 2 * padding[i] - patch[i]) / stride[i]) + 1;
+  return [along(H, 0), along(W, 1)];
+}
+
+type Images = readonly [number, number, number, number];
+
+function params(x: Shape, geometry: PatchGeometry) {
+  const [, C, H, W] = x as Images;
+  const [outH, outW] = patchGrid([H, W], geometry);
+  const { patch, stride, padding } = geometry;
+  return {
+    C,
+    H,
+    W,
+    outH,
+    outW,
+    PH: patch[0],
+    PW: patch[1],
+    SH: stride[0],
+    SW: stride[1],
+    padH: padding[0],
+    padW: padding[1],
+  };
+}
+
+const square = (patch: number, stride = patch, padding = 0): PatchGeometry => ({
+  patch: [patch, patch],
+  stride: [stride, stride],
+  padding: [padding, padding],
+});
+
+export const im2colOp = defineOp<PatchGeometry>({
+  name: 'im2col',
+  formula: 'y[b, n] = the pixels of patch n, channel by channel,   x (B, C, H, W), y (B, N, C·PH·PW)',
+  shape: ([x], geometry) => {
+    const s = x as Shape;
+    need(s.length === 4, 'im2col', `x ${formatShape(s)} must be (B, C, H, W).`);
+    const [B, C, H, W] = s as Images;
+    const [outH, outW] = patchGrid([H, W], geometry);
+    const [PH, PW] = geometry.patch;
+    need(
+      outH > 0 && outW > 0,
+      'im2col',
+      `patch ${formatShape(geometry.patch)} is larger than the padded image x ${formatShape(s)}.`,
+    );
+    return [B, outH * outW, C * PH * PW];
+  },
+  forward: ([x], y, geometry) => {
+    const all = { n: y.size, ...params((x as Tensor).shape, geometry) };
+    y.gpu.run(forwardKernel, { x: x as Tensor, y }, all, groupsFor(y.size, ELEMENTWISE_WG));
+    return [];
+  },
+  backward: ({ dy, attrs, grad }) => {
+    const { tensor: dx, accumulate } = grad(0);
+    const all = { n: dx.size, ...params(dx.shape, attrs) };
+    const overrides = { ACCUMULATE: accumulate };
+    dy.gpu.run(backwardKernel, { dy, dx }, all, groupsFor(dx.size, ELEMENTWISE_WG), { overrides });
+  },
+  needs: {},
+  flops: () => 0,
+  reference: ([x], [shape], geometry) => {
+    const [B] = shape as Images;
+    const { C, H, W, outH, outW, PH, PW, SH, SW, padH, padW } = params(shape as Shape, geometry);
+    return tabulate([B, outH * outW, C * PH * PW], (at) => {
+      const [j, i] = [at % PW, Math.floor(at / PW) % PH];
+      const c = Math.floor(at / (PW * PH)) % C;
+      const patch = Math.floor(at / (PW * PH * C));
+      const row = (Math.floor(patch / outW) % outH) * SH + i - padH;
+      const column = (patch % outW) * SW + j - padW;
+      if (row < 0 || row >= H || column < 0 || column >= W) return 0;
+      return x![((Math.floor(patch / (outW * outH)) * C + c) * H + row) * W + column]!;
+    });
+  },
+  samples: [
+    { inputs: [[1, 1, 1, 1]], attrs: square(1) },
+    { inputs: [[2, 3, 8, 8]], attrs: square(4) },
+    { inputs: [[1, 3, 7, 9]], attrs: square(3, 2, 1) },
+    { inputs: [[2, 2, 12, 18]], attrs: { patch: [3, 6], stride: [3, 3], padding: [0, 3] } },
+    { inputs: [[1, 2, 5, 5]], attrs: square(2, 3) },
+    { inputs: [[3, 1, 6, 4]], attrs: { patch: [1, 3], stride: [2, 1], padding: [0, 2] } },
+  ],
+  bench: [{ inputs: [[64, 3, 32, 32]], attrs: square(4) }],
+  errors: [
+    { shapes: [[2, 3, 8]], attrs: square(4), says: /\[im2col\] x \(2, 3, 8\) must be/ },
+    { shapes: [[2, 3, 4, 4]], attrs: square(5), says: /\[im2col\] patch \(5, 5\) is larger/ },
+  ],
+});
+
+/** Cuts images into patches, one row each: x (B, C, H, W) to (B, N, C·PH·PW), as torch.nn.functional.unfold transposed. */
+export const im2col = (x: Tensor, geometry: PatchGeometry): Tensor => apply(im2colOp, [x], geometry);

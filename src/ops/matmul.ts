@@ -1,0 +1,316 @@
+import tiles from '../../kernels/matmul_forward.wgsl';
+import texture from '../../kernels/matmul_forward_texture.wgsl';
+import { apply, defineOp } from '../autograd/op.js';
+import { formatShape, need, numel, type Shape } from '../core/shape.js';
+import { defineKernel } from '../gpu/pipeline.js';
+import { type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */
+export interface MatmulShape {
+  readonly batch: number;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly transA: boolean;
+  readonly transB: boolean;
+}
+
+export const matmulKernels: Family<MatmulShape> = {
+  name: 'matmul_forward',
+  variants: [
+    {
+      kernel: defineKernel('matmul_forward_texture', texture),
+      tune: (adapter, { batch, M, N, K, transA, transB }) => {
+        const lanes = softwareLanes(adapter);
+        const quads = N % 4 === 0 && (transA ? M : K) % 4 === 0 && (!transB || K % 4 === 0);
+        const fits = batch * K * Math.max(M, N) <= 4 * MAX_TEXELS;
+        return lanes > 0 && quads && fits ? { LANES: lanes } : null;
+      },
+    },
+    { kernel: defineKernel('matmul_forward', tiles), tune: () => ({}) },
+  ],
+};
+
+export interface MatmulOperands {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly c: Tensor;
+  readonly bias?: Tensor | undefined;
+  readonly accumulate?: boolean;
+}
+
+/** Runs one product; the one place that all of them go through, whatever op they belong to. */
+export function runMatmul(shape: MatmulShape, { a, b, c, bias, accumulate = false }: MatmulOperands): void {
+  const { kernel, tune } = a.gpu.pick(matmulKernels, shape);
+  const { M, N, K, batch, transA, transB } = shape;
+  const columns = tune.LANES ? 4 * tune.LANES : 64;
+  a.gpu.run(
+    kernel,
+    { a, b, c, bias: bias ?? b },
+    { M, N, K },
+    [Math.ceil(N / columns), Math.ceil(M / 64), batch],
+    {
+      tune,
+      overrides: { TRANS_A: transA, TRANS_B: transB, BIAS: bias !== undefined, ACCUMULATE: accumulate },
+    },
+  );
+}
+
+interface Attrs {
+  readonly transA?: boolean;
+  readonly transB?: boolean;
+}
+
+function matmulShape([a, b]: readonly Shape[], { transA = false, transB = false }: Attrs): MatmulShape {
+  const [s, t] = [a, b] as [Shape, Shape];
+  const text = `a ${formatShape(s)}${transA ? ' transposed' : ''} and b ${formatShape(t)}${transB ? ' transposed' : ''}`;
+  need(
+    s.length === t.length && s.length >= 2,
+    'matmul',
+    `${text} must have the same number of axes, two or more.`,
+  );
+  need(
+    s.slice(0, -2).every((d, i) => d === t[i]),
+    'matmul',
+    `${text} must have the same leading axes.`,
+  );
+  const [rows, inner] = s.slice(-2) as [number, number];
+  const [inner2, columns] = t.slice(-2) as [number, number];
+  const [M, K] = transA ? [inner, rows] : [rows, inner];
+  const [K2, N] = transB ? [columns, inner2] : [inner2, columns];
+  need(
+    K === K2,
+    'matmul',
+    `${transA ? 'first' : 'last'} matrix axis of a ${formatShape(s)} must equal ${transB ? 'last' : 'first'} matrix axis of b ${formatShape(t)}.`,
+  );
+  return { batch: numel(s.slice(0, -2)), M, N, K, transA, transB };
+}
+
+export const matmulOp = defineOp<Attrs>({
+  name: 'matmul',
+  formula: 'C = A · B, each transposed on request, leading axes batched',
+  shape: (shapes, attrs) => {
+    const { M, N } = matmulShape(shapes, attrs);
+    return [...(shapes[0] as Shape).slice(0, -2), M, N];
+  },
+  forward: ([a, b], c, attrs) => {
+    const shape = matmulShape([(a as Tensor).shape, (b as Tensor).shape], attrs);
+    runMatmul(shape, { a: a as Tensor, b: b as Tensor, c });
+    return [];
+  },
+  backward: ({ inputs, dy, attrs, wants, grad }) => {
+    const [a, b] = inputs as [Tensor, Tensor];
+    const { batch, M, N, K, transA, transB } = matmulShape([a.shape, b.shape], attrs);
+    if (wants(0)) {
+      // dA = dC · Bᵀ, or for a transposed A: dA = B · dCᵀ.
+      const { tensor: c, accumulate } = grad(0);
+      if (transA) {
+        const shape = { batch, M: K, N: M, K: N, transA: transB, transB: true };
+        runMatmul(shape, { a: b, b: dy, c, accumulate });
+      } else {
+        const shape = { batch, M, N: K, K: N, transA: false, transB: !transB };
+        runMatmul(shape, { a: dy, b, c, accumulate });
+      }
+    }
+    if (wants(1)) {
+      // dB = Aᵀ · dC, or for a transposed B: dB = dCᵀ · A.
+      const { tensor: c, accumulate } = grad(1);
+      if (transB) {
+        const shape = { batch, M: N, N: K, K: M, transA: true, transB: transA };
+        runMatmul(shape, { a: dy, b: a, c, accumulate });
+      } else {
+        const shape = { batch, M: K, N, K: M, transA: !transA, transB: false };
+        runMatmul(shape, { a, b: dy, c, accumulate });
+      }
+    }
+  },
+  needs: { inputs: [0, 1] },
+  flops: (shapes, attrs) => {
+    const { batch, M, N, K } = matmulShape(shapes, attrs);
+    return 2 * batch * M * N * K;
+  },
+  terms: (shapes, attrs) => matmulShape(shapes, attrs).K,
+  reference: ([a, b], shapes, attrs) => {
+    const [u, v] = [a, b] as [Float64Array, Float64Array];
+    const { batch, M, N, K, transA, transB } = matmulShape(shapes, attrs);
+    const c = new Float64Array(batch * M * N);
+    for (let z = 0; z < batch; z++)
+      for (let m = 0; m < M; m++)
+        for (let n = 0; n < N; n++) {
+          let sum = 0;
+          for (let k = 0; k < K; k++)
+            sum +=
+              u[z * M * K + (transA ? k * M + m : m * K + k)]! *
+              v[z * K * N + (transB ? n * K + k : k * N + n)]!;
+          c[(z * M + m) * N + n] = sum;
+        }
+    return c;
+  },
+  samples: [
+    {
+      inputs: [
+        [1, 1],
+        [1, 1],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [2, 3],
+        [3, 7],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [7, 257],
+        [257, 5],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [65, 64],
+        [64, 68],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [63, 16],
+        [16, 12],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [3, 5, 8],
+        [3, 8, 4],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [3, 5, 8],
+        [3, 12, 8],
+      ],
+      attrs: { transB: true },
+    },
+    {
+      inputs: [
+        [2, 8, 65],
+        [2, 8, 63],
+      ],
+      attrs: { transA: true },
+    },
+    {
+      inputs: [
+        [2, 8, 68],
+        [2, 8, 132],
+      ],
+      attrs: { transA: true },
+    },
+    {
+      inputs: [
+        [2, 7, 68],
+        [2, 7, 4],
+      ],
+      attrs: { transA: true },
+    },
+    {
+      inputs: [
+        [12, 20],
+        [8, 12],
+      ],
+      attrs: { transA: true, transB: true },
+    },
+    {
+      inputs: [
+        [5, 7],
+        [3, 5],
+      ],
+      attrs: { transA: true, transB: true },
+    },
+    {
+      inputs: [
+        [70, 20],
+        [72, 20],
+      ],
+      attrs: { transB: true },
+    },
+  ],
+  bench: [
+    {
+      inputs: [
+        [4160, 192],
+        [576, 192],
+      ],
+      attrs: { transB: true },
+    },
+    {
+      inputs: [
+        [4160, 192],
+        [768, 192],
+      ],
+      attrs: { transB: true },
+    },
+    {
+      inputs: [
+        [4160, 768],
+        [192, 768],
+      ],
+      attrs: { transB: true },
+    },
+    {
+      inputs: [
+        [4160, 768],
+        [768, 192],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [4160, 192],
+        [4160, 768],
+      ],
+      attrs: { transA: true },
+    },
+    {
+      inputs: [
+        [4160, 192],
+        [4160, 192],
+      ],
+      attrs: { transA: true },
+    },
+    {
+      inputs: [
+        [1024, 1024],
+        [1024, 1024],
+      ],
+      attrs: {},
+    },
+  ],
+  errors: [
+    {
+      shapes: [
+        [64, 192],
+        [128, 768],
+      ],
+      attrs: {},
+      says: /\[matmul\] last matrix axis of a \(64, 192\) must equal first matrix axis of b \(128, 768\)/,
+    },
+    {
+      shapes: [
+        [2, 3, 4],
+        [3, 4, 5],
+      ],
+      attrs: {},
+      says: /\[matmul\].*same leading axes/,
+    },
+    { shapes: [[3], [3]], attrs: {}, says: /\[matmul\].*two or more/ },
+  ],
+});
+
+/** a · b over the last two axes, leading axes batched; transA and transB read a matrix transposed. */
+export const matmul = (a: Tensor, b: Tensor, attrs: Attrs = {}): Tensor => apply(matmulOp, [a, b], attrs);

@@ -1,0 +1,85 @@
+/** The optimizer's kernels, over the flat arena. Not differentiable, so not ops: called by src/optim. */
+import adamwSource from '../../kernels/adamw_step.wgsl';
+import clipSource from '../../kernels/clip_norm_step.wgsl';
+import emaSource from '../../kernels/ema_step.wgsl';
+import type { Region } from '../gpu/gpu.js';
+import { defineKernel } from '../gpu/pipeline.js';
+import { scope } from '../tensor/scope.js';
+import { Tensor } from '../tensor/tensor.js';
+import { elementwise } from './common.js';
+import { PARTIALS, sumSquares } from './sum.js';
+
+const adamwKernel = defineKernel('adamw_step', adamwSource);
+const clipKernel = defineKernel('clip_norm_step', clipSource);
+const emaKernel = defineKernel('ema_step', emaSource);
+
+/** A part of a tensor, of whole quads: `elements` floats from `start` on. */
+const part = (x: Tensor, start: number, elements: number): Region => ({
+  buffer: x.buffer,
+  offset: x.offset + 4 * start,
+  bytes: 4 * elements,
+});
+
+/** Calls `body` for ranges of n floats that one binding can hold. */
+function inParts(x: Tensor, body: (start: number, count: number) => void): void {
+  const most = Math.floor(x.gpu.device.limits.maxStorageBufferBindingSize / 4096) * 1024;
+  for (let start = 0; start < x.size; start += most) body(start, Math.min(most, x.size - start));
+}
+
+export interface AdamWState {
+  readonly parameter: Tensor;
+  readonly gradient: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+}
+
+export interface AdamWConstants {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  /** How many floats at the front of the arena decay. */
+  readonly decayed: number;
+}
+
+/** One step of AdamW over whole arenas of the same size; rate and bias corrections come from `step`. */
+export function adamwStep(state: AdamWState, clip: Tensor, step: Tensor, constants: AdamWConstants): void {
+  const { beta1, beta2, eps, weightDecay, decayed } = constants;
+  const { gpu } = step;
+  inParts(state.parameter, (start, n) => {
+    const operands = {
+      gradient: part(state.gradient, start, n),
+      clip,
+      step,
+      parameter: part(state.parameter, start, n),
+      m: part(state.m, start, n),
+      v: part(state.v, start, n),
+    };
+    const quads = Math.min(Math.max(decayed - start, 0), n) / 4;
+    const params = { quads: n / 4, decayed: quads, beta1, beta2, eps, weight_decay: weightDecay };
+    gpu.run(adamwKernel, operands, params, elementwise(n));
+  });
+}
+
+/** average ← d · average + (1 − d) · weights, d from `step`. */
+export function emaStep(average: Tensor, weights: Tensor, step: Tensor): void {
+  inParts(average, (start, n) => {
+    const operands = { w: part(weights, start, n), step, e: part(average, start, n) };
+    step.gpu.run(emaKernel, operands, { quads: n / 4 }, elementwise(n));
+  });
+}
+
+/** clip (2) ← (norm of the gradient, the factor that clips it to maxNorm); maxNorm 0 for the norm alone. */
+export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number): void {
+  scope(() => {
+    const ranges: [number, number][] = [];
+    inParts(gradient, (start, n) => ranges.push([start, n]));
+    const partial = Tensor.empty(clip.gpu, [ranges.length * PARTIALS], 'f32', 'clip.partial');
+    ranges.forEach(([start, n], i) => {
+      const target = Tensor.empty(clip.gpu, [PARTIALS], 'f32', 'clip.partial');
+      sumSquares(part(gradient, start, n), n, target);
+      clip.gpu.copy(target, part(partial, i * PARTIALS, PARTIALS));
+    });
+    clip.gpu.run(clipKernel, { partial, clip }, { count: partial.size, max_norm: maxNorm }, 1);
+  });
+}

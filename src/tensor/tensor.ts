@@ -1,0 +1,113 @@
+/** A shaped view of GPU memory. Row-major, contiguous; storage is shared by reference count. */
+import { formatShape, numel, type Shape } from '../core/shape.js';
+import type { Gpu, Region } from '../gpu/gpu.js';
+import type { PoolBuffer } from '../gpu/pool.js';
+import { adopt } from './scope.js';
+
+export type DType = 'f32' | 'u32' | 'u8';
+export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+const BYTES: Record<DType, number> = { f32: 4, u32: 4, u8: 1 };
+// Kernels that work on vec4 touch whole quads; a tensor's storage covers the quad its last element is in.
+const QUAD = 16;
+
+interface Storage {
+  buffer: PoolBuffer | null;
+  references: number;
+}
+
+export class Tensor implements Region {
+  /** Set on parameters, and by the tape on what is computed from them. */
+  requiresGrad = false;
+  /** Where a backward pass writes this tensor's gradient: parameters have a place of their own, others get one. */
+  grad: Tensor | null = null;
+
+  private constructor(
+    readonly gpu: Gpu,
+    readonly shape: Shape,
+    readonly dtype: DType,
+    private readonly storage: Storage,
+    readonly offset: number,
+    readonly label: string,
+  ) {
+    adopt(this);
+  }
+
+  /** Uninitialised memory. Lives until the surrounding scope ends, or until `release` outside of one. */
+  static empty(gpu: Gpu, shape: Shape, dtype: DType = 'f32', label = ''): Tensor {
+    const bytes = Math.ceil((numel(shape) * BYTES[dtype]) / QUAD) * QUAD;
+    const storage = { buffer: gpu.pool.acquire(bytes, label), references: 1 };
+    return new Tensor(gpu, shape, dtype, storage, 0, label);
+  }
+
+  static zeros(gpu: Gpu, shape: Shape, dtype: DType = 'f32', label = ''): Tensor {
+    const tensor = Tensor.empty(gpu, shape, dtype, label);
+    gpu.clear(tensor);
+    return tensor;
+  }
+
+  /** Copies `data` to the device; its type decides the dtype. */
+  static from(gpu: Gpu, data: HostArray, shape: Shape = [data.length], label = ''): Tensor {
+    const dtype = data instanceof Float32Array ? 'f32' : data instanceof Uint32Array ? 'u32' : 'u8';
+    if (data.length !== numel(shape))
+      throw new RangeError(`${data.length} values cannot fill a tensor of shape ${formatShape(shape)}.`);
+    const tensor = Tensor.empty(gpu, shape, dtype, label);
+    gpu.upload(tensor, data);
+    return tensor;
+  }
+
+  /** The same memory seen as another shape, or as a part: `elements` in, and as many as `shape` has. */
+  view(shape: Shape, elements = 0, label = this.label): Tensor {
+    this.retain();
+    const offset = this.offset + elements * BYTES[this.dtype];
+    const tensor = new Tensor(this.gpu, shape, this.dtype, this.storage, offset, label);
+    return tensor;
+  }
+
+  get size(): number {
+    return numel(this.shape);
+  }
+
+  get bytes(): number {
+    return this.size * BYTES[this.dtype];
+  }
+
+  /** The pool's buffer; an error after the last release, so that no kernel runs on memory that is somebody else's. */
+  get buffer(): PoolBuffer {
+    if (!this.storage.buffer) throw new Error(`${this} was used after its memory was released.`);
+    return this.storage.buffer;
+  }
+
+  /** Whether anyone else holds the same memory. */
+  get shared(): boolean {
+    return this.storage.references > 1;
+  }
+
+  upload(data: HostArray): void {
+    this.gpu.upload(this, data);
+  }
+
+  async toFloat32(): Promise<Float32Array<ArrayBuffer>> {
+    return new Float32Array(await this.gpu.read(this));
+  }
+
+  async toUint32(): Promise<Uint32Array<ArrayBuffer>> {
+    return new Uint32Array(await this.gpu.read(this));
+  }
+
+  retain(): this {
+    this.storage.references++;
+    return this;
+  }
+
+  release(): void {
+    const { storage } = this;
+    if (--storage.references > 0 || !storage.buffer) return;
+    this.gpu.pool.release(storage.buffer);
+    storage.buffer = null;
+  }
+
+  toString(): string {
+    return `${this.label || 'tensor'} ${formatShape(this.shape)}`;
+  }
+}

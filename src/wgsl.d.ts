@@ -1,0 +1,7 @@
+declare module '*.wgsl' {
+  const source: string;
+  export default source;
+}
+
+/** The package's version, put in by the build. */
+declare const __VERSION__: string;

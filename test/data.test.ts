@@ -1,0 +1,166 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { crc32c } from '../src/core/crc32c.js';
+import { ConfigError, FormatError } from '../src/core/errors.js';
+import { permutation } from '../src/core/rng.js';
+import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
+import { openDataset, type Split } from '../src/data/sources.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'patchlight-data-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const offline = { dataDir: join(folder, 'none'), download: false };
+
+describe('shapes10', () => {
+  it('is the same bytes everywhere', () => {
+    const pinned = [
+      ['train', 0, 0xad669f25],
+      ['test', 0, 0x5df67099],
+      ['train', 7, 0x788797e0],
+    ] as const;
+    const actual = pinned.map(([split, seed]) => [
+      split,
+      seed,
+      crc32c(generateShapes10(split, 20, seed).images),
+    ]);
+    expect(actual).toEqual(pinned);
+  });
+
+  it('an image depends on its index alone, and classes come in turn', () => {
+    const many = generateShapes10('train', 40);
+    const few = generateShapes10('train', 25);
+    expect(many.images.subarray(0, few.images.length)).toEqual(few.images);
+    expect([...few.labels]).toEqual(Array.from({ length: 25 }, (_, i) => i % 10));
+  });
+
+  it('opens as a data set, and its mean and deviation are those of its training images', async () => {
+    const dataset = await openDataset('shapes10', offline);
+    const train = await dataset.load('train');
+    expect(await dataset.load('train')).toBe(train);
+    expect([train.count, (await dataset.load('test')).count]).toEqual([10_000, 2_000]);
+    expect(dataset.classes).toEqual(shapes10Classes);
+    moments(train).forEach(({ mean, std }, c) => {
+      expect(mean).toBeCloseTo(dataset.mean[c]!, 2);
+      expect(std).toBeCloseTo(dataset.std[c]!, 2);
+    });
+  });
+
+  it('says little to a linear classifier on pixels', async () => {
+    const dataset = await openDataset('shapes10', offline);
+    const accuracy = linearAccuracy(await dataset.load('train'), await dataset.load('test'), 2);
+    console.log(
+      `shapes10: a linear softmax classifier is right on ${(100 * accuracy).toFixed(1)} % of the test images`,
+    );
+    expect(accuracy).toBeLessThan(0.3);
+  });
+});
+
+/** Of each channel, of pixels scaled to [0, 1]. */
+function moments({ images, count }: Split): { mean: number; std: number }[] {
+  return [0, 1, 2].map((channel) => {
+    let [sum, squares] = [0, 0];
+    for (let image = 0; image < count; image++)
+      for (let i = (image * 3 + channel) * 1024, end = i + 1024; i < end; i++) {
+        const value = images[i]! / 255;
+        sum += value;
+        squares += value * value;
+      }
+    const mean = sum / (count * 1024);
+    return { mean, std: Math.sqrt(squares / (count * 1024) - mean * mean) };
+  });
+}
+
+/** Softmax regression on pixels by plain stochastic gradient descent with a falling rate; the share of `test` it gets right. */
+function linearAccuracy(train: Split, test: Split, epochs: number): number {
+  const [classes, size] = [10, 3072];
+  const weights = Array.from({ length: classes }, () => new Float32Array(size + 1));
+  const pixels = new Float32Array(size + 1).fill(1);
+  const scores = (split: Split, image: number): number[] => {
+    for (let i = 0; i < size; i++) pixels[i] = split.images[image * size + i]! / 128 - 1;
+    return weights.map((row) => {
+      let sum = 0;
+      for (let i = 0; i <= size; i++) sum += row[i]! * pixels[i]!;
+      return sum;
+    });
+  };
+  for (let epoch = 0; epoch < epochs; epoch++)
+    for (const image of permutation(train.count, 1, 2, epoch)) {
+      const logits = scores(train, image);
+      const top = Math.max(...logits);
+      const exponentials = logits.map((logit) => Math.exp(logit - top));
+      const total = exponentials.reduce((a, b) => a + b);
+      weights.forEach((row, k) => {
+        const error = exponentials[k]! / total - (train.labels[image] === k ? 1 : 0);
+        const rate = (1e-3 / (1 + epoch)) * error;
+        for (let i = 0; i <= size; i++) row[i]! -= rate * pixels[i]!;
+      });
+    }
+  let right = 0;
+  for (let image = 0; image < test.count; image++) {
+    const logits = scores(test, image);
+    if (logits.indexOf(Math.max(...logits)) === test.labels[image]) right++;
+  }
+  return right / test.count;
+}
+
+describe('opening', () => {
+  it.each([
+    ['cifar10', offline, /cifar10 needs data_batch_1\.bin, .*test_batch\.bin in .*cifar-10-batches-bin/],
+    ['cifar100', offline, /cifar100 needs train\.bin, test\.bin in .*cifar-100-binary/],
+    [
+      'cifar10',
+      { ...offline, download: true, address: 'http://127.0.0.1:1/' },
+      /could not download .*: cifar10 needs data_batch_1/,
+    ],
+    ['cifra10', offline, /cifra10 is neither cifar10, cifar100 or shapes10 nor a folder/],
+    [folder, offline, /does not hold all files of cifar10 or cifar100/],
+  ])('%s with %j is an error that says what to do', async (name, options, sentence) => {
+    const refused = openDataset(name, options);
+    await expect(refused).rejects.toThrow(ConfigError);
+    await expect(refused).rejects.toThrow(sentence);
+  });
+
+  it('a folder of the official files is recognised; what is in them is read late and checked', async () => {
+    const files = join(folder, 'mine', 'cifar-100-binary');
+    mkdirSync(files, { recursive: true });
+    writeFileSync(join(files, 'train.bin'), new Uint8Array(2 * 3074));
+    writeFileSync(join(files, 'test.bin'), new Uint8Array(10_000 * 3074).fill(5));
+    for (const path of [files, join(folder, 'mine')]) {
+      const dataset = await openDataset(path, offline);
+      expect([dataset.name, dataset.classes.length]).toEqual(['cifar100', 100]);
+      await expect(dataset.load('train')).rejects.toThrow(
+        /train\.bin: the file holds 2 records, not 50000\.$/,
+      );
+      await expect(dataset.load('train')).rejects.toThrow(FormatError);
+    }
+    const test = await (await openDataset(files, offline)).load('test');
+    expect([test.count, test.labels[9_999], test.images.length]).toEqual([10_000, 5, 30_720_000]);
+  });
+});
+
+describe('the official files', () => {
+  const dataDir = process.env.PATCHLIGHT_DATA ?? join(import.meta.dirname, '..', 'data');
+  it.each([
+    ['cifar10', 'cifar-10-batches-bin', 10],
+    ['cifar100', 'cifar-100-binary', 100],
+  ] as const)('%s has its counts, its moments and its classes', async (name, subfolder, classes) => {
+    if (!existsSync(join(dataDir, subfolder)))
+      return console.log(`skipped: ${name} is not in PATCHLIGHT_DATA (or data/)`);
+    const dataset = await openDataset(name, { dataDir, download: false });
+    for (const [split, images] of [
+      ['train', 50_000],
+      ['test', 10_000],
+    ] as const) {
+      const { labels, count } = await dataset.load(split);
+      expect(count).toBe(images);
+      const perClass = new Array(classes).fill(0);
+      for (const label of labels) perClass[label]++;
+      expect(perClass).toEqual(new Array(classes).fill(images / classes));
+    }
+    moments(await dataset.load('train')).forEach(({ mean, std }, c) => {
+      expect(mean).toBeCloseTo(dataset.mean[c]!, 3);
+      expect(std).toBeCloseTo(dataset.std[c]!, 3);
+    });
+  });
+});

@@ -1,0 +1,208 @@
+/**
+ * The law of the house: a file imports only from its own folder or from a lower level. And its walls: who may name
+ * Node, the browser, the terminal and the kernels. Each rule returns sentences; a rule holds when it returns none.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, extname, join, relative, resolve } from 'node:path';
+import { expect, it } from 'vitest';
+
+const ROOT = resolve(import.meta.dirname, '..');
+
+/** Folders of src, and what lies around them. Two different folders of one level do not see each other. */
+const LEVELS: Record<string, number> = {
+  kernels: 0,
+  core: 1,
+  io: 2,
+  gpu: 2,
+  tensor: 3,
+  autograd: 4,
+  ops: 5,
+  nn: 6,
+  optim: 6,
+  data: 6,
+  models: 7,
+  train: 8,
+  cli: 9,
+  'index.ts': 10,
+};
+
+/** Where Node itself may be used; all else also runs in a page. */
+const NODE = /^src\/(cli|train|io)\/|^src\/gpu\/binding\.ts$|^src\/data\/sources\.ts$/;
+
+/** What may be imported only from certain folders, beyond what the levels say. */
+const WALLED_IMPORTS: { what: string; imported: RegExp; allowed: RegExp }[] = [
+  { what: 'kernels', imported: /^kernels\//, allowed: /^src\/ops\// },
+  { what: 'gpu', imported: /^src\/gpu\//, allowed: /^src\/(?!nn\/)/ },
+  { what: "Node's modules", imported: /^node:/, allowed: NODE },
+  { what: 'the WebGPU binding', imported: /^webgpu$/, allowed: /^src\/gpu\/binding\.ts$/ },
+  { what: 'packages', imported: /^(?!(src|kernels)\/|node:|webgpu$)/, allowed: /^src\/(cli|io)\// },
+];
+
+/** What may be written only in certain folders; comments do not count. */
+const WALLED_WORDS: { what: string; pattern: RegExp; allowed: RegExp }[] = [
+  { what: 'the terminal', pattern: /\bconsole\.|\bprocess\.(stdout|stderr|stdin)\b/, allowed: /^src\/cli\// },
+  { what: 'the exit', pattern: /\bprocess\.(exit|exitCode|abort)\b/, allowed: /^src\/cli\// },
+  {
+    what: "Node's globals",
+    pattern: /\bprocess\.|\bBuffer\b|\brequire\(|\b__dirname\b/,
+    allowed: NODE,
+  },
+  { what: 'navigator.gpu', pattern: /\bnavigator\s*\.\s*gpu\b|\.requestAdapter\(/, allowed: /^src\/gpu\// },
+];
+
+const LINE_CAPS: Record<string, number> = { '.ts': 400, '.mjs': 400, '.wgsl': 200 };
+const MOST_VARIANTS = 3;
+
+function files(folder: string, extensions: string[]): string[] {
+  if (!existsSync(join(ROOT, folder))) return [];
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => extensions.includes(extname(name)))
+    .map((name) => `${folder}/${name.replaceAll('\\', '/')}`)
+    .sort();
+}
+
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+
+/** Without comments; strings stay, so that a `//` inside one is not taken for a comment. */
+function code(file: string): string {
+  const tokens = /\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`/g;
+  return read(file).replace(tokens, (token) => (/^\/[/*]/.test(token) ? ' ' : token));
+}
+
+/** Everything a file imports or re-exports: repository paths (`src/core/shape.js`) and bare names (`node:fs`). */
+function imports(file: string): string[] {
+  const statement =
+    /(?:^|[;}\s])(?:import|export)\b[^;'"`()=]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
+  return [...code(file).matchAll(statement)].map(([, from, bare]) => {
+    const name = from ?? bare ?? '';
+    return name.startsWith('.')
+      ? relative(ROOT, resolve(ROOT, dirname(file), name)).replaceAll('\\', '/')
+      : name;
+  });
+}
+
+/** `src/ops/gelu.ts` lives in `ops`, `src/index.ts` in `index.ts`, `kernels/gelu_forward.wgsl` in `kernels`. */
+function folderOf(path: string): string {
+  return path.split('/')[path.startsWith('src/') ? 1 : 0]!.replace(/\.js$/, '.ts');
+}
+
+/** `matmul_forward_subgroup` is a variant of `matmul_forward`: the part up to the word that says the direction. */
+function kernelOf(name: string): string {
+  return /^(\w+?_(?:forward|backward|step|reduce))(?:_|$)/.exec(name)?.[1] ?? name;
+}
+
+const sources = files('src', ['.ts']).filter((file) => !file.endsWith('.d.ts'));
+const kernels = files('kernels', ['.wgsl']);
+
+function lawOfLevels(): string[] {
+  return sources.flatMap((file) => {
+    const own = folderOf(file);
+    const level = LEVELS[own];
+    if (level === undefined) return [`${file}: src/${own} has no level.`];
+    return imports(file)
+      .filter((path) => /^(src|kernels)\//.test(path))
+      .filter((path) => folderOf(path) !== own && !((LEVELS[folderOf(path)] ?? Infinity) < level))
+      .map(
+        (path) => `${file} (level ${level}) imports ${path} (level ${LEVELS[folderOf(path)] ?? 'unknown'}).`,
+      );
+  });
+}
+
+function importsStayInside(): string[] {
+  return sources.flatMap((file) =>
+    imports(file)
+      .filter((path) => path.startsWith('..') || /^(test|scripts|bench|dist|data)\//.test(path))
+      .map((path) => `${file} imports ${path}, which is no part of the library.`),
+  );
+}
+
+function importWalls(): string[] {
+  return sources.flatMap((file) =>
+    WALLED_IMPORTS.filter(({ allowed }) => !allowed.test(file)).flatMap(({ what, imported }) =>
+      imports(file)
+        .filter((path) => imported.test(path))
+        .map((path) => `${file} imports ${path}: no place for ${what}.`),
+    ),
+  );
+}
+
+function wordWalls(): string[] {
+  return sources.flatMap((file) =>
+    WALLED_WORDS.filter(({ allowed, pattern }) => !allowed.test(file) && pattern.test(code(file))).map(
+      ({ what, pattern }) => `${file} says ${pattern.exec(code(file))![0]}: no place for ${what}.`,
+    ),
+  );
+}
+
+function sizes(): string[] {
+  const all = ['src', 'test', 'scripts', 'kernels'].flatMap((folder) =>
+    files(folder, Object.keys(LINE_CAPS)),
+  );
+  return all
+    .map((file) => ({ file, lines: read(file).trimEnd().split('\n').length, cap: LINE_CAPS[extname(file)]! }))
+    .filter(({ lines, cap }) => lines > cap)
+    .map(({ file, lines, cap }) => `${file} has ${lines} lines, more than ${cap}.`);
+}
+
+function kernelHeaders(): string[] {
+  return kernels
+    .filter((file) => !new RegExp(`^// ${basename(file, '.wgsl')}: \\S`).test(read(file)))
+    .map((file) => `${file} must start with "// ${basename(file, '.wgsl')}: <formula>".`);
+}
+
+function kernelOwners(): string[] {
+  const owners = new Map<string, string[]>(kernels.map((file) => [file, []]));
+  for (const file of sources) {
+    for (const path of new Set(imports(file).filter((name) => name.endsWith('.wgsl')))) {
+      owners.set(path, [...(owners.get(path) ?? []), file]);
+    }
+  }
+  return [...owners].flatMap(([kernel, by]) => {
+    if (!kernels.includes(kernel)) return [`${by.join(', ')} imports ${kernel}, which does not exist.`];
+    return by.length === 1
+      ? []
+      : [`${kernel} must have one owner, has ${by.length}: ${by.join(', ') || 'none'}.`];
+  });
+}
+
+function kernelNames(): string[] {
+  const variants = kernels.map((file) => basename(file, '.wgsl')).filter((name) => kernelOf(name) !== name);
+  return [
+    ...kernels
+      .filter((file) => !/^kernels\/[a-z0-9]+(_[a-z0-9]+)+\.wgsl$/.test(file))
+      .map((file) => `${file} must be named <op>_<direction>[_<variant>].wgsl.`),
+    ...[...new Set(variants.map(kernelOf))]
+      .map((kernel) => ({ kernel, of: variants.filter((name) => kernelOf(name) === kernel) }))
+      .filter(({ of }) => of.length > MOST_VARIANTS)
+      .map(({ kernel, of }) => `${kernel} has more than ${MOST_VARIANTS} variants: ${of.join(', ')}.`),
+  ];
+}
+
+/** `x != x` does not find NaN in WGSL; float atomics make sums depend on the order of arrival. */
+const KERNEL_TRAPS: Record<string, RegExp> = {
+  'compares a value with itself': /(?<![\w.\])])([a-zA-Z_][\w.]*(?:\[\w+\])?)\s*[!=]=\s*\1(?![\w.[(])/,
+  'has atomics on floats': /\batomic\s*<\s*f(16|32)|\batomicCompareExchangeWeak\b/,
+};
+
+function kernelTraps(): string[] {
+  return kernels.flatMap((file) =>
+    Object.entries(KERNEL_TRAPS).flatMap(([what, pattern]) => {
+      const found = pattern.exec(code(file));
+      return found ? [`${file} ${what}: ${found[0]}`] : [];
+    }),
+  );
+}
+
+it.each([
+  ['imports go to the own folder or to a lower level', lawOfLevels],
+  ['imports stay inside src and kernels', importsStayInside],
+  ['imports respect the walls', importWalls],
+  ['words respect the walls', wordWalls],
+  ['files are short', sizes],
+  ['a kernel starts with its formula', kernelHeaders],
+  ['a kernel has one owner', kernelOwners],
+  ['a kernel is named for its op and direction', kernelNames],
+  ['kernels avoid the known traps', kernelTraps],
+])('%s', (_, rule) => {
+  expect(rule()).toEqual([]);
+});

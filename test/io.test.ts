@@ -1,0 +1,152 @@
+import * as nodeFs from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FormatError, PatchlightError } from '../src/core/errors.js';
+import { appendLine, type FileSystem, writeFileAtomic } from '../src/io/atomic.js';
+import { type CifarKind, parseCifar } from '../src/io/cifar.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchlight-io-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const sampleBytes = (length: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, i) => (Math.imul(i, 2654435761) >>> 16) & 255);
+
+describe('atomic writes', () => {
+  /** Node's calls, of which the `n`-th fails with `code`; after a crash, so do all that follow. */
+  function failing(n: number, code: string, crash: boolean): { fs: FileSystem; calls: () => number } {
+    let calls = 0;
+    const fs = new Proxy(nodeFs, {
+      get: (target, name) => {
+        const real = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+        return (...args: unknown[]) => {
+          calls++;
+          if (calls === n || (crash && calls > n)) throw new Error(`${code}: it failed, ${String(name)}`);
+          return real(...args);
+        };
+      },
+    });
+    return { fs, calls: () => calls };
+  }
+
+  it('writes a new file, replaces an old one, and leaves nothing else', () => {
+    const path = join(folder, 'a.bin');
+    for (const length of [0, 1, 100_000]) {
+      writeFileAtomic(path, sampleBytes(length));
+      expect(readFileSync(path).equals(sampleBytes(length)), `${length} bytes`).toBe(true);
+    }
+    expect(readdirSync(folder)).toEqual(['a.bin']);
+  });
+
+  it('goes on after short writes', () => {
+    const path = join(folder, 'a.bin');
+    const writeSync = ((fd: number, bytes: Uint8Array, at: number, length: number) =>
+      nodeFs.writeSync(fd, bytes, at, Math.min(length, 7))) as typeof nodeFs.writeSync;
+    writeFileAtomic(path, sampleBytes(100), { ...nodeFs, writeSync });
+    expect(new Uint8Array(readFileSync(path))).toEqual(sampleBytes(100));
+  });
+
+  it.each([
+    ['EIO', false],
+    ['ENOSPC', false],
+    ['EIO', true],
+  ])('whichever call fails with %s (crash: %s), the old bytes or the new ones are there', (code, crash) => {
+    const path = join(folder, 'a.bin');
+    const [before, after] = [sampleBytes(50), sampleBytes(60)];
+    const count = failing(Infinity, code, crash);
+    writeFileAtomic(path, after, count.fs);
+    expect(count.calls()).toBeGreaterThan(7);
+    for (let n = 1; n <= count.calls(); n++) {
+      writeFileAtomic(path, before);
+      const write = () => writeFileAtomic(path, after, failing(n, code, crash).fs);
+      expect(write, `call ${n}`).toThrow(PatchlightError);
+      expect(write, `call ${n}`).toThrow(`could not write ${path} (60 bytes): ${code}: it failed.`);
+      expect([before, after], `call ${n}`).toContainEqual(new Uint8Array(readFileSync(path)));
+      if (!crash) expect(readdirSync(folder), `call ${n}`).toEqual(['a.bin']);
+    }
+  });
+
+  it.skipIf(!existsSync('/dev/full'))('a full disk leaves a log as it was', () => {
+    expect(() => appendLine('/dev/full', 'x')).toThrow(
+      'could not append to /dev/full: ENOSPC: no space left on device.',
+    );
+  });
+
+  it('appends whole lines or nothing', () => {
+    const path = join(folder, 'steps.jsonl');
+    appendLine(path, '{"step":1}');
+    appendLine(path, '{"step":2}');
+    let writes = 0;
+    const writeSync = ((fd: number, bytes: Uint8Array) => {
+      if (writes++ > 0) throw new Error('ENOSPC: no space left on device, write');
+      return nodeFs.writeSync(fd, bytes, 0, 3);
+    }) as typeof nodeFs.writeSync;
+    expect(() => appendLine(path, '{"step":3}', { ...nodeFs, writeSync })).toThrow(
+      'no space left on device.',
+    );
+    expect(readFileSync(path, 'utf8')).toBe('{"step":1}\n{"step":2}\n');
+  });
+});
+
+describe('CIFAR records', () => {
+  /** One record: labels, then planes filled with r, g, b. */
+  const record = (labels: number[], [r, g, b]: [number, number, number]): number[] => [
+    ...labels,
+    ...[r, g, b].flatMap((value) => new Array<number>(1024).fill(value)),
+  ];
+
+  it.each<[CifarKind, number[][], number[]]>([
+    ['cifar10', [[3], [9]], [3, 9]],
+    [
+      'cifar100',
+      [
+        [19, 99],
+        [0, 42],
+      ],
+      [99, 42],
+    ],
+  ])('of %s become planes and labels', (kind, given, labels) => {
+    const bytes = Uint8Array.from([...record(given[0]!, [1, 2, 3]), ...record(given[1]!, [4, 5, 6])]);
+    const records = parseCifar('x.bin', bytes, kind);
+    expect([...records.labels]).toEqual(labels);
+    expect([0, 1024, 2048, 3072, 4096, 6143].map((i) => records.images[i])).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it.each<[string, CifarKind, number[], string]>([
+    ['an empty file', 'cifar10', [], 'x.bin: the file is empty.'],
+    [
+      'a cut record',
+      'cifar10',
+      new Array(3072).fill(0),
+      'x.bin: 3072 bytes are not a whole number of cifar10 records',
+    ],
+    [
+      'the other kind',
+      'cifar100',
+      record([1], [0, 0, 0]),
+      'not a whole number of cifar100 records of 3074 bytes',
+    ],
+    [
+      'label 10',
+      'cifar10',
+      [...record([0], [0, 0, 0]), ...record([10], [0, 0, 0])],
+      'x.bin: record 1 has label 10, not one of 0 to 9.',
+    ],
+    ['label 255', 'cifar10', record([255], [0, 0, 0]), 'record 0 has label 255'],
+    ['coarse label 20', 'cifar100', record([20, 0], [0, 0, 0]), 'record 0 has label 20, not one of 0 to 19.'],
+    [
+      'fine label 100',
+      'cifar100',
+      record([0, 100], [0, 0, 0]),
+      'record 0 has label 100, not one of 0 to 99.',
+    ],
+  ])('%s is refused', (_, kind, bytes, sentence) => {
+    const parse = () => parseCifar('x.bin', Uint8Array.from(bytes), kind);
+    expect(parse).toThrow(FormatError);
+    expect(parse).toThrow(sentence);
+  });
+});

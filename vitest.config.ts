@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs';
+import { defineConfig } from 'vitest/config';
+
+const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+
+export default defineConfig({
+  plugins: [
+    {
+      // What the build's text loader does: a kernel's source is the module's default export.
+      name: 'wgsl',
+      enforce: 'pre',
+      load(id) {
+        if (id.endsWith('.wgsl')) return `export default ${JSON.stringify(readFileSync(id, 'utf8'))};`;
+      },
+    },
+  ],
+  define: { __VERSION__: JSON.stringify(version) },
+  test: {
+    include: ['test/**/*.test.{ts,mjs}'],
+    // A process per file, one at a time: a software adapter uses every core, and a lost device takes only its own file along.
+    pool: 'forks',
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+});
