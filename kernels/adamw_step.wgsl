@@ -7,7 +7,8 @@
 requires immediate_address_space;
 
 override WG: u32 = 256u;
-struct Params { quads: u32, decayed: u32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32 }
+// rest1 = 1 − β1, rest2 = 1 − β2: of the float64 values, since 1 − f32(0.999) is 0.001 to five digits only.
+struct Params { quads: u32, decayed: u32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, weight_decay: f32 }
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4f>;
 @group(0) @binding(1) var<storage, read> clip: array<f32>;
@@ -25,8 +26,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let step_size = step[5]; // lr / c1
   let root_c2 = step[6]; // √c2
   let g = gradient[i] * clip[1];
-  let first = p.beta1 * m[i] + (1.0 - p.beta1) * g;
-  let second = p.beta2 * v[i] + (1.0 - p.beta2) * g * g;
+  let first = p.beta1 * m[i] + p.rest1 * g;
+  let second = p.beta2 * v[i] + p.rest2 * g * g;
   let decay = select(0.0, lr * p.weight_decay, i < p.decayed);
   let old = parameter[i];
   m[i] = first;

@@ -7,7 +7,9 @@
 //   first + count - 1 are in this one, and others are left alone.
 // Any sizes; C·H·W·count bytes start on a word.
 // Tuned: nothing.
+requires immediate_address_space;
 
+override WG: u32 = 256u;
 override PAD: u32 = 0u;
 override FLIP: bool = false;
 
@@ -31,7 +33,9 @@ fn pcg4d(key: vec4u) -> vec4u {
   return v;
 }
 
-
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * WG + local;
   let pixels = p.H * p.W;
   if (i >= p.B * p.C * pixels) { return; }
   let b = i / (p.C * pixels);

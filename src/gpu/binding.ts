@@ -38,12 +38,38 @@ export async function loadGpu(adapter?: string): Promise<GPU> {
   return gpu;
 }
 
+/**
+ * Runs `body` while what native code prints to standard error is dropped: Dawn warns twice about a limit that we do not
+ * use, each time it looks at an adapter. Linux only; where the descriptor cannot be reopened, the warnings show.
+ */
+export async function withoutNativeWarnings<T>(body: () => Promise<T>): Promise<T> {
+  if (!inNode() || process.platform !== 'linux') return body();
+  const { closeSync, openSync } = await import('node:fs');
+  const reopen = (path: string, flags: string): boolean => {
+    closeSync(2);
+    return openSync(path, flags) === 2; // the lowest free descriptor
+  };
+  let saved: number;
+  try {
+    saved = openSync('/proc/self/fd/2', 'a');
+  } catch {
+    return body(); // a socket, or no /proc
+  }
+  try {
+    reopen('/dev/null', 'a');
+    return await body();
+  } finally {
+    reopen(`/proc/self/fd/${saved}`, 'a');
+    closeSync(saved);
+  }
+}
+
 /** Names of the adapters on this machine, best first as Dawn orders them; empty when there is none. */
 export async function adapterNames(): Promise<string[]> {
   const gpu = await loadGpu('\u0000');
   if (!inNode()) return [(await gpu.requestAdapter())?.info.description ?? ''].filter(Boolean);
   // The binding names the adapters it has when it is asked for one that cannot exist.
-  const complaint = await gpu.requestAdapter().then(() => '', String);
+  const complaint = await withoutNativeWarnings(() => gpu.requestAdapter().then(() => '', String));
   return [...complaint.matchAll(/name: '([^']*)'/g)].map((match) => match[1] as string);
 }
 

@@ -1,6 +1,6 @@
 /** Opening an adapter: which one, what it can do, and the limits we ask it for. */
 import { AdapterError } from '../core/errors.js';
-import { adapterNames, loadGpu } from './binding.js';
+import { adapterNames, loadGpu, withoutNativeWarnings } from './binding.js';
 
 export interface AdapterInfo {
   /** As the driver calls it, for example `llvmpipe (LLVM 15.0.6, 512 bits)`. */
@@ -43,7 +43,9 @@ const NO_ADAPTER =
 
 export async function openAdapter(options: OpenOptions): Promise<{ device: GPUDevice; info: AdapterInfo }> {
   const gpu = await loadGpu(options.adapter);
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
+  const adapter = await withoutNativeWarnings(() =>
+    gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null),
+  );
   if (!adapter) {
     const names = await adapterNames();
     if (names.length === 0) throw new AdapterError(NO_ADAPTER);

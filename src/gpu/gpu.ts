@@ -214,6 +214,13 @@ export class Gpu {
     return copy;
   }
 
+  /** A promise for the end of what was submitted so far; give it to `settle`. */
+  submitted(): Promise<unknown> {
+    const done = this.device.queue.onSubmittedWorkDone();
+    done.catch(() => {}); // whoever settles it hears of a failure
+    return done;
+  }
+
   /** Resolves when all that was asked for has run. */
   async finish(): Promise<void> {
     this.flush();
@@ -221,9 +228,9 @@ export class Gpu {
     this.check();
   }
 
-  /** Throws the first error that the device reported, if any. */
+  /** Throws the first error that the device reported, if any; while kernels compile it waits for what they report. */
   check(): void {
-    if (this.failure) throw this.failure;
+    if (this.failure && this.pipelines.reporting === 0) throw this.failure;
   }
 
   close(): void {
@@ -234,13 +241,18 @@ export class Gpu {
   /** Awaits a promise of the device's, racing its loss. */
   async settle<T>(promise: Promise<T>): Promise<T> {
     try {
-      return await waitFor(Promise.race([promise, this.lost]), this.info.software);
+      return await this.wait(promise);
     } catch (error) {
       this.check();
       // After a loss the promise itself may reject first, without a reason: let the loss speak.
       await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
       throw error;
     }
+  }
+
+  private wait<T>(promise: Promise<T>): Promise<T> {
+    const both = Promise.allSettled([promise, this.pipelines.reported]).then(() => promise);
+    return waitFor(Promise.race([both, this.lost]), this.info.software);
   }
 
   private push(command: Command): void {

@@ -39,6 +39,9 @@ function layoutEntry(binding: number, kind: string): GPUBindGroupLayoutEntry {
 export class PipelineCache {
   private readonly pipelines = new Map<string, Compiled>();
   private readonly modules = new Map<string, GPUShaderModule>();
+  /** Modules whose compile errors, if any, are still to be reported; and a promise for the time when none is. */
+  reporting = 0;
+  reported: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly device: GPUDevice,
@@ -65,13 +68,16 @@ export class PipelineCache {
     if (!this.immediates) code = immediatesAsUniform(code, kernel.interface.bindings.length);
     const module = this.device.createShaderModule({ code, label: kernel.name });
     this.modules.set(key, module);
-    module.getCompilationInfo().then(({ messages }) => {
+    this.reporting++;
+    const told = module.getCompilationInfo().then(({ messages }) => {
       const worst = messages.find((message) => message.type === 'error');
       if (worst)
         this.report(
           new KernelError(`kernels/${kernel.name}.wgsl:${worst.lineNum}:${worst.linePos}: ${worst.message}`),
         );
-    }, ignore);
+    });
+    const done = told.catch(ignore).finally(() => this.reporting--);
+    this.reported = Promise.all([this.reported, done]);
     return module;
   }
 

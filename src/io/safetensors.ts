@@ -257,7 +257,8 @@ function halfToNumber(h: number): number {
  * F16 and BF16 convert exactly, F64 rounds to nearest. Any other dtype is a ShapeError.
  */
 export function asFloat32({ dtype, bytes }: TensorData): Float32Array {
-  const aligned = bytes.byteOffset % ELEMENT_BYTES[dtype] === 0 ? bytes : bytes.slice();
+  // Not slice(): that of Node's Buffer, a Uint8Array too, copies nothing.
+  const aligned = bytes.byteOffset % ELEMENT_BYTES[dtype] === 0 ? bytes : new Uint8Array(bytes);
   const { buffer, byteOffset, length } = aligned;
   switch (dtype) {
     case 'F32':

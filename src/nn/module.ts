@@ -21,7 +21,7 @@ export abstract class Module {
         value.name = path;
         found.push(value);
       } else if (value instanceof Module) found.push(...value.parameters(`${path}.`));
-      else if (Array.isArray(value)) value.forEach((item, i) => visit(item, `${path}.${i}`));
+      else if (Array.isArray(value)) for (const [i, item] of value.entries()) visit(item, `${path}.${i}`);
     };
     for (const [name, value] of Object.entries(this)) visit(value, prefix + snake(name));
     return found;

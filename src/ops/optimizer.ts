@@ -56,7 +56,8 @@ export function adamwStep(state: AdamWState, clip: Tensor, step: Tensor, constan
       v: part(state.v, start, n),
     };
     const quads = Math.min(Math.max(decayed - start, 0), n) / 4;
-    const params = { quads: n / 4, decayed: quads, beta1, beta2, eps, weight_decay: weightDecay };
+    const rests = { rest1: 1 - beta1, rest2: 1 - beta2 };
+    const params = { quads: n / 4, decayed: quads, beta1, beta2, ...rests, eps, weight_decay: weightDecay };
     gpu.run(adamwKernel, operands, params, elementwise(n));
   });
 }

@@ -1,0 +1,69 @@
+/** Command lines by yargs, made from the table of settings; spellings with underscores are accepted. */
+import yargs, { type Options } from 'yargs';
+import { kebab, type SettingName, settingNames, settingsTable } from '../train/settings.js';
+import { UsageError } from './main.js';
+
+/** `--batch_size=64` as `--batch-size=64`. */
+const dashed = (argument: string): string =>
+  argument.replace(/^--[a-z][\w-]*/i, (name) => name.replaceAll('_', '-'));
+
+export function commandLine(usage: string, options: Record<string, Options>) {
+  return yargs(process.argv.slice(2).map(dashed))
+    .usage(usage)
+    .version(__VERSION__)
+    .options(options)
+    .parserConfiguration({
+      'camel-case-expansion': false,
+      'strip-aliased': true,
+      'duplicate-arguments-array': false,
+    })
+    .strictOptions()
+    .wrap(Math.min(110, process.stdout.columns ?? 110))
+    .fail((message, error) => {
+      throw error ?? new UsageError(`${message.split('\n')[0]}. --help lists what there is.`);
+    });
+}
+
+/** The options of all settings; their defaults are in the text alone, so that what was typed can be told from them. */
+export function settingOptions(): Record<string, Options> {
+  return Object.fromEntries(
+    settingNames.map((name) => {
+      const {
+        default: value,
+        about,
+        choices,
+        alias,
+        group,
+      } = settingsTable[name] as {
+        default: string | number | boolean;
+        about: string;
+        choices?: string[];
+        alias?: string[];
+        group: string;
+      };
+      const option: Options = {
+        type: typeof value as 'string' | 'number' | 'boolean',
+        describe: `${about} [${value === '' ? 'empty' : value}]`,
+        group: `${group}:`,
+        requiresArg: typeof value !== 'boolean',
+        ...(choices ? { choices } : {}),
+        ...(alias ? { alias } : {}),
+      };
+      return [kebab(name), option];
+    }),
+  );
+}
+
+/** The settings that were typed; a number that is none is wrong usage. */
+export function typedSettings(
+  parsed: Readonly<Record<string, unknown>>,
+): Partial<Record<SettingName, unknown>> {
+  const typed = settingNames.filter((name) => parsed[kebab(name)] !== undefined);
+  return Object.fromEntries(
+    typed.map((name) => {
+      const value = parsed[kebab(name)];
+      if (Number.isNaN(value)) throw new UsageError(`--${kebab(name)} must be a number.`);
+      return [name, value];
+    }),
+  );
+}

@@ -1,0 +1,42 @@
+/** A data set on the device: its bytes uploaded once, in parts that one binding can hold. */
+import type { Gpu } from '../gpu/gpu.js';
+import type { ImageStore } from '../ops/batch.js';
+import { keep } from '../tensor/scope.js';
+import { Tensor } from '../tensor/tensor.js';
+import type { Dataset, Split } from './sources.js';
+
+export type Normalize = 'cifar' | 'half';
+
+/** (value / 255 − mean) / std as one multiply-add a channel: `cifar` with the data set's own constants, `half` with 0.5. */
+function normalisation(dataset: Dataset, normalize: Normalize): Float32Array<ArrayBuffer> {
+  const mean = normalize === 'half' ? dataset.mean.map(() => 0.5) : dataset.mean;
+  const std = normalize === 'half' ? dataset.std.map(() => 0.5) : dataset.std;
+  return Float32Array.from([
+    ...std.map((s) => 1 / (255 * s)),
+    ...mean.map((m, c) => -m / (std[c] as number)),
+  ]);
+}
+
+export function uploadSplit(gpu: Gpu, dataset: Dataset, split: Split, normalize: Normalize): ImageStore {
+  const imageBytes = dataset.channels * dataset.height * dataset.width;
+  // Parts start on a word (and on the offset alignment, being tensors of their own): four images are whole words.
+  const most = 4 * Math.floor(gpu.device.limits.maxStorageBufferBindingSize / imageBytes / 4);
+  const parts = [];
+  for (let first = 0; first < split.count; first += most) {
+    const count = Math.min(most, split.count - first);
+    const bytes = split.images.subarray(
+      first * imageBytes,
+      (first + count) * imageBytes,
+    ) as Uint8Array<ArrayBuffer>;
+    parts.push({ first, count, images: keep(Tensor.from(gpu, bytes, [bytes.length], 'images')) });
+  }
+  const labels = keep(Tensor.from(gpu, Uint32Array.from(split.labels), [split.count], 'labels'));
+  const norm = keep(Tensor.from(gpu, normalisation(dataset, normalize), [2, dataset.channels], 'norm'));
+  return { parts, labels, norm };
+}
+
+export function releaseStore({ parts, labels, norm }: ImageStore): void {
+  for (const { images } of parts) images.release();
+  labels.release();
+  norm.release();
+}

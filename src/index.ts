@@ -1,0 +1,25 @@
+/** Patchlight as a library: a tensor engine on WebGPU, a tape, and a Vision Transformer on it. */
+export type { Op } from './autograd/op.js';
+export { apply, defineOp } from './autograd/op.js';
+export { Tape } from './autograd/tape.js';
+export * from './core/errors.js';
+export type { Shape } from './core/shape.js';
+export { type Dataset, openDataset } from './data/sources.js';
+export { adapterNames } from './gpu/binding.js';
+export type { AdapterInfo, OpenOptions } from './gpu/device.js';
+export { Gpu } from './gpu/gpu.js';
+export { defineKernel } from './gpu/pipeline.js';
+export { decodeSafetensors, encodeSafetensors } from './io/safetensors.js';
+export type { VitConfig, VitOptions } from './models/config.js';
+export { VisionTransformer } from './models/vit.js';
+export { type Mode, Module } from './nn/module.js';
+export * from './ops/index.js';
+export { AdamW, type AdamWOptions, adamwDefaults } from './optim/adamw.js';
+export { learningRate, type Schedule } from './optim/schedule.js';
+export { Arena } from './tensor/arena.js';
+export { Parameter } from './tensor/parameter.js';
+export { keep, scope } from './tensor/scope.js';
+export { Tensor } from './tensor/tensor.js';
+export { presets } from './train/presets.js';
+export { resolveSettings, type Settings } from './train/settings.js';
+export { Trainer } from './train/trainer.js';

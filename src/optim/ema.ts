@@ -1,0 +1,28 @@
+/** Exponential moving average of the weights, timm's ModelEmaV3 with warm-up. */
+import { emaStep } from '../ops/optimizer.js';
+import type { Arena } from '../tensor/arena.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+const POWER = 2 / 3;
+
+export class Ema {
+  readonly average: Tensor;
+
+  constructor(
+    private readonly arena: Arena,
+    private readonly decay: number,
+  ) {
+    this.average = arena.like('ema');
+    arena.gpu.copy(arena.values, this.average);
+  }
+
+  /** The decay of step t, from 1: 1 − (1 + t)^(−2/3) until that reaches the constant. */
+  decayAt(t: number): number {
+    return Math.min(this.decay, 1 - (1 + t) ** -POWER);
+  }
+
+  /** average ← d · average + (1 − d) · weights, with d from the step's state. */
+  step(state: Tensor): void {
+    emaStep(this.average, this.arena.values, state);
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * Every setting of a training run, in one table: the flags of the command line, the fields of a config file and the
+ * config.json of a run are all made from it. Names are camelCase here, kebab-case as flags.
+ */
+import { ConfigError } from '../core/errors.js';
+
+interface Describe<T> {
+  readonly default: T;
+  readonly about: string;
+  readonly choices?: readonly T[];
+  readonly alias?: readonly string[];
+  /** The lowest value, and whether it must be whole. */
+  readonly min?: number;
+  readonly below?: number;
+  readonly whole?: true;
+  /** For what is not built: the only value accepted. */
+  readonly only?: T;
+  readonly group: Group;
+}
+
+type Group = 'Model' | 'Data' | 'Optimisation' | 'Regularisation' | 'Run';
+type Value = string | number | boolean;
+
+const number = (group: Group, value: number, about: string, more: Partial<Describe<number>> = {}) =>
+  ({
+    group,
+    default: value,
+    about,
+    min: 0,
+    ...more,
+  }) satisfies Describe<number>;
+const count = (group: Group, value: number, about: string, more: Partial<Describe<number>> = {}) =>
+  number(group, value, about, { whole: true, ...more });
+const choice = <const T extends string>(
+  group: Group,
+  choices: readonly T[],
+  value: T,
+  about: string,
+  more: Partial<Describe<T>> = {},
+) =>
+  ({
+    group,
+    default: value as T,
+    about,
+    choices,
+    ...more,
+  }) satisfies Describe<T>;
+const text = (group: Group, value: string, about: string) =>
+  ({ group, default: value, about }) satisfies Describe<string>;
+const flag = (group: Group, value: boolean, about: string, more: Partial<Describe<boolean>> = {}) =>
+  ({
+    group,
+    default: value,
+    about,
+    ...more,
+  }) satisfies Describe<boolean>;
+
+export const settingsTable = {
+  embedDim: count('Model', 192, 'width of the tokens', { min: 1 }),
+  depth: count('Model', 12, 'number of blocks', { min: 1, alias: ['num-blocks'] }),
+  numHeads: count('Model', 0, 'attention heads; 0 for heads of about 64', { alias: ['heads'] }),
+  mlpRatio: number('Model', 4, 'hidden width of the MLP, as a multiple of embed-dim'),
+  ffnDim: count('Model', 0, 'hidden width of the MLP itself; 0 to use mlp-ratio'),
+  patchSize: count('Model', 4, 'pixels of a patch, down and across', { min: 1 }),
+  pool: choice('Model', ['cls', 'mean'], 'cls', 'what the head reads: a class token or the mean of all'),
+  layerNormEps: number('Model', 1e-6, 'under the root of LayerNorm'),
+  initScheme: choice(
+    'Model',
+    ['timm', 'pytorch'],
+    'timm',
+    'how weights start: truncated normal 0.02, or what PyTorch layers do',
+  ),
+
+  dataset: text('Data', 'cifar10', 'cifar10, cifar100, shapes10, or a folder with their files'),
+  dataDir: text('Data', '', 'where data sets are; PATCHLIGHT_DATA or data/ when empty'),
+  normalize: choice(
+    'Data',
+    ['cifar', 'half'],
+    'cifar',
+    "by the data set's own mean and deviation, or 0.5 and 0.5",
+  ),
+  augment: choice(
+    'Data',
+    ['none', 'flip-crop', 'auto', 'rand', 'trivial'],
+    'flip-crop',
+    'random changes to training images',
+  ),
+  valSplit: count('Data', 0, 'training images held out for validation; 0 validates on the test images'),
+  limitTrain: count('Data', 0, 'use only the first so many training images; 0 for all'),
+  shuffle: flag('Data', true, 'draw images in a new order each epoch; --no-shuffle keeps file order'),
+  mixup: number('Data', 0, 'alpha of mixup', { only: 0 }),
+  cutmix: number('Data', 0, 'alpha of cutmix', { only: 0 }),
+  randomErasing: number('Data', 0, 'probability of random erasing', { only: 0 }),
+
+  epochs: count('Optimisation', 100, 'passes over the training images', { min: 1 }),
+  maxSteps: count('Optimisation', 0, 'stop after so many steps; 0 for none'),
+  batchSize: count('Optimisation', 64, 'images a step', { min: 1 }),
+  learningRate: number('Optimisation', 1e-3, 'peak learning rate', { alias: ['lr'] }),
+  schedule: choice('Optimisation', ['cosine', 'constant'], 'cosine', 'of the learning rate after warm-up'),
+  warmupEpochs: number('Optimisation', 0, 'epochs of linear warm-up'),
+  warmupLr: number('Optimisation', 1e-6, 'learning rate that warm-up starts from'),
+  minLr: number('Optimisation', 0, 'learning rate that the cosine ends at'),
+  weightDecay: number('Optimisation', 0.05, "AdamW's decoupled weight decay"),
+  decay: choice(
+    'Optimisation',
+    ['matrices', 'all'],
+    'matrices',
+    'what decays: weights of two and more axes, or every parameter',
+  ),
+  beta1: number('Optimisation', 0.9, 'AdamW, first moment', { below: 1 }),
+  beta2: number('Optimisation', 0.999, 'AdamW, second moment', { below: 1 }),
+  adamEps: number('Optimisation', 1e-8, 'AdamW, under the step'),
+  clipGrad: number('Optimisation', 0, 'global norm that gradients are clipped to; 0 for none'),
+  emaDecay: number('Optimisation', 0, 'decay of the moving average of the weights; 0 for none', { below: 1 }),
+  amp: flag('Optimisation', false, 'mixed precision', { only: false }),
+
+  dropout: number('Regularisation', 0, 'of embedded tokens, projections and MLPs', { below: 1 }),
+  attentionDropout: number('Regularisation', 0, 'of attention weights', { below: 1 }),
+  dropPath: number('Regularisation', 0, 'of residual branches, in the last block', { below: 1 }),
+  labelSmoothing: number('Regularisation', 0, 'weight spread over all classes', { below: 1 }),
+  patience: count(
+    'Regularisation',
+    0,
+    'stop after so many epochs without a better validation accuracy; 0 for never',
+  ),
+
+  seed: count('Run', 42, 'of everything random'),
+  logInterval: count('Run', 10, 'steps between log lines', { min: 1 }),
+  evalInterval: count('Run', 1, 'epochs between evaluations', { min: 1 }),
+  checkpointInterval: count('Run', 0, 'epochs between numbered checkpoints; 0 for none'),
+} as const;
+
+export type SettingName = keyof typeof settingsTable;
+type Widen<T> = T extends boolean ? boolean : T extends number ? number : T;
+export type Settings = {
+  -readonly [K in SettingName]: (typeof settingsTable)[K] extends { choices: readonly (infer C)[] }
+    ? C
+    : Widen<(typeof settingsTable)[K]['default']>;
+};
+
+export const settingNames = Object.keys(settingsTable) as SettingName[];
+export const kebab = (name: string): string =>
+  name.replace(/[A-Z0-9]+/g, (part) => (/[A-Z]/.test(part) ? `-${part.toLowerCase()}` : part));
+
+const describe = (name: SettingName): Describe<Value> => settingsTable[name] as Describe<Value>;
+
+/** Defaults, then each layer over the last: a preset, a config file, flags. Checks every value; throws ConfigError. */
+export function resolveSettings(...layers: readonly Partial<Record<string, unknown>>[]): Settings {
+  const result: Record<string, unknown> = {};
+  for (const name of settingNames) result[name] = describe(name).default;
+  for (const layer of layers)
+    for (const [name, value] of Object.entries(layer)) {
+      if (value === undefined) continue;
+      if (!Object.hasOwn(settingsTable, name)) throw new ConfigError(`There is no setting called ${name}.`);
+      result[name] = checked(name as SettingName, value);
+    }
+  const settings = result as Settings;
+  checkTogether(settings);
+  return settings;
+}
+
+function checked(name: SettingName, value: unknown): Value {
+  const { default: fallback, choices, min, below, whole, only } = describe(name);
+  const label = `--${kebab(name)}`;
+  const fail = (expected: string): never => {
+    throw new ConfigError(`${label} must be ${expected}, not ${JSON.stringify(value)}.`);
+  };
+  if (typeof value !== typeof fallback) return fail(`a ${typeof fallback}`);
+  if (choices && !choices.includes(value as Value)) return fail(`one of ${choices.join(', ')}`);
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) return fail('a finite number');
+    if (whole && !Number.isInteger(value)) return fail('a whole number');
+    if (min !== undefined && value < min) return fail(`at least ${min}`);
+    if (below !== undefined && value >= below) return fail(`below ${below}`);
+  }
+  if (only !== undefined && value !== only)
+    throw new ConfigError(`${label} is not built yet; only ${only} is accepted.`);
+  if (name === 'augment' && !['none', 'flip-crop'].includes(value as string))
+    throw new ConfigError(`--augment ${value} is not built yet; only none and flip-crop are accepted.`);
+  return value as Value;
+}
+
+function checkTogether(settings: Settings): void {
+  const { warmupEpochs, epochs, embedDim, numHeads, seed, minLr, learningRate, schedule } = settings;
+  if (numHeads > 0 && embedDim % numHeads !== 0)
+    throw new ConfigError(`--embed-dim ${embedDim} must divide by --num-heads ${numHeads}.`);
+  if (warmupEpochs > 0 && warmupEpochs >= epochs && settings.maxSteps === 0)
+    throw new ConfigError(`--warmup-epochs ${warmupEpochs} must be fewer than --epochs ${epochs}.`);
+  if (schedule === 'cosine' && minLr > learningRate)
+    throw new ConfigError(`--min-lr ${minLr} must not exceed --learning-rate ${learningRate}.`);
+  if (seed > 0xffffffff) throw new ConfigError(`--seed must be below 4294967296, not ${seed}.`);
+}
