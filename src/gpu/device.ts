@@ -71,7 +71,8 @@ export async function openAdapter(options: OpenOptions): Promise<{ device: GPUDe
   return {
     device,
     info: {
-      name: name || description || vendor,
+      name:
+        (await adapterNames()).find((known) => slug(known) === slug(name)) ?? (name || description || vendor),
       vendor,
       architecture,
       driver: description,
@@ -82,3 +83,6 @@ export async function openAdapter(options: OpenOptions): Promise<{ device: GPUDe
     },
   };
 }
+
+// Dawn writes an adapter's name in the form of an identifier; people know it, and --adapter matches it, as the driver does.
+const slug = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]+/g, '-');

@@ -77,8 +77,8 @@ export class Gpu {
   }
 
   /**
-   * Adds a dispatch. Operands and parameters go by the names that the kernel itself gives them; a missing or unknown
-   * name is a KernelError.
+   * Adds a dispatch. Operands and parameters go by the names that the kernel itself gives them; a missing one is a
+   * KernelError, one that this variant does not have is passed over.
    */
   run(
     kernel: Kernel,
@@ -131,7 +131,7 @@ export class Gpu {
     return choice;
   }
 
-  /** Copies bytes between buffers. */
+  /** Copies bytes between buffers; within one buffer WebGPU refuses it. */
   copy(from: Region, to: Region): void {
     this.push({
       kind: 'copy',

@@ -77,7 +77,7 @@ export function loadPart(
   }
   const names = new Set(arena.slots.map(({ parameter }) => prefix + parameter.name));
   for (const name of tensors.keys())
-    if (!names.has(name) && !STATE_PREFIXES.some((other) => name.startsWith(other)))
+    if (prefix === '' && !names.has(name) && !STATE_PREFIXES.some((other) => name.startsWith(other)))
       problems.push(`${name} is not a part of this model`);
   if (problems.length > 0) {
     const more = problems.length > 4 ? `; and ${problems.length - 4} more` : '';

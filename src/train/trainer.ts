@@ -203,6 +203,7 @@ export class Trainer {
       }
       // The state of an epoch cut short by the step limit is that of its middle, so that a longer run can continue it.
       const partial = progress.batch < this.batches;
+      if (partial || (progress.step >= this.totalSteps && progress.epoch + 1 < settings.epochs)) reason = 'max-steps';
       if (partial) await this.saveState();
       last = await this.endEpoch();
       if (!partial) await this.saveState();
@@ -212,7 +213,6 @@ export class Trainer {
         break;
       }
     }
-    if (reason === 'finished' && progress.epoch < settings.epochs) reason = 'max-steps';
     await this.saveWeights(checkpointNames.final);
     if (this.ema) await this.saveWeights('final.ema.safetensors', this.ema.average);
     return { reason, best: progress.best, last, history: progress.history };

@@ -1,0 +1,105 @@
+/** The command lines as a user meets them: exit codes, sentences instead of stacks, a run and its evaluation. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
+  const built = spawnSync(process.execPath, ['scripts/build.mjs'], { encoding: 'utf8' });
+  expect(built.stderr).toBe('');
+  expect(built.status).toBe(0);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function run(command: string, args: readonly string[]) {
+  const result = spawnSync(process.execPath, [`dist/${command}.js`, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, PATCHLIGHT_DATA: join(folder, 'no-data') },
+    timeout: 110_000,
+  });
+  // Dawn's own warnings show where standard error is a socket, as it is between two Node processes.
+  const err = result.stderr.replace(/^Warning: maxDynamic.*\n/gm, '');
+  return { code: result.status, out: result.stdout, err };
+}
+
+const tiny =
+  '--dataset shapes10 --limit-train 100 --embed_dim 16 --num_blocks 1 --num_heads 2 --patch_size 8 --batch_size 50'.split(
+    ' ',
+  );
+
+it.each([
+  ['train', '--nope 3', 2, /Unknown argument: nope/],
+  ['train', '--epochs abc', 2, /--epochs must be a number/],
+  ['train', '--epochs', 2, /Not enough arguments following: epochs/],
+  ['train', '--pool max', 2, /Invalid values|pool/],
+  ['train', '--epochs 0', 1, /--epochs must be at least 1/],
+  ['train', '--preset nope', 1, /no preset called nope; there is quickstart/],
+  ['train', '--config /nope.json', 1, /\/nope\.json is not a readable JSON file/],
+  ['train', '--dataset shapes10 --patch-size 5', 1, /\[vit\] image height 32/],
+  ['train', '--dataset shapes10 --init /nope', 1, /--init \/nope does not exist/],
+  ['train', '--resume /nope', 1, /\/nope does not exist/],
+  ['train', '--resume x --preset quickstart', 2, /goes without --preset/],
+  ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
+  ['train', '--amp', 1, /--amp is not built yet/],
+  ['evaluate', '', 2, /Name a run directory/],
+  ['evaluate', '/nope', 1, /\/nope does not exist/],
+  ['evaluate', 'package.json', 1, /package\.json: /],
+] as const)('%s %s ends with %i', (command, args, code, says) => {
+  const result = run(command, args.split(' ').filter(Boolean));
+  expect(result.err).toMatch(says);
+  expect(result.err).not.toMatch(/\n\s+at /);
+  expect(result.err.trim().split('\n')).toHaveLength(1);
+  expect(result.code).toBe(code);
+});
+
+it('names the adapters', () => {
+  const { code, out } = run('train', ['--list-adapters']);
+  expect(code).toBe(0);
+  expect(out.trim()).not.toBe('');
+  const missing = run('train', [...tiny, '--adapter', 'no such adapter']);
+  expect(missing.code).toBe(1);
+  expect(missing.err).toContain(out.trim().split('\n')[0]);
+});
+
+it('trains, and evaluate repeats the accuracy', () => {
+  const output = join(folder, 'run');
+  const trained = run('train', [...tiny, '--epochs', '2', '--json', '--output', output]);
+  expect(trained.err).toBe('');
+  expect(trained.code).toBe(0);
+  const events = trained.out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const end = events.at(-1);
+  expect(end).toMatchObject({ event: 'end', reason: 'finished', run: output });
+  const evaluated = run('evaluate', [output, '--json']);
+  expect(JSON.parse(evaluated.out)).toMatchObject({ images: 2000, top1: end.best.accuracy });
+  const final = run('evaluate', [
+    output,
+    '--weights',
+    join(output, 'checkpoints', 'final.safetensors'),
+    '--json',
+  ]);
+  expect(JSON.parse(final.out)).toEqual(end.last);
+});
+
+it('takes a config file, and continues a run only with its own settings', () => {
+  const config = join(folder, 'config.json');
+  const output = join(folder, 'configured');
+  writeFileSync(config, JSON.stringify({ epochs: 1, seed: 7, labelSmoothing: 0.1 }));
+  expect(run('train', [...tiny, '--config', config, '--quiet', '--output', output])).toMatchObject({
+    code: 0,
+    out: '',
+    err: '',
+  });
+  expect(existsSync(join(output, 'history.json'))).toBe(true);
+  const changed = run('train', ['--resume', output, '--seed', '8', '--epochs', '2']);
+  expect(changed).toMatchObject({ code: 1, err: expect.stringContaining('seed was 7, now 8') });
+  const longer = run('train', ['--resume', output, '--epochs', '2']);
+  expect(longer.out).toContain('2 steps done');
+  expect(longer.code).toBe(0);
+  expect(run('train', [...tiny, '--output', output]).err).toContain('already holds a run');
+});

@@ -1,0 +1,269 @@
+/** The training loop as a library: what a run leaves behind, exact continuation, evaluation, early stopping, refusals. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Sampler, splitIndices } from '../src/data/sampler.js';
+import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
+import type { Dataset } from '../src/data/sources.js';
+import { decodeSafetensors } from '../src/io/safetensors.js';
+import { presets } from '../src/train/presets.js';
+import { type EpochEntry, RunDirectory, type StepEntry } from '../src/train/run_directory.js';
+import { kebab, resolveSettings, type Settings, settingNames } from '../src/train/settings.js';
+import { type Outcome, type Reporter, Trainer } from '../src/train/trainer.js';
+import { withGpu } from './gpu.js';
+
+const gpuOf = withGpu();
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const COUNT = { train: 90, test: 40 };
+const dataset: Dataset = {
+  name: 'shapes10',
+  classes: shapes10Classes,
+  channels: 3,
+  height: 32,
+  width: 32,
+  mean: [0.5, 0.5, 0.5],
+  std: [0.3, 0.35, 0.3],
+  load: async (split) => ({ ...generateShapes10(split, COUNT[split]), count: COUNT[split] }),
+};
+
+// Everything random is on, the last batch is smaller, the average is kept.
+const small: Partial<Settings> = {
+  embedDim: 24,
+  depth: 2,
+  numHeads: 3,
+  mlpRatio: 2,
+  patchSize: 8,
+  batchSize: 20,
+  epochs: 2,
+  logInterval: 1,
+  clipGrad: 1,
+  dropout: 0.1,
+  attentionDropout: 0.1,
+  dropPath: 0.1,
+  labelSmoothing: 0.1,
+  emaDecay: 0.99,
+  warmupEpochs: 0.5,
+};
+
+const silent: Reporter = { start() {}, step() {}, epoch() {}, note() {} };
+
+interface Run {
+  readonly outcome: Outcome;
+  readonly path: string;
+  readonly trainer: Trainer;
+}
+
+async function train(
+  name: string,
+  more: Partial<Settings> = {},
+  options: { resume?: string; init?: string; stopAfter?: number } = {},
+): Promise<Run> {
+  const path = options.resume ?? join(folder, name);
+  const run = RunDirectory.open(path, { resume: options.resume !== undefined });
+  const settings = resolveSettings({ ...small, ...more });
+  let steps = 0;
+  const reporter: Reporter = {
+    ...silent,
+    step: () => {
+      if (++steps === options.stopAfter) trainer.stopRequested = true;
+    },
+  };
+  const input = { gpu: gpuOf(), settings, dataset, run, reporter, environment: { version: 'test' } };
+  const trainer = await Trainer.prepare({ ...input, init: options.init, resume: options.resume });
+  return { outcome: await trainer.run(), path, trainer };
+}
+
+const text = (path: string, ...names: string[]) => readFileSync(join(path, ...names), 'utf8');
+const weights = (path: string, name: string) => {
+  const file = join(path, 'checkpoints', name);
+  return decodeSafetensors(file, readFileSync(file));
+};
+const steps = (path: string): StepEntry[] =>
+  text(path, 'steps.jsonl')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+// The only figure that is not a function of the settings.
+const timeless = (entries: StepEntry[]) => entries.map(({ images_per_second: _, ...rest }) => rest);
+
+describe('a run', () => {
+  let whole: Run;
+  beforeAll(async () => {
+    whole = await train('whole');
+  });
+
+  it('logs every step with finite figures', () => {
+    const entries = steps(whole.path);
+    expect(entries.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    for (const entry of entries)
+      for (const value of Object.values(entry)) expect(Number.isFinite(value)).toBe(true);
+  });
+
+  it('writes history, config and checkpoints', () => {
+    const history = JSON.parse(text(whole.path, 'history.json')) as EpochEntry[];
+    expect(history.map(({ epoch }) => epoch)).toEqual([1, 2]);
+    const config = JSON.parse(text(whole.path, 'config.json'));
+    expect(config).toMatchObject({
+      version: 'test',
+      settings: small,
+      parameters: whole.trainer.model.numParams(),
+    });
+    const names = whole.trainer.model.parameters().map(({ name }) => name);
+    for (const name of ['best.safetensors', 'final.safetensors', 'final.ema.safetensors'])
+      expect([...weights(whole.path, name).tensors.keys()]).toEqual(names);
+    expect(weights(whole.path, 'last.state.safetensors').tensors.size).toBe(4 * names.length);
+  });
+
+  it('repeats bit by bit', async () => {
+    const again = await train('again');
+    expect(timeless(steps(again.path))).toEqual(timeless(steps(whole.path)));
+    expect(weights(again.path, 'final.safetensors').tensors).toEqual(
+      weights(whole.path, 'final.safetensors').tensors,
+    );
+  });
+
+  it.each([1, 3, 5, 7])('stopped after step %i and continued is the undisturbed run', async (stopAfter) => {
+    const stopped = await train(`stopped-${stopAfter}`, {}, { stopAfter });
+    expect(stopped.outcome.reason).toBe('stopped');
+    expect(steps(stopped.path)).toHaveLength(stopAfter);
+    await train('', {}, { resume: stopped.path });
+    expect(timeless(steps(stopped.path))).toEqual(timeless(steps(whole.path)));
+    for (const name of ['final.safetensors', 'final.ema.safetensors', 'last.state.safetensors'])
+      expect(weights(stopped.path, name).tensors).toEqual(weights(whole.path, name).tensors);
+    const figures = (path: string) =>
+      (JSON.parse(text(path, 'history.json')) as EpochEntry[]).map(({ seconds: _, ...rest }) => rest);
+    expect(figures(stopped.path)).toEqual(figures(whole.path));
+  });
+
+  it('continues beyond a step limit as if there had been none', async () => {
+    const limited = await train('limited', { maxSteps: 7 });
+    expect(limited.outcome.reason).toBe('max-steps');
+    await train('', {}, { resume: limited.path });
+    expect(weights(limited.path, 'final.safetensors').tensors).toEqual(
+      weights(whole.path, 'final.safetensors').tensors,
+    );
+  });
+
+  it('starts from given weights, and refuses those of another model by name', async () => {
+    const init = join(whole.path, 'checkpoints', 'final.safetensors');
+    const next = await train('next', { maxSteps: 1, learningRate: 0, minLr: 0, warmupEpochs: 0 }, { init });
+    expect(weights(next.path, 'final.safetensors').tensors).toEqual(
+      weights(whole.path, 'final.safetensors').tensors,
+    );
+    await expect(train('deeper', { depth: 3 }, { init })).rejects.toThrow(
+      /does not fit this model: blocks\.2\.\S+ is missing/,
+    );
+    await expect(train('wider', { embedDim: 48 }, { init })).rejects.toThrow(
+      /proj.weight is \(24, 3, 8, 8\) instead of \(48, 3, 8, 8\)/,
+    );
+  });
+
+  it('refuses to write over a run', () => {
+    expect(() => RunDirectory.open(whole.path, { resume: false })).toThrow(
+      /already holds a run; continue it with --resume/,
+    );
+  });
+});
+
+it('learns: the training loss of 90 images falls by half', async () => {
+  const { outcome } = await train('learns', {
+    epochs: 90,
+    dropout: 0,
+    attentionDropout: 0,
+    dropPath: 0,
+    labelSmoothing: 0,
+    emaDecay: 0,
+    augment: 'none',
+    learningRate: 3e-3,
+    pool: 'mean',
+    evalInterval: 90,
+  });
+  const losses = outcome.history.map(({ train_loss }) => train_loss);
+  expect(losses[0]).toBeGreaterThan(2.2);
+  expect(losses.at(-1)).toBeLessThan(1.1);
+});
+
+it('stops when accuracy no longer rises, and judges on held-out images when there are any', async () => {
+  const { outcome, trainer } = await train('patience', {
+    learningRate: 0,
+    minLr: 0,
+    warmupEpochs: 0,
+    epochs: 9,
+    patience: 2,
+    valSplit: 30,
+  });
+  expect(outcome.reason).toBe('patience');
+  expect(outcome.history).toHaveLength(3);
+  expect(trainer.judge).toBe('validation');
+  expect(outcome.last?.images).toBe(30);
+});
+
+it('names the step at which the loss is no longer finite', async () => {
+  await expect(train('nan', { learningRate: 1e30, clipGrad: 0, warmupEpochs: 0 })).rejects.toThrow(
+    /^Step \d+: the (loss|gradient norm) is (NaN|Infinity)/,
+  );
+});
+
+describe('batches', () => {
+  it('visit every record once an epoch, in another order each time, the same for the same seed', () => {
+    const records = Uint32Array.from({ length: 50 }, (_, i) => 3 * i);
+    const epoch = (seed: number, e: number) => {
+      const sampler = new Sampler(records, 8, { shuffle: true, seed });
+      return Array.from({ length: sampler.batches }, (_, i) => [...sampler.batch(e, i)]).flat();
+    };
+    expect(epoch(1, 0)).not.toEqual(epoch(1, 1));
+    expect(epoch(1, 0)).toEqual(epoch(1, 0));
+    expect(epoch(1, 0)).not.toEqual(epoch(2, 0));
+    for (const e of [0, 1]) expect(epoch(1, e).sort((a, b) => a - b)).toEqual([...records]);
+    const plain = new Sampler(records, 8, { shuffle: false, seed: 1 });
+    expect([...plain.batch(3, 6)]).toEqual([144, 147]);
+  });
+
+  it('keep held-out records apart', () => {
+    const { train: rest, validation } = splitIndices(100, 30, 5);
+    expect(validation).toHaveLength(30);
+    expect([...rest, ...validation].sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+  });
+});
+
+describe('settings', () => {
+  it('later layers win', () => {
+    expect(resolveSettings({ epochs: 3, seed: 1 }, { epochs: 4 })).toMatchObject({
+      epochs: 4,
+      seed: 1,
+      batchSize: 64,
+    });
+  });
+
+  it.each([
+    [{ epochs: 0 }, /--epochs must be at least 1, not 0/],
+    [{ epochs: 1.5 }, /--epochs must be a whole number/],
+    [{ epochs: '3' }, /--epochs must be a number/],
+    [{ pool: 'max' }, /--pool must be one of cls, mean, not "max"/],
+    [{ dropout: 1 }, /--dropout must be below 1/],
+    [{ mixup: 0.8 }, /--mixup is not built yet; only 0 is accepted/],
+    [{ augment: 'rand' }, /--augment rand is not built yet/],
+    [{ embedDim: 100, numHeads: 3 }, /--embed-dim 100 must divide by --num-heads 3/],
+    [{ warmupEpochs: 5, epochs: 5 }, /--warmup-epochs 5 must be fewer than --epochs 5/],
+    [{ learningRate: Number.NaN }, /--learning-rate must be a finite number/],
+    [{ toString: 1 }, /no setting called toString/],
+  ])('refuses %o', (layer, says) => {
+    expect(() => resolveSettings(layer)).toThrow(says);
+  });
+
+  it.each(Object.entries(presets))('preset %s is valid', (_, { settings }) => {
+    expect(resolveSettings(settings)).toMatchObject(settings);
+  });
+
+  it('have one flag each', () => {
+    expect(new Set(settingNames.map(kebab)).size).toBe(settingNames.length);
+    expect(kebab('layerNormEps')).toBe('layer-norm-eps');
+    expect(kebab('beta1')).toBe('beta1');
+  });
+});
