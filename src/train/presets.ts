@@ -19,7 +19,7 @@ export const presets: Readonly<Record<string, Preset>> = {
       mlpRatio: 2,
       patchSize: 8,
       pool: 'mean',
-      epochs: 6,
+      epochs: 5,
       batchSize: 128,
       learningRate: 2e-3,
       warmupEpochs: 0.5,
