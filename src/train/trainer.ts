@@ -203,7 +203,8 @@ export class Trainer {
       }
       // The state of an epoch cut short by the step limit is that of its middle, so that a longer run can continue it.
       const partial = progress.batch < this.batches;
-      if (partial || (progress.step >= this.totalSteps && progress.epoch + 1 < settings.epochs)) reason = 'max-steps';
+      if (partial || (progress.step >= this.totalSteps && progress.epoch + 1 < settings.epochs))
+        reason = 'max-steps';
       if (partial) await this.saveState();
       last = await this.endEpoch();
       if (!partial) await this.saveState();
