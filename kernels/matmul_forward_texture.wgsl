@@ -1,5 +1,7 @@
 // matmul_forward_texture: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)   all f32
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
+// EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
+//   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
 // One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
 // For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
 //   fetch is straight-line code for all lanes while a storage-buffer load branches per lane and component. Per quad of k
@@ -18,6 +20,11 @@ override TRANS_A: bool = false;
 override TRANS_B: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
+override SUMS: bool = false;
+override EPILOGUE: u32 = 0u;
+const RESIDUAL = 1u;
+const GELU = 2u;
+const GELU_GRADIENT = 3u;
 
 struct Params { M: u32, N: u32, K: u32 }
 
@@ -25,6 +32,8 @@ struct Params { M: u32, N: u32, K: u32 }
 @group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> aux: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
 
 fn texel_a(i: u32) -> vec4f { return textureLoad(a, vec2u(i & 1023u, i >> 10u)); }
@@ -62,6 +71,32 @@ fn rank4(acc: ptr<function, array<vec4f, 64>>, r: u32, row: vec4f, b0: vec4f, b1
   }
 }
 
+// erf(x) = 1 − erfc(x), erfc by a rational approximation of Chebyshev type, relative error below 1.2e-7 (Press et al.,
+// Numerical Recipes, 6.2).
+fn erf(x: vec4f) -> vec4f {
+  let z = abs(x);
+  let t = 1.0 / (1.0 + 0.5 * z);
+  let poly = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806
+    + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277))))))));
+  return sign(x) * (1.0 - t * exp(-z * z + poly));
+}
+
+// What is stored at `at`: the product with what EPILOGUE asks for.
+fn finished(product: vec4f, at: u32) -> vec4f {
+  var value = product;
+  if (EPILOGUE == RESIDUAL) { value += aux[at]; }
+  if (EPILOGUE == GELU) {
+    aux[at] = value;
+    value = 0.5 * value * (1.0 + erf(value * 0.70710678118));
+  }
+  if (EPILOGUE == GELU_GRADIENT) {
+    let v = aux[at];
+    value *= 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
+  }
+  if (ACCUMULATE) { value += c[at]; }
+  return value;
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let row0 = tile.y * ROWS;
@@ -70,6 +105,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   let a_base = tile.z * (p.M * p.K / 4u);
   let b_base = tile.z * (p.K * p.N / 4u);
   var acc: array<vec4f, 64>; // one per row of the tile
+  var row_sums: array<f32, 8>;
 
   for (var k4 = 0u; k4 < k4s; k4++) {
     var b0: vec4f; var b1: vec4f; var b2: vec4f; var b3: vec4f;
@@ -110,6 +146,9 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
         rows[r] = texel_a(a_base + (row0 + lane * REPEAT + r) * k4s + k4);
       }
     }
+    if (SUMS) {
+      for (var r = 0u; r < REPEAT; r++) { row_sums[r] += dot(rows[r], vec4f(1.0)); }
+    }
     rank4(&acc, 0u, rows[0], b0, b1, b2, b3);
     rank4(&acc, 1u, rows[1], b0, b1, b2, b3);
     rank4(&acc, 2u, rows[2], b0, b1, b2, b3);
@@ -122,6 +161,16 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
     }
   }
 
+  if (SUMS && tile.x == 0u) {
+    for (var r = 0u; r < REPEAT; r++) {
+      let row = row0 + lane * REPEAT + r;
+      if (row < p.M) {
+        var sum = row_sums[r];
+        if (ACCUMULATE) { sum += sums[row]; }
+        sums[row] = sum;
+      }
+    }
+  }
   if (column4 * 4u >= p.N) { return; }
   // A copy with a run-time bound on the loop: 64 unrolled buffer stores would take seconds to compile.
   var out: array<vec4f, 64>;
@@ -132,8 +181,6 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   let rows_left = min(ROWS, p.M - row0);
   for (var i = 0u; i < rows_left; i++) {
     let at = tile.z * (p.M * p.N / 4u) + (row0 + i) * (p.N / 4u) + column4;
-    var value = out[i] + add;
-    if (ACCUMULATE) { value += c[at]; }
-    c[at] = value;
+    c[at] = finished(out[i] + add, at);
   }
 }

@@ -120,7 +120,8 @@ function expectation(test: Case, dy: Float32Array): Expectation {
   const { op, sample, shapes } = test;
   const inputs = test.values.map(({ data }) => toFloat64(data));
   const y = op.reference(inputs, shapes, sample.attrs);
-  let tolerance = (i: number) => 2e-6 + 4e-6 * Math.abs(y[i] as number);
+  const { atol, rtol } = op.tolerance ?? { atol: 2e-6, rtol: 4e-6 };
+  let tolerance = (i: number) => atol + rtol * Math.abs(y[i] as number);
   if (op.terms) {
     // |error| of a sum of products in any order is at most terms · ε · Σ|a||b|: this catches one wrong element.
     const bound = op.reference(

@@ -52,6 +52,8 @@ export interface Op<A> {
   reference(inputs: readonly Float64Array[], shapes: readonly Shape[], attrs: A): Float64Array;
   /** For ops that are sums of products: how many terms; the test then bounds rounding rigorously. */
   terms?(shapes: readonly Shape[], attrs: A): number;
+  /** For ops that compose sums and functions: what the forward pass may be off by; the usual figure when absent. */
+  readonly tolerance?: { readonly atol: number; readonly rtol: number };
   readonly samples: readonly Sample<A>[];
   /** Shapes for the benchmark: what a ViT-Tiny step at batch 64 runs. */
   readonly bench?: readonly Sample<A>[];

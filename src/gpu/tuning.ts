@@ -38,7 +38,7 @@ export function pick<S>(family: Family<S>, adapter: AdapterInfo, shape: S, prefe
 
 /** Lanes of a software adapter that our texture kernels are written for, or 0: on a GPU, or without fixed subgroups. */
 export const softwareLanes = (adapter: AdapterInfo): number =>
-  adapter.software && [4, 8, 16].includes(adapter.lanes) ? adapter.lanes : 0;
+  adapter.software && [8, 16].includes(adapter.lanes) ? adapter.lanes : 0;
 
 /** Texels of one staging texture: what a `texture` operand may hold at most. */
 export const MAX_TEXELS = 1024 * 8192;

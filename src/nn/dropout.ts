@@ -26,8 +26,12 @@ export class Dropout {
     this.stream = streams.take();
   }
 
+  active(mode: Mode): boolean {
+    return this.rate > 0 && mode.training;
+  }
+
   forward(x: Tensor, mode: Mode): Tensor {
-    return this.rate === 0 || !mode.training ? x : dropout(x, keyOf(mode), this.rate, this.stream);
+    return !this.active(mode) ? x : dropout(x, keyOf(mode), this.rate, this.stream);
   }
 }
 
@@ -41,7 +45,11 @@ export class DropPath {
     this.stream = streams.take();
   }
 
+  active(mode: Mode): boolean {
+    return this.rate > 0 && mode.training;
+  }
+
   forward(x: Tensor, mode: Mode): Tensor {
-    return this.rate === 0 || !mode.training ? x : dropPath(x, keyOf(mode), this.rate, this.stream);
+    return !this.active(mode) ? x : dropPath(x, keyOf(mode), this.rate, this.stream);
   }
 }

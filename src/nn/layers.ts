@@ -16,8 +16,9 @@ export class Linear extends Module {
     this.bias = new Parameter([outputs], init.bias(inputs));
   }
 
-  forward(x: Tensor): Tensor {
-    return linear(x, this.weight.tensor, this.bias.tensor);
+  /** With `residual` (…, out) added in the same pass, when given. */
+  forward(x: Tensor, residual?: Tensor): Tensor {
+    return linear(x, this.weight.tensor, this.bias.tensor, residual);
   }
 }
 

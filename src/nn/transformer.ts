@@ -1,5 +1,5 @@
 /** The parts of a pre-norm transformer encoder: attention, MLP, block. x is (B, N, C) throughout. */
-import { add, attention, gelu } from '../ops/index.js';
+import { add, attention, gelu, mlp } from '../ops/index.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Dropout, DropPath, keyOf, type Streams } from './dropout.js';
@@ -37,11 +37,13 @@ export class Attention extends Module {
     this.dropout = new Dropout(dropout, streams);
   }
 
-  forward(x: Tensor, mode: Mode): Tensor {
+  /** residual + branch(attention(x)). */
+  forward(x: Tensor, mode: Mode, residual: Tensor, branch: DropPath): Tensor {
     const drop = this.rate > 0 && mode.training;
     const random = drop ? { rate: this.rate, stream: this.stream, key: keyOf(mode) } : undefined;
     const mixed = attention(this.qkv.forward(x), this.heads, random);
-    return this.dropout.forward(this.proj.forward(mixed), mode);
+    if (!this.dropout.active(mode) && !branch.active(mode)) return this.proj.forward(mixed, residual);
+    return add(residual, branch.forward(this.dropout.forward(this.proj.forward(mixed), mode), mode));
   }
 }
 
@@ -60,9 +62,14 @@ export class Mlp extends Module {
     this.dropout2 = new Dropout(dropout, streams);
   }
 
-  forward(x: Tensor, mode: Mode): Tensor {
-    const hidden = this.dropout1.forward(gelu(this.fc1.forward(x)), mode);
-    return this.dropout2.forward(this.fc2.forward(hidden), mode);
+  /** residual + branch(mlp(x)); one op when nothing is dropped on the way. */
+  forward(x: Tensor, mode: Mode, residual: Tensor, branch: DropPath): Tensor {
+    const { fc1, fc2, dropout1, dropout2 } = this;
+    const drops = [dropout1, dropout2, branch].some((random) => random.active(mode));
+    if (!drops)
+      return mlp(x, fc1.weight.tensor, fc1.bias.tensor, fc2.weight.tensor, fc2.bias.tensor, residual);
+    const hidden = dropout1.forward(gelu(fc1.forward(x)), mode);
+    return add(residual, branch.forward(dropout2.forward(fc2.forward(hidden), mode), mode));
   }
 }
 
@@ -87,8 +94,8 @@ export class Block extends Module {
 
   forward(x: Tensor, mode: Mode): Tensor {
     return scope(() => {
-      const mixed = add(x, this.dropPath1.forward(this.attn.forward(this.norm1.forward(x), mode), mode));
-      return add(mixed, this.dropPath2.forward(this.mlp.forward(this.norm2.forward(mixed), mode), mode));
+      const mixed = this.attn.forward(this.norm1.forward(x), mode, x, this.dropPath1);
+      return this.mlp.forward(this.norm2.forward(mixed), mode, mixed, this.dropPath2);
     });
   }
 }

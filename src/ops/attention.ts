@@ -10,7 +10,8 @@ import { defineKernel } from '../gpu/pipeline.js';
 import { type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
 import { Tensor } from '../tensor/tensor.js';
 import { groupsFor, ROW_WG, wholeGrad } from './common.js';
-import { keepMask, noKey } from './dropout.js';
+import { keepMask } from './dropout.js';
+import { placeholder } from './placeholder.js';
 
 interface Attrs {
   readonly heads: number;
@@ -164,6 +165,6 @@ export function attention(
   heads: number,
   dropout?: { rate: number; stream: number; key: Tensor },
 ): Tensor {
-  const { rate = 0, stream = 0, key = noKey(qkv.gpu) } = dropout ?? {};
+  const { rate = 0, stream = 0, key = placeholder(qkv.gpu, 'key') } = dropout ?? {};
   return apply(attentionOp, [qkv, key], { heads, rate, stream });
 }

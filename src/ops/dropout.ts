@@ -2,10 +2,8 @@ import source from '../../kernels/dropout_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { pcg4d, unit } from '../core/rng.js';
 import { need, numel, type Shape } from '../core/shape.js';
-import type { Gpu } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
-import { keep } from '../tensor/scope.js';
-import { Tensor } from '../tensor/tensor.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { elementwise, quadsOf } from './common.js';
 
 const kernel = defineKernel('dropout_forward', source);
@@ -17,18 +15,6 @@ interface Attrs {
   readonly stream: number;
   /** Elements that share a draw: 1 for dropout, the elements of a sample for drop path. */
   readonly group: number;
-}
-
-const keys = new WeakMap<Gpu, Tensor>();
-
-/** A key for kernels that have a place for one but draw nothing. */
-export function noKey(gpu: Gpu): Tensor {
-  let key = keys.get(gpu);
-  if (!key) {
-    key = keep(Tensor.from(gpu, new Uint32Array(2), [2], 'no key'));
-    keys.set(gpu, key);
-  }
-  return key;
 }
 
 /** What the kernels compute for one draw: 1/(1 − rate) or 0. */

@@ -10,6 +10,7 @@ import { im2colOp } from './im2col.js';
 import { layerNormOp } from './layer_norm.js';
 import { linearOp } from './linear.js';
 import { matmulOp } from './matmul.js';
+import { mlpOp } from './mlp.js';
 import { scaleOp } from './scale.js';
 import { softmaxOp } from './softmax.js';
 import { sumOp } from './sum.js';
@@ -19,6 +20,7 @@ import { meanTokensOp, prependTokenOp, takeTokenOp } from './tokens.js';
 export const ops: readonly Op<any>[] = [
   matmulOp,
   linearOp,
+  mlpOp,
   addOp,
   scaleOp,
   sumOp,
@@ -45,6 +47,7 @@ export { im2col, type PatchGeometry, patchGrid } from './im2col.js';
 export { layerNorm } from './layer_norm.js';
 export { linear } from './linear.js';
 export { matmul } from './matmul.js';
+export { mlp } from './mlp.js';
 export { scale } from './scale.js';
 export { softmax } from './softmax.js';
 export { sum } from './sum.js';

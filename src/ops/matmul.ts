@@ -1,10 +1,13 @@
 import tiles from '../../kernels/matmul_forward.wgsl';
+import plain from '../../kernels/matmul_forward_plain.wgsl';
 import texture from '../../kernels/matmul_forward_texture.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { groupsFor, ROW_WG } from './common.js';
+import { placeholder } from './placeholder.js';
 
 /** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */
 export interface MatmulShape {
@@ -28,33 +31,66 @@ export const matmulKernels: Family<MatmulShape> = {
         return lanes > 0 && quads && fits ? { LANES: lanes } : null;
       },
     },
+    {
+      kernel: defineKernel('matmul_forward_plain', plain),
+      tune: (adapter, { M, N, K }) => (adapter.software && M * N * K < PLAIN_PRODUCTS ? {} : null),
+    },
     { kernel: defineKernel('matmul_forward', tiles), tune: () => ({}) },
   ],
 };
+
+// Above this many multiply-adds the tile kernel's speed pays for its compilation on a software adapter.
+const PLAIN_PRODUCTS = 2 ** 24;
+
+/** What is done with a product while it is in registers; `aux` has the shape of C. */
+export type Epilogue =
+  | { readonly kind: 'residual'; readonly aux: Tensor }
+  /** aux is written: the product (and bias) before gelu. */
+  | { readonly kind: 'gelu'; readonly aux: Tensor }
+  | { readonly kind: 'gelu_gradient'; readonly aux: Tensor };
+
+const EPILOGUES = { residual: 1, gelu: 2, gelu_gradient: 3 } as const;
 
 export interface MatmulOperands {
   readonly a: Tensor;
   readonly b: Tensor;
   readonly c: Tensor;
   readonly bias?: Tensor | undefined;
+  readonly epilogue?: Epilogue | undefined;
+  /** (M) (+)= Σ_k A[m, k]. */
+  readonly sums?: Tensor | undefined;
+  /** Adds to what c and sums hold. */
   readonly accumulate?: boolean;
 }
 
 /** Runs one product; the one place that all of them go through, whatever op they belong to. */
-export function runMatmul(shape: MatmulShape, { a, b, c, bias, accumulate = false }: MatmulOperands): void {
-  const { kernel, tune } = a.gpu.pick(matmulKernels, shape);
+export function runMatmul(shape: MatmulShape, operands: MatmulOperands): void {
+  const { a, b, c, bias, epilogue, sums, accumulate = false } = operands;
+  const { gpu } = a;
+  const { kernel, tune } = gpu.pick(matmulKernels, shape);
   const { M, N, K, batch, transA, transB } = shape;
-  const columns = tune.LANES ? 4 * tune.LANES : 64;
-  a.gpu.run(
-    kernel,
-    { a, b, c, bias: bias ?? b },
-    { M, N, K },
-    [Math.ceil(N / columns), Math.ceil(M / 64), batch],
-    {
-      tune,
-      overrides: { TRANS_A: transA, TRANS_B: transB, BIAS: bias !== undefined, ACCUMULATE: accumulate },
+  const workgroups = (): [number, number, number] => {
+    if (kernel.name === 'matmul_forward_plain') {
+      const groups = groupsFor(M * N, ROW_WG);
+      const rows = Math.ceil(groups / 65535);
+      return [Math.ceil(groups / rows), rows, batch];
+    }
+    const columns = tune.LANES ? 4 * tune.LANES : 64;
+    return [Math.ceil(N / columns), Math.ceil(M / 64), batch];
+  };
+  const aux = epilogue?.aux ?? placeholder(gpu, 'aux');
+  const all = { a, b, c, bias: bias ?? b, aux, sums: sums ?? placeholder(gpu, 'sums') };
+  gpu.run(kernel, all, { M, N, K }, workgroups(), {
+    tune,
+    overrides: {
+      TRANS_A: transA,
+      TRANS_B: transB,
+      BIAS: bias !== undefined,
+      ACCUMULATE: accumulate,
+      SUMS: sums !== undefined,
+      EPILOGUE: epilogue ? EPILOGUES[epilogue.kind] : 0,
     },
-  );
+  });
 }
 
 interface Attrs {

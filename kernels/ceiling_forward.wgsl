@@ -1,0 +1,34 @@
+// ceiling_forward: y[i] = c0 + c1 + c2 + c3 after trips · 16 rounds of c ← m · c + a,   y (threads, 4)   all f32
+// One invocation per quad of y: four vec4 accumulators in registers, sixteen chains that do not wait for each other, and
+//   no memory but the one store. trips · 16 · 32 operations an invocation: what multiply-adds cost when nothing else does.
+// Any number of threads. 16 is a constant so that compilers unroll it; trips is a parameter so that they cannot.
+// Tuned: nothing.
+requires immediate_address_space;
+
+override WG: u32 = 64u;
+
+struct Params { threads: u32, trips: u32, m: f32, a: f32 }
+
+@group(0) @binding(0) var<storage, read_write> y: array<vec4f>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * WG + local;
+  if (i >= p.threads) { return; }
+  let m = vec4f(p.m);
+  let a = vec4f(p.a);
+  var c0 = vec4f(f32(i & 3u));
+  var c1 = c0 + a;
+  var c2 = c1 + a;
+  var c3 = c2 + a;
+  for (var trip = 0u; trip < p.trips; trip++) {
+    for (var round = 0u; round < 16u; round++) {
+      c0 = fma(c0, m, a);
+      c1 = fma(c1, m, a);
+      c2 = fma(c2, m, a);
+      c3 = fma(c3, m, a);
+    }
+  }
+  y[i] = (c0 + c1) + (c2 + c3);
+}

@@ -1,0 +1,18 @@
+/** What an adapter can do at most: multiply-adds on registers alone. No op: the benchmark's yardstick. */
+import source from '../../kernels/ceiling_forward.wgsl';
+import { defineKernel } from '../gpu/pipeline.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { groupsFor, quadsOf, ROW_WG } from './common.js';
+
+const kernel = defineKernel('ceiling_forward', source);
+
+const ROUNDS = 16; // of the kernel's inner loop
+const OPERATIONS = 32; // of a round: a multiplication and an addition in each of four vec4
+
+/** Runs the chains, one invocation per quad of y; returns the floating-point operations that takes. */
+export function multiplyAdds(y: Tensor, trips: number): number {
+  const threads = quadsOf(y.size);
+  // Chains that tend to 1, so that no value overflows or turns denormal.
+  y.gpu.run(kernel, { y }, { threads, trips, m: 0.875, a: 0.125 }, groupsFor(threads, ROW_WG));
+  return threads * trips * ROUNDS * OPERATIONS;
+}
