@@ -38,13 +38,14 @@ fn kept(row: u32, j: u32) -> f32 {
   return select(0.0, 1.0 / (1.0 - p.rate), f32(word >> 8u) * (1.0 / 16777216.0) >= p.rate);
 }
 
-// s[l] += mine · other of lane l: the scores of this lane's row against LANES rows, four dimensions at a time.
-fn dots(s: ptr<function, array<f32, 16>>, mine: vec4f, other: vec4f) {
+// s[l] += mine · other of lane l: the scores of this lane's row against LANES rows, four dimensions at a time;
+// of a last tile of 65 or 197 rows only the few that are left.
+fn dots(s: ptr<function, array<f32, 16>>, left: u32, mine: vec4f, other: vec4f) {
   (*s)[0] += dot(mine, subgroupBroadcast(other, 0u));
   (*s)[1] += dot(mine, subgroupBroadcast(other, 1u));
   (*s)[2] += dot(mine, subgroupBroadcast(other, 2u));
   (*s)[3] += dot(mine, subgroupBroadcast(other, 3u));
-  if (LANES > 4u) {
+  if (left > 4u) {
     (*s)[4] += dot(mine, subgroupBroadcast(other, 4u));
     (*s)[5] += dot(mine, subgroupBroadcast(other, 5u));
     (*s)[6] += dot(mine, subgroupBroadcast(other, 6u));
@@ -63,13 +64,13 @@ fn dots(s: ptr<function, array<f32, 16>>, mine: vec4f, other: vec4f) {
 }
 
 // c·acc + Σ_l weight[l] · row of lane l.
-fn combine(c: f32, acc: vec4f, weight: ptr<function, array<f32, 16>>, row: vec4f) -> vec4f {
+fn combine(c: f32, acc: vec4f, weight: ptr<function, array<f32, 16>>, left: u32, row: vec4f) -> vec4f {
   var sum = c * acc;
   sum += (*weight)[0] * subgroupBroadcast(row, 0u);
   sum += (*weight)[1] * subgroupBroadcast(row, 1u);
   sum += (*weight)[2] * subgroupBroadcast(row, 2u);
   sum += (*weight)[3] * subgroupBroadcast(row, 3u);
-  if (LANES > 4u) {
+  if (left > 4u) {
     sum += (*weight)[4] * subgroupBroadcast(row, 4u);
     sum += (*weight)[5] * subgroupBroadcast(row, 5u);
     sum += (*weight)[6] * subgroupBroadcast(row, 6u);
@@ -99,9 +100,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   var highest = -3.402823466e38;
   var mass = 0.0;
   for (var j0 = 0u; j0 < p.N; j0 += LANES) {
+    let left = p.N - j0;
     let k = image + min(j0 + lane, p.N - 1u) * 3u * width + width;
     var s = array<f32, 16>();
-    for (var d = 0u; d < min(HEAD4, textureDimensions(qkv).x); d++) { dots(&s, texel(q + d), texel(k + d)); }
+    for (var d = 0u; d < min(HEAD4, textureDimensions(qkv).x); d++) { dots(&s, left, texel(q + d), texel(k + d)); }
     var now = highest;
     for (var l = 0u; l < LANES; l++) {
       s[l] = select(-3.402823466e38, p.scale * s[l], j0 + l < p.N);
@@ -116,29 +118,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       if (DROPOUT) { s[l] *= kept(row, j0 + l); }
     }
     let v = k + width;
-    acc[0] = combine(shrink, acc[0], &s, texel(v + 0u));
-    acc[1] = combine(shrink, acc[1], &s, texel(v + 1u));
+    acc[0] = combine(shrink, acc[0], &s, left, texel(v + 0u));
+    acc[1] = combine(shrink, acc[1], &s, left, texel(v + 1u));
     if (HEAD4 > 2u) {
-      acc[2] = combine(shrink, acc[2], &s, texel(v + 2u));
-      acc[3] = combine(shrink, acc[3], &s, texel(v + 3u));
+      acc[2] = combine(shrink, acc[2], &s, left, texel(v + 2u));
+      acc[3] = combine(shrink, acc[3], &s, left, texel(v + 3u));
     }
     if (HEAD4 > 4u) {
-      acc[4] = combine(shrink, acc[4], &s, texel(v + 4u));
-      acc[5] = combine(shrink, acc[5], &s, texel(v + 5u));
-      acc[6] = combine(shrink, acc[6], &s, texel(v + 6u));
-      acc[7] = combine(shrink, acc[7], &s, texel(v + 7u));
+      acc[4] = combine(shrink, acc[4], &s, left, texel(v + 4u));
+      acc[5] = combine(shrink, acc[5], &s, left, texel(v + 5u));
+      acc[6] = combine(shrink, acc[6], &s, left, texel(v + 6u));
+      acc[7] = combine(shrink, acc[7], &s, left, texel(v + 7u));
     }
     if (HEAD4 > 8u) {
-      acc[8] = combine(shrink, acc[8], &s, texel(v + 8u));
-      acc[9] = combine(shrink, acc[9], &s, texel(v + 9u));
-      acc[10] = combine(shrink, acc[10], &s, texel(v + 10u));
-      acc[11] = combine(shrink, acc[11], &s, texel(v + 11u));
+      acc[8] = combine(shrink, acc[8], &s, left, texel(v + 8u));
+      acc[9] = combine(shrink, acc[9], &s, left, texel(v + 9u));
+      acc[10] = combine(shrink, acc[10], &s, left, texel(v + 10u));
+      acc[11] = combine(shrink, acc[11], &s, left, texel(v + 11u));
     }
     if (HEAD4 > 12u) {
-      acc[12] = combine(shrink, acc[12], &s, texel(v + 12u));
-      acc[13] = combine(shrink, acc[13], &s, texel(v + 13u));
-      acc[14] = combine(shrink, acc[14], &s, texel(v + 14u));
-      acc[15] = combine(shrink, acc[15], &s, texel(v + 15u));
+      acc[12] = combine(shrink, acc[12], &s, left, texel(v + 12u));
+      acc[13] = combine(shrink, acc[13], &s, left, texel(v + 13u));
+      acc[14] = combine(shrink, acc[14], &s, left, texel(v + 14u));
+      acc[15] = combine(shrink, acc[15], &s, left, texel(v + 15u));
     }
   }
   if (i >= p.N) { return; }

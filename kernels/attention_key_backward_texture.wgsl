@@ -41,13 +41,14 @@ fn kept(row: u32, j: u32) -> f32 {
   return select(0.0, 1.0 / (1.0 - p.rate), f32(word >> 8u) * (1.0 / 16777216.0) >= p.rate);
 }
 
-// s[l] += mine · other of lane l: the scores of this lane's row against LANES rows, four dimensions at a time.
-fn dots(s: ptr<function, array<f32, 16>>, mine: vec4f, other: vec4f) {
+// s[l] += mine · other of lane l: the scores of this lane's row against LANES rows, four dimensions at a time;
+// of a last tile of 65 or 197 rows only the few that are left.
+fn dots(s: ptr<function, array<f32, 16>>, left: u32, mine: vec4f, other: vec4f) {
   (*s)[0] += dot(mine, subgroupBroadcast(other, 0u));
   (*s)[1] += dot(mine, subgroupBroadcast(other, 1u));
   (*s)[2] += dot(mine, subgroupBroadcast(other, 2u));
   (*s)[3] += dot(mine, subgroupBroadcast(other, 3u));
-  if (LANES > 4u) {
+  if (left > 4u) {
     (*s)[4] += dot(mine, subgroupBroadcast(other, 4u));
     (*s)[5] += dot(mine, subgroupBroadcast(other, 5u));
     (*s)[6] += dot(mine, subgroupBroadcast(other, 6u));
@@ -66,13 +67,13 @@ fn dots(s: ptr<function, array<f32, 16>>, mine: vec4f, other: vec4f) {
 }
 
 // c·acc + Σ_l weight[l] · row of lane l.
-fn combine(c: f32, acc: vec4f, weight: ptr<function, array<f32, 16>>, row: vec4f) -> vec4f {
+fn combine(c: f32, acc: vec4f, weight: ptr<function, array<f32, 16>>, left: u32, row: vec4f) -> vec4f {
   var sum = c * acc;
   sum += (*weight)[0] * subgroupBroadcast(row, 0u);
   sum += (*weight)[1] * subgroupBroadcast(row, 1u);
   sum += (*weight)[2] * subgroupBroadcast(row, 2u);
   sum += (*weight)[3] * subgroupBroadcast(row, 3u);
-  if (LANES > 4u) {
+  if (left > 4u) {
     sum += (*weight)[4] * subgroupBroadcast(row, 4u);
     sum += (*weight)[5] * subgroupBroadcast(row, 5u);
     sum += (*weight)[6] * subgroupBroadcast(row, 6u);
@@ -91,7 +92,6 @@ fn combine(c: f32, acc: vec4f, weight: ptr<function, array<f32, 16>>, row: vec4f
   return sum;
 }
 
-// s[l] = the number that lane l has.
 fn spread(s: ptr<function, array<f32, 16>>, mine: f32) {
   (*s)[0] = subgroupBroadcast(mine, 0u);
   (*s)[1] = subgroupBroadcast(mine, 1u);
@@ -127,14 +127,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   var dk: array<vec4f, 16>;
   var dv: array<vec4f, 16>;
   for (var i0 = 0u; i0 < p.N; i0 += LANES) {
+    let left = p.N - i0;
     let i = min(i0 + lane, p.N - 1u);
     let q = image + i * 3u * width;
     let dy = (group.z * p.N + i) * width + group.y * HEAD4;
-    var s = array<f32, 16>();
-    var dp = array<f32, 16>();
+    var s = array<f32, 16>(); var dp = array<f32, 16>();
     var log_mass: array<f32, 16>; var d_sum: array<f32, 16>;
-    for (var d = 0u; d < head4; d++) { dots(&s, texel(k + d), texel(q + d)); }
-    for (var d = 0u; d < head4; d++) { dots(&dp, texel(k + width + d), dtexel(dy + d)); }
+    for (var d = 0u; d < head4; d++) { dots(&s, left, texel(k + d), texel(q + d)); }
+    for (var d = 0u; d < head4; d++) { dots(&dp, left, texel(k + width + d), dtexel(dy + d)); }
     spread(&log_mass, lse[rows + i]);
     spread(&d_sum, delta[rows + i]);
     for (var l = 0u; l < LANES; l++) {
@@ -143,53 +143,53 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       dp[l] = weight * (keep * dp[l] - d_sum[l]);
       s[l] = keep * weight;
     }
-    dk[0] = combine(1.0, dk[0], &dp, texel(q + 0u));
-    dk[1] = combine(1.0, dk[1], &dp, texel(q + 1u));
+    dk[0] = combine(1.0, dk[0], &dp, left, texel(q + 0u));
+    dk[1] = combine(1.0, dk[1], &dp, left, texel(q + 1u));
     if (HEAD4 > 2u) {
-      dk[2] = combine(1.0, dk[2], &dp, texel(q + 2u));
-      dk[3] = combine(1.0, dk[3], &dp, texel(q + 3u));
+      dk[2] = combine(1.0, dk[2], &dp, left, texel(q + 2u));
+      dk[3] = combine(1.0, dk[3], &dp, left, texel(q + 3u));
     }
     if (HEAD4 > 4u) {
-      dk[4] = combine(1.0, dk[4], &dp, texel(q + 4u));
-      dk[5] = combine(1.0, dk[5], &dp, texel(q + 5u));
-      dk[6] = combine(1.0, dk[6], &dp, texel(q + 6u));
-      dk[7] = combine(1.0, dk[7], &dp, texel(q + 7u));
+      dk[4] = combine(1.0, dk[4], &dp, left, texel(q + 4u));
+      dk[5] = combine(1.0, dk[5], &dp, left, texel(q + 5u));
+      dk[6] = combine(1.0, dk[6], &dp, left, texel(q + 6u));
+      dk[7] = combine(1.0, dk[7], &dp, left, texel(q + 7u));
     }
     if (HEAD4 > 8u) {
-      dk[8] = combine(1.0, dk[8], &dp, texel(q + 8u));
-      dk[9] = combine(1.0, dk[9], &dp, texel(q + 9u));
-      dk[10] = combine(1.0, dk[10], &dp, texel(q + 10u));
-      dk[11] = combine(1.0, dk[11], &dp, texel(q + 11u));
+      dk[8] = combine(1.0, dk[8], &dp, left, texel(q + 8u));
+      dk[9] = combine(1.0, dk[9], &dp, left, texel(q + 9u));
+      dk[10] = combine(1.0, dk[10], &dp, left, texel(q + 10u));
+      dk[11] = combine(1.0, dk[11], &dp, left, texel(q + 11u));
     }
     if (HEAD4 > 12u) {
-      dk[12] = combine(1.0, dk[12], &dp, texel(q + 12u));
-      dk[13] = combine(1.0, dk[13], &dp, texel(q + 13u));
-      dk[14] = combine(1.0, dk[14], &dp, texel(q + 14u));
-      dk[15] = combine(1.0, dk[15], &dp, texel(q + 15u));
+      dk[12] = combine(1.0, dk[12], &dp, left, texel(q + 12u));
+      dk[13] = combine(1.0, dk[13], &dp, left, texel(q + 13u));
+      dk[14] = combine(1.0, dk[14], &dp, left, texel(q + 14u));
+      dk[15] = combine(1.0, dk[15], &dp, left, texel(q + 15u));
     }
-    dv[0] = combine(1.0, dv[0], &s, dtexel(dy + 0u));
-    dv[1] = combine(1.0, dv[1], &s, dtexel(dy + 1u));
+    dv[0] = combine(1.0, dv[0], &s, left, dtexel(dy + 0u));
+    dv[1] = combine(1.0, dv[1], &s, left, dtexel(dy + 1u));
     if (HEAD4 > 2u) {
-      dv[2] = combine(1.0, dv[2], &s, dtexel(dy + 2u));
-      dv[3] = combine(1.0, dv[3], &s, dtexel(dy + 3u));
+      dv[2] = combine(1.0, dv[2], &s, left, dtexel(dy + 2u));
+      dv[3] = combine(1.0, dv[3], &s, left, dtexel(dy + 3u));
     }
     if (HEAD4 > 4u) {
-      dv[4] = combine(1.0, dv[4], &s, dtexel(dy + 4u));
-      dv[5] = combine(1.0, dv[5], &s, dtexel(dy + 5u));
-      dv[6] = combine(1.0, dv[6], &s, dtexel(dy + 6u));
-      dv[7] = combine(1.0, dv[7], &s, dtexel(dy + 7u));
+      dv[4] = combine(1.0, dv[4], &s, left, dtexel(dy + 4u));
+      dv[5] = combine(1.0, dv[5], &s, left, dtexel(dy + 5u));
+      dv[6] = combine(1.0, dv[6], &s, left, dtexel(dy + 6u));
+      dv[7] = combine(1.0, dv[7], &s, left, dtexel(dy + 7u));
     }
     if (HEAD4 > 8u) {
-      dv[8] = combine(1.0, dv[8], &s, dtexel(dy + 8u));
-      dv[9] = combine(1.0, dv[9], &s, dtexel(dy + 9u));
-      dv[10] = combine(1.0, dv[10], &s, dtexel(dy + 10u));
-      dv[11] = combine(1.0, dv[11], &s, dtexel(dy + 11u));
+      dv[8] = combine(1.0, dv[8], &s, left, dtexel(dy + 8u));
+      dv[9] = combine(1.0, dv[9], &s, left, dtexel(dy + 9u));
+      dv[10] = combine(1.0, dv[10], &s, left, dtexel(dy + 10u));
+      dv[11] = combine(1.0, dv[11], &s, left, dtexel(dy + 11u));
     }
     if (HEAD4 > 12u) {
-      dv[12] = combine(1.0, dv[12], &s, dtexel(dy + 12u));
-      dv[13] = combine(1.0, dv[13], &s, dtexel(dy + 13u));
-      dv[14] = combine(1.0, dv[14], &s, dtexel(dy + 14u));
-      dv[15] = combine(1.0, dv[15], &s, dtexel(dy + 15u));
+      dv[12] = combine(1.0, dv[12], &s, left, dtexel(dy + 12u));
+      dv[13] = combine(1.0, dv[13], &s, left, dtexel(dy + 13u));
+      dv[14] = combine(1.0, dv[14], &s, left, dtexel(dy + 14u));
+      dv[15] = combine(1.0, dv[15], &s, left, dtexel(dy + 15u));
     }
   }
   if (j >= p.N) { return; }

@@ -1,15 +1,16 @@
 // layer_norm_forward_subgroup: y = (x − mean) · rstd · weight + bias,   rstd = 1/√(var + eps), var = Σ(x − mean)²/C
 //   x, y (R, C)   weight, bias (C)   stats (R, 2): mean, rstd   all f32
-// One subgroup per row, so no barrier; lanes stride the row by quads, once for the mean, once for the variance (a
-//   one-pass variance cancels in float32 when the mean is large), once for the result.
-// Any R, C a multiple of four.
-// Tuned: nothing.
+// One subgroup for `chunk` rows one after another, so no barrier; a lane holds the QUADS quads c ≡ lane of weight, bias and
+//   row in registers: x is read once, the variance is of deviations (a one-pass variance cancels when the mean is large).
+// Any R, C a multiple of four, C/4 at most QUADS · lanes.
+// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up).
 enable subgroups;
 requires immediate_address_space;
 
+const QUADS = 4u; // tune
 override WG: u32 = 64u;
 
-struct Params { R: u32, quads: u32, eps: f32 }
+struct Params { R: u32, quads: u32, chunk: u32, eps: f32 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
@@ -26,22 +27,38 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
   @builtin(subgroup_size) lanes: u32,
 ) {
-  let row = (group.y * groups.x + group.x) * (WG / lanes) + local / lanes;
-  let at = min(row, p.R - 1u); // a surplus subgroup repeats the last row and stores nothing
-  let base = at * p.quads;
+  let first = ((group.y * groups.x + group.x) * (WG / lanes) + local / lanes) * p.chunk;
   let n = f32(4u * p.quads);
-  var sum = vec4f(0.0);
-  for (var c = lane; c < p.quads; c += lanes) { sum += x[base + c]; }
-  let mean = subgroupAdd(sum.x + sum.y + (sum.z + sum.w)) / n;
-  var square = vec4f(0.0);
-  for (var c = lane; c < p.quads; c += lanes) {
-    let d = x[base + c] - mean;
-    square += d * d;
+  var w: array<vec4f, QUADS>;
+  var b: array<vec4f, QUADS>;
+  for (var q = 0u; q < QUADS; q++) {
+    let c = min(lane + q * lanes, p.quads - 1u);
+    w[q] = weight[c];
+    b[q] = bias[c];
   }
-  let rstd = inverseSqrt(subgroupAdd(square.x + square.y + (square.z + square.w)) / n + p.eps);
-  if (row >= p.R) { return; }
-  for (var c = lane; c < p.quads; c += lanes) {
-    y[base + c] = (x[base + c] - mean) * rstd * weight[c] + bias[c];
+  for (var i = 0u; i < p.chunk; i++) {
+    let row = first + i;
+    let base = min(row, p.R - 1u) * p.quads; // a surplus row repeats the last and is not stored
+    var v = array<vec4f, QUADS>();
+    var sum = vec4f(0.0);
+    for (var q = 0u; q < QUADS; q++) {
+      let c = lane + q * lanes;
+      v[q] = select(vec4f(0.0), x[base + min(c, p.quads - 1u)], c < p.quads);
+      sum += v[q];
+    }
+    let mean = subgroupAdd(sum.x + sum.y + (sum.z + sum.w)) / n;
+    var square = vec4f(0.0);
+    for (var q = 0u; q < QUADS; q++) {
+      let d = select(vec4f(0.0), v[q] - mean, lane + q * lanes < p.quads);
+      square += d * d;
+    }
+    let rstd = inverseSqrt(subgroupAdd(square.x + square.y + (square.z + square.w)) / n + p.eps);
+    if (row < p.R) {
+      for (var q = 0u; q < QUADS; q++) {
+        let c = lane + q * lanes;
+        if (c < p.quads) { y[base + c] = (v[q] - mean) * rstd * w[q] + b[q]; }
+      }
+      if (lane == 0u) { stats[row] = vec2f(mean, rstd); }
+    }
   }
-  if (lane == 0u) { stats[row] = vec2f(mean, rstd); }
 }

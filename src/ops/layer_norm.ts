@@ -5,7 +5,7 @@ import forwardSubgroup from '../../kernels/layer_norm_forward_subgroup.wgsl';
 import parameters from '../../kernels/layer_norm_parameters_backward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
-import { defineKernel, type Kernel } from '../gpu/pipeline.js';
+import { defineKernel } from '../gpu/pipeline.js';
 import type { Family } from '../gpu/tuning.js';
 import { Tensor } from '../tensor/tensor.js';
 import { chunksOf, columnSum } from './column_sum.js';
@@ -19,32 +19,32 @@ interface Columns {
   readonly C: number;
 }
 
-const family = (name: string, subgroup: Kernel, plain: Kernel): Family<Columns> => ({
+// Quads a lane may hold in registers, weight, bias and row each.
+const MOST_QUADS = 16;
+
+const family = (name: string, subgroup: string, plain: string): Family<Columns> => ({
   name,
   variants: [
     {
-      kernel: subgroup,
-      tune: ({ features }, { C }) => (features.has('subgroups') && C % 4 === 0 ? {} : null),
+      kernel: defineKernel(`${name}_subgroup`, subgroup),
+      tune: ({ lanes }, { C }) => {
+        const quads = Math.ceil(C / 4 / lanes);
+        return lanes > 0 && C % 4 === 0 && quads <= MOST_QUADS ? { QUADS: quads } : null;
+      },
     },
-    { kernel: plain, tune: () => ({}) },
+    { kernel: defineKernel(name, plain), tune: () => ({}) },
   ],
 });
-const subgroupForward = defineKernel('layer_norm_forward_subgroup', forwardSubgroup);
-const subgroupBackward = defineKernel('layer_norm_backward_subgroup', backwardSubgroup);
-const forwards = family('layer_norm_forward', subgroupForward, defineKernel('layer_norm_forward', forward));
-const backwards = family(
-  'layer_norm_backward',
-  subgroupBackward,
-  defineKernel('layer_norm_backward', backward),
-);
+const forwards = family('layer_norm_forward', forwardSubgroup, forward);
+const backwards = family('layer_norm_backward', backwardSubgroup, backward);
 const parameterKernel = defineKernel('layer_norm_parameters_backward', parameters);
 
-// A subgroup has at least four lanes, so a workgroup of 64 covers at most 16 rows; with more lanes it covers fewer and
-// surplus workgroups find nothing to do. Where the adapter fixes the size, the count is exact.
-function workgroups(x: Tensor, kernel: Kernel, R: number): number {
-  if (kernel !== subgroupForward && kernel !== subgroupBackward) return R;
-  const lanes = x.gpu.info.lanes || ROW_WG;
-  return groupsFor(R, ROW_WG / lanes);
+/** Rows that a subgroup works through, and what follows from it; plain kernels take a workgroup a row. */
+function subgroups({ gpu }: Tensor, R: number): { chunk: number; count: number; workgroups: number } {
+  // Few subgroups keep weights in registers and leave few sums to add; a GPU needs many to be full.
+  const chunk = Math.ceil(R / Math.min(R, gpu.info.software ? 64 : 1024));
+  const count = Math.ceil(R / chunk);
+  return { chunk, count, workgroups: groupsFor(count, ROW_WG / gpu.info.lanes) };
 }
 
 const rowsAndColumns = (shape: Shape) => ({ R: rowsOf(shape), C: lastAxis(shape) });
@@ -66,36 +66,53 @@ export const layerNormOp = defineOp<Attrs>({
     const [x, weight, bias] = inputs as [Tensor, Tensor, Tensor];
     const { R, C } = rowsAndColumns(x.shape);
     const stats = Tensor.empty(x.gpu, [R, 2], 'f32', 'layer_norm.stats');
-    const { kernel } = x.gpu.pick(forwards, { C });
-    const params = { R, C, quads: C / 4, eps };
-    x.gpu.run(kernel, { x, weight, bias, y, stats }, params, workgroups(x, kernel, R));
+    const { kernel, tune } = x.gpu.pick(forwards, { C });
+    const operands = { x, weight, bias, y, stats };
+    if (tune.QUADS) {
+      const { chunk, workgroups } = subgroups(x, R);
+      x.gpu.run(kernel, operands, { R, quads: C / 4, chunk, eps }, workgroups, { tune });
+    } else x.gpu.run(kernel, operands, { R, C, eps }, R);
     return [stats];
   },
   backward: ({ inputs, saved, dy, wants, grad }) => {
     const [x, weight] = inputs as [Tensor, Tensor];
+    const { gpu } = x;
     const stats = saved[0] as Tensor;
     const { R, C } = rowsAndColumns(x.shape);
-    if (wants(0)) {
-      const { tensor: dx, accumulate } = grad(0);
-      const { kernel } = x.gpu.pick(backwards, { C });
-      const overrides = { ACCUMULATE: accumulate };
-      x.gpu.run(kernel, { x, dy, weight, stats, dx }, { R, C, quads: C / 4 }, workgroups(x, kernel, R), {
-        overrides,
-      });
-    }
-    if (!wants(1) && !wants(2)) return;
-    const { chunks, chunk } = chunksOf(R);
+    const { kernel, tune } = gpu.pick(backwards, { C });
     const quads = quadsOf(C);
-    const dweight = Tensor.empty(x.gpu, [chunks, 4 * quads], 'f32', 'layer_norm.dweight');
-    const dbias = Tensor.empty(x.gpu, [chunks, 4 * quads], 'f32', 'layer_norm.dbias');
-    x.gpu.run(parameterKernel, { x, dy, stats, dweight, dbias }, { R, C, chunk }, [
-      groupsFor(quads, ROW_WG),
-      chunks,
-    ]);
+    const { tensor: dx, accumulate } = wants(0)
+      ? grad(0)
+      : { tensor: Tensor.empty(gpu, x.shape, 'f32', 'layer_norm.dx'), accumulate: false };
+    const overrides = { ACCUMULATE: accumulate };
+    const { count, ...rest } = tune.QUADS
+      ? subgroups(x, R)
+      : { count: chunksOf(R).chunks, chunk: 0, workgroups: R };
+    const dweight = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dweight');
+    const dbias = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dbias');
+    const parts = { dweight, dbias };
+    gpu.run(
+      kernel,
+      { x, dy, weight, stats, dx, ...parts },
+      { R, C, quads, chunk: rest.chunk },
+      rest.workgroups,
+      {
+        tune,
+        overrides,
+      },
+    );
+    if (!wants(1) && !wants(2)) return;
+    if (!tune.QUADS) {
+      const { chunk } = chunksOf(R);
+      gpu.run(parameterKernel, { x, dy, stats, ...parts }, { R, C, chunk }, [
+        groupsFor(quads, ROW_WG),
+        count,
+      ]);
+    }
     for (const [i, part] of [dweight, dbias].entries()) {
       if (!wants(1 + i)) continue;
-      const { tensor, accumulate } = grad(1 + i);
-      columnSum(part, tensor, { rows: chunks, columns: C, stride: 4 * quads, accumulate });
+      const { tensor, accumulate: add } = grad(1 + i);
+      columnSum(part, tensor, { rows: count, columns: C, stride: 4 * quads, accumulate: add });
     }
   },
   needs: { inputs: [0, 1] },
