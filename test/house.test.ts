@@ -22,8 +22,9 @@ const LEVELS: Record<string, number> = {
   data: 6,
   models: 7,
   train: 8,
-  cli: 9,
-  'index.ts': 10,
+  bench: 9,
+  cli: 10,
+  'index.ts': 11,
 };
 
 /** Where Node itself may be used; all else also runs in a page. */

@@ -89,6 +89,9 @@ it('aligned F32 is a view, unaligned F32 a copy, integers are refused', () => {
   const aligned: TensorData = { dtype: 'F32', shape: [2], bytes: bytes.subarray(4) };
   expect(asFloat32(aligned).buffer).toBe(bytes.buffer);
   expect(asFloat32({ ...aligned, bytes: bytes.subarray(3, 11) })).toEqual(asFloat32(aligned));
+  // A Buffer's slice, unlike an array's, is a view of the same misaligned bytes.
+  const file = Buffer.from(bytes.buffer, 3, 8);
+  expect(asFloat32({ ...aligned, bytes: file })).toEqual(asFloat32(aligned));
   expect(() => asFloat32(raw('I64', [0], []))).toThrow(ShapeError);
 });
 

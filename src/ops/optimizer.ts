@@ -77,9 +77,11 @@ export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number): void 
     inParts(gradient, (start, n) => ranges.push([start, n]));
     const partial = Tensor.empty(clip.gpu, [ranges.length * PARTIALS], 'f32', 'clip.partial');
     ranges.forEach(([start, n], i) => {
-      const target = Tensor.empty(clip.gpu, [PARTIALS], 'f32', 'clip.partial');
+      // Partial sums of one range may not start where a binding can; they are copied to their place.
+      const alone = ranges.length === 1;
+      const target = alone ? partial : Tensor.empty(clip.gpu, [PARTIALS], 'f32', 'clip.partial');
       sumSquares(part(gradient, start, n), n, target);
-      clip.gpu.copy(target, part(partial, i * PARTIALS, PARTIALS));
+      if (!alone) clip.gpu.copy(target, part(partial, i * PARTIALS, PARTIALS));
     });
     clip.gpu.run(clipKernel, { partial, clip }, { count: partial.size, max_norm: maxNorm }, 1);
   });
