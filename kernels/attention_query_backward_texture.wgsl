@@ -16,7 +16,7 @@ struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
 @group(0) @binding(0) var qkv: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var<storage, read> key: array<u32>;
-@group(0) @binding(2) var<storage, read> o: array<vec4f>;
+@group(0) @binding(2) var o: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var dout: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>;
@@ -25,6 +25,7 @@ var<immediate> p: Params;
 
 fn texel(i: u32) -> vec4f { return textureLoad(qkv, vec2u(i & 1023u, i >> 10u)); }
 fn dtexel(i: u32) -> vec4f { return textureLoad(dout, vec2u(i & 1023u, i >> 10u)); }
+fn otexel(i: u32) -> vec4f { return textureLoad(o, vec2u(i & 1023u, i >> 10u)); }
 
 // pcg4d (Jarzynski and Olano, JCGT 9(3), 2020): four words in, four out; the same as pcg4d in src/core/rng.ts.
 fn pcg4d(key: vec4u) -> vec4u {
@@ -102,9 +103,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let q = image + inside * 3u * width;
   let dy = (group.z * p.N + inside) * width + group.y * HEAD4;
   let row = (group.z * p.H + group.y) * p.N + inside;
-  let head4 = min(HEAD4, arrayLength(&o)); // a bound the compiler cannot see, so that it keeps the loop
+  let head4 = min(HEAD4, textureDimensions(qkv).x); // a bound the compiler cannot see, so that it keeps the loop
   var d_sum = 0.0;
-  for (var d = 0u; d < head4; d++) { d_sum += dot(dtexel(dy + d), o[dy + d]); }
+  for (var d = 0u; d < head4; d++) { d_sum += dot(dtexel(dy + d), otexel(dy + d)); }
   let log_mass = lse[row];
   var acc: array<vec4f, 16>;
   for (var j0 = 0u; j0 < p.N; j0 += LANES) {
