@@ -3,6 +3,7 @@
 //   x, dy, dx (R, C)   weight (C)   stats (R, 2): mean, rstd   dweight, dbias (subgroups, C)   all f32
 // One subgroup for `chunk` rows one after another, so no barrier; a lane holds the QUADS quads c ≡ lane of the row and of
 //   both sums in registers: x and dy are read once for all three gradients. column_sum_reduce adds the subgroups.
+// Adding to dx is a parameter, not an override: one pipeline of this length is enough for a first step to wait for.
 // Any R, C a multiple of four, C/4 at most QUADS · lanes.
 // Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up).
 enable subgroups;
@@ -10,9 +11,8 @@ requires immediate_address_space;
 
 const QUADS = 4u; // tune
 override WG: u32 = 64u;
-override ACCUMULATE: bool = false;
 
-struct Params { R: u32, quads: u32, chunk: u32 }
+struct Params { R: u32, quads: u32, chunk: u32, accumulate: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;
@@ -69,7 +69,7 @@ fn main(
         let c = lane + q * lanes;
         if (c < p.quads) {
           var value = rstd * (g[q] - mean_g - normal[q] * mean_gx);
-          if (ACCUMULATE) { value += dx[base + c]; }
+          if (p.accumulate == 1u) { value += dx[base + c]; }
           dx[base + c] = value;
         }
       }

@@ -47,6 +47,12 @@ function subgroups({ gpu }: Tensor, R: number): { chunk: number; count: number; 
   return { chunk, count, workgroups: groupsFor(count, ROW_WG / gpu.info.lanes) };
 }
 
+/** The same for the plain kernels: a workgroup a row, parameter gradients by chunks of rows. */
+function rowByRow(R: number): { chunk: number; count: number; workgroups: number } {
+  const { chunk, chunks } = chunksOf(R);
+  return { chunk, count: chunks, workgroups: R };
+}
+
 const rowsAndColumns = (shape: Shape) => ({ R: rowsOf(shape), C: lastAxis(shape) });
 
 export const layerNormOp = defineOp<Attrs>({
@@ -84,31 +90,17 @@ export const layerNormOp = defineOp<Attrs>({
     const { tensor: dx, accumulate } = wants(0)
       ? grad(0)
       : { tensor: Tensor.empty(gpu, x.shape, 'f32', 'layer_norm.dx'), accumulate: false };
-    const overrides = { ACCUMULATE: accumulate };
-    const { count, ...rest } = tune.QUADS
-      ? subgroups(x, R)
-      : { count: chunksOf(R).chunks, chunk: 0, workgroups: R };
+    const { count, chunk, workgroups } = tune.QUADS ? subgroups(x, R) : rowByRow(R);
     const dweight = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dweight');
     const dbias = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dbias');
     const parts = { dweight, dbias };
-    gpu.run(
-      kernel,
-      { x, dy, weight, stats, dx, ...parts },
-      { R, C, quads, chunk: rest.chunk },
-      rest.workgroups,
-      {
-        tune,
-        overrides,
-      },
-    );
+    const operands = { x, dy, weight, stats, dx, ...parts };
+    const params = { R, C, quads, chunk, accumulate: Number(accumulate) };
+    const overrides = tune.QUADS ? {} : { ACCUMULATE: accumulate };
+    gpu.run(kernel, operands, params, workgroups, { tune, overrides });
     if (!wants(1) && !wants(2)) return;
-    if (!tune.QUADS) {
-      const { chunk } = chunksOf(R);
-      gpu.run(parameterKernel, { x, dy, stats, ...parts }, { R, C, chunk }, [
-        groupsFor(quads, ROW_WG),
-        count,
-      ]);
-    }
+    const groups = [groupsFor(quads, ROW_WG), count] as const;
+    if (!tune.QUADS) gpu.run(parameterKernel, { x, dy, stats, ...parts }, { R, C, chunk }, groups);
     for (const [i, part] of [dweight, dbias].entries()) {
       if (!wants(1 + i)) continue;
       const { tensor, accumulate: add } = grad(1 + i);
