@@ -11,6 +11,7 @@ const ROOT = resolve(import.meta.dirname, '..');
 /** Folders of src, and what lies around them. Two different folders of one level do not see each other. */
 const LEVELS: Record<string, number> = {
   kernels: 0,
+  tuning: 0,
   core: 1,
   io: 2,
   gpu: 2,
@@ -36,7 +37,8 @@ const WALLED_IMPORTS: { what: string; imported: RegExp; allowed: RegExp }[] = [
   { what: 'gpu', imported: /^src\/gpu\//, allowed: /^src\/(?!nn\/)/ },
   { what: "Node's modules", imported: /^node:/, allowed: NODE },
   { what: 'the WebGPU binding', imported: /^webgpu$/, allowed: /^src\/gpu\/binding\.ts$/ },
-  { what: 'packages', imported: /^(?!(src|kernels)\/|node:|webgpu$)/, allowed: /^src\/(cli|io)\// },
+  { what: 'tuning', imported: /^tuning\//, allowed: /^src\/gpu\/knobs\.ts/ },
+  { what: 'packages', imported: /^(?!(src|kernels|tuning)\/|node:|webgpu$)/, allowed: /^src\/(cli|io)\// },
 ];
 
 /** What may be written only in certain folders; comments do not count. */
@@ -101,7 +103,7 @@ function lawOfLevels(): string[] {
     const level = LEVELS[own];
     if (level === undefined) return [`${file}: src/${own} has no level.`];
     return imports(file)
-      .filter((path) => /^(src|kernels)\//.test(path))
+      .filter((path) => /^(src|kernels|tuning)\//.test(path))
       .filter((path) => folderOf(path) !== own && !((LEVELS[folderOf(path)] ?? Infinity) < level))
       .map(
         (path) => `${file} (level ${level}) imports ${path} (level ${LEVELS[folderOf(path)] ?? 'unknown'}).`,

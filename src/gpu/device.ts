@@ -1,6 +1,7 @@
 /** Opening an adapter: which one, what it can do, and the limits we ask it for. */
 import { AdapterError } from '../core/errors.js';
 import { adapterNames, loadGpu, withoutNativeWarnings } from './binding.js';
+import { type Knobs, knobsFor } from './knobs.js';
 
 export interface AdapterInfo {
   /** As the driver calls it, for example `llvmpipe (LLVM 15.0.6, 512 bits)`. */
@@ -14,6 +15,7 @@ export interface AdapterInfo {
   readonly lanes: number;
   readonly features: ReadonlySet<string>;
   readonly immediates: boolean;
+  readonly knobs: Knobs;
 }
 
 export interface OpenOptions {
@@ -80,6 +82,7 @@ export async function openAdapter(options: OpenOptions): Promise<{ device: GPUDe
       lanes: features.includes('subgroups') && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
       features: new Set(features),
       immediates,
+      knobs: knobsFor(adapter.info),
     },
   };
 }

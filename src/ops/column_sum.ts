@@ -1,12 +1,11 @@
 /** Sums over rows: gradients of biases, positions and tokens. Two stages in a fixed order, so bit-reproducible. */
 import source from '../../kernels/column_sum_reduce.wgsl';
+import type { Gpu } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { Tensor } from '../tensor/tensor.js';
 
 const kernel = defineKernel('column_sum_reduce', source);
 const WG = 64;
-// Chunks of rows that are summed side by side: enough to fill a GPU, few enough that the second stage is nothing.
-const CHUNKS = 64;
 const ROWS_AT_ONCE = 32;
 
 export interface ColumnSum {
@@ -21,8 +20,8 @@ export interface ColumnSum {
 }
 
 /** How rows are cut into chunks, for the first stage of a sum over rows. */
-export function chunksOf(rows: number): { chunks: number; chunk: number } {
-  const chunk = Math.max(ROWS_AT_ONCE, Math.ceil(rows / CHUNKS));
+export function chunksOf({ info }: Gpu, rows: number): { chunks: number; chunk: number } {
+  const chunk = Math.max(ROWS_AT_ONCE, Math.ceil(rows / info.knobs.columnChunks));
   return { chunks: Math.ceil(rows / chunk), chunk };
 }
 
@@ -45,7 +44,7 @@ export function columnSum(x: Tensor, y: Tensor, options: ColumnSum): void {
       [groups, stage.chunks],
       { overrides: { ACCUMULATE: stage.accumulate === true } },
     );
-  const { chunks, chunk } = chunksOf(rows);
+  const { chunks, chunk } = chunksOf(x.gpu, rows);
   if (chunks === 1) {
     run(x, y, { rows, columns, stride, offset, scale, accumulate, chunk: rows, chunks: 1 });
     return;

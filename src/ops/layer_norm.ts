@@ -41,15 +41,14 @@ const parameterKernel = defineKernel('layer_norm_parameters_backward', parameter
 
 /** Rows that a subgroup works through, and what follows from it; plain kernels take a workgroup a row. */
 function subgroups({ gpu }: Tensor, R: number): { chunk: number; count: number; workgroups: number } {
-  // Few subgroups keep weights in registers and leave few sums to add; a GPU needs many to be full.
-  const chunk = Math.ceil(R / Math.min(R, gpu.info.software ? 64 : 1024));
+  const chunk = Math.ceil(R / Math.min(R, gpu.info.knobs.layerNormSubgroups));
   const count = Math.ceil(R / chunk);
   return { chunk, count, workgroups: groupsFor(count, ROW_WG / gpu.info.lanes) };
 }
 
 /** The same for the plain kernels: a workgroup a row, parameter gradients by chunks of rows. */
-function rowByRow(R: number): { chunk: number; count: number; workgroups: number } {
-  const { chunk, chunks } = chunksOf(R);
+function rowByRow(x: Tensor, R: number): { chunk: number; count: number; workgroups: number } {
+  const { chunk, chunks } = chunksOf(x.gpu, R);
   return { chunk, count: chunks, workgroups: R };
 }
 
@@ -90,7 +89,7 @@ export const layerNormOp = defineOp<Attrs>({
     const { tensor: dx, accumulate } = wants(0)
       ? grad(0)
       : { tensor: Tensor.empty(gpu, x.shape, 'f32', 'layer_norm.dx'), accumulate: false };
-    const { count, chunk, workgroups } = tune.QUADS ? subgroups(x, R) : rowByRow(R);
+    const { count, chunk, workgroups } = tune.QUADS ? subgroups(x, R) : rowByRow(x, R);
     const dweight = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dweight');
     const dbias = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dbias');
     const parts = { dweight, dbias };

@@ -33,14 +33,11 @@ export const matmulKernels: Family<MatmulShape> = {
     },
     {
       kernel: defineKernel('matmul_forward_plain', plain),
-      tune: (adapter, { M, N, K }) => (adapter.software && M * N * K < PLAIN_PRODUCTS ? {} : null),
+      tune: (adapter, { M, N, K }) => (M * N * K < adapter.knobs.plainProducts ? {} : null),
     },
     { kernel: defineKernel('matmul_forward', tiles), tune: () => ({}) },
   ],
 };
-
-// Above this many multiply-adds the tile kernel's speed pays for its compilation on a software adapter.
-const PLAIN_PRODUCTS = 2 ** 24;
 
 /** What is done with a product while it is in registers; `aux` has the shape of C. */
 export type Epilogue =

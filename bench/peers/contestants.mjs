@@ -1,0 +1,137 @@
+// Who is measured, how each is started, and what it said: a result, or the reason why there is none.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const root = join(here, '..', '..');
+const python = process.env.PYTHON ?? (existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3');
+
+/** A process's result: the last line of JSON it printed, which a process over its time limit may have left too. */
+function run(command, args, { seconds, env = process.env }) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: here, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [out, err, late] = ['', '', false];
+    child.stdout.on('data', (chunk) => {
+      out += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      err += chunk;
+    });
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill('SIGKILL');
+    }, 1000 * seconds);
+    child.on('error', (error) => resolve({ reason: error.message }));
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      const line = out.split('\n').findLast((it) => it.startsWith('{'));
+      const result = line ? JSON.parse(line) : null;
+      if (late && !(result?.ms?.length > 0))
+        return resolve({ reason: `no step after the first within ${seconds} s` });
+      if (!late && code !== 0) return resolve({ reason: complaint(err) || `ended with ${code ?? signal}` });
+      resolve(result ?? { reason: complaint(err) || 'printed no result' });
+    });
+  });
+}
+
+/** The last line that says something: an error's message, not its stack. */
+function complaint(text) {
+  const lines = text
+    .split('\n')
+    .filter((line) => line.trim() && !/^\s+at |^Node\.js v|^Warning: maxDynamic/.test(line));
+  return (lines.find((line) => /\b\w*Error\b/.test(line)) ?? lines.at(-1) ?? '').trim().slice(0, 160);
+}
+
+/**
+ * What a peer's user gets: the driver's own vector width. Its compiled kernels go to a cache folder of that width, apart
+ * from ours and emptied by nobody, so that only the first run ever starts cold.
+ */
+function peerEnvironment() {
+  const { LP_NATIVE_VECTOR_WIDTH: _, ...env } = process.env;
+  return { ...env, MESA_SHADER_CACHE_DIR: join(tmpdir(), 'patchlight-peers-mesa-default') };
+}
+
+/** Installs the peers' packages when the lock file is newer than what is there; why not, where that fails. */
+export function installPeers() {
+  const [lock, installed] = ['package-lock.json', 'node_modules/.package-lock.json'].map((it) =>
+    join(here, it),
+  );
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return null;
+  console.error('Installing the peers ...');
+  const npm = process.env.npm_execpath?.endsWith('npm-cli.js')
+    ? [process.execPath, process.env.npm_execpath]
+    : ['npm'];
+  const args = [...npm.slice(1), 'ci', '--prefix', here, '--no-audit', '--no-fund', '--loglevel=error'];
+  const shell = npm.length === 1 && process.platform === 'win32';
+  const done = spawnSync(npm[0], args, { cwd: here, encoding: 'utf8', shell });
+  return done.status === 0 ? null : `npm ci failed: ${complaint(`${done.stdout}${done.stderr}`)}`;
+}
+
+/** One model's step by one peer: {ms of each step, first_ms}. */
+const inNode = (script, backend) => (model, limits) => {
+  const args = [
+    '--harmony-iterator-helpers',
+    join(here, script),
+    JSON.stringify({ backend, ...model, steps: limits.steps }),
+  ];
+  // Node 22 has iterator helpers of its own and knows the flag no more.
+  if (Number(process.versions.node.split('.')[0]) >= 22) args.shift();
+  return run(process.execPath, args, { ...limits, env: peerEnvironment() });
+};
+
+const modelFlags = ({ dim, depth, heads, mlp, batch }) => [
+  ...['--embed-dim', dim, '--depth', depth, '--num-heads', heads, '--mlp-ratio', mlp],
+  ...['--patch-size', 4, '--pool', 'mean', '--batch-size', batch],
+];
+
+async function ours(model, limits) {
+  const folder = mkdtempSync(join(tmpdir(), 'patchlight-bench-'));
+  const json = join(folder, 'rows.json');
+  const args = [
+    join(root, 'dist/bench.js'),
+    'step',
+    ...modelFlags(model),
+    '--steps',
+    limits.steps,
+    '--json',
+    json,
+  ];
+  const said = await run(process.execPath, args.map(String), limits);
+  const [row] = existsSync(json) ? JSON.parse(readFileSync(json, 'utf8')) : [];
+  rmSync(folder, { recursive: true });
+  return row ? { ms: [row.ms], first_ms: row.first_ms } : said;
+}
+
+async function torch(model, limits) {
+  const flags = [...modelFlags(model), '--steps', limits.steps, '--clip-grad', 0].map(String);
+  const said = await run(python, [join(here, 'torch_step.py'), ...flags], limits);
+  return said.reason ? said : { ms: [said.ms], name: `PyTorch ${said.torch}, ${said.blas}` };
+}
+
+/** In the order of the table; ours is what the others are compared with. */
+export const trainers = {
+  Patchlight: ours,
+  'jax-js wasm': inNode('jax.mjs', 'wasm'),
+  'jax-js webgpu': inNode('jax.mjs', 'webgpu'),
+  'tfjs wasm': inNode('tfjs.mjs', 'wasm'),
+  'tfjs webgpu': inNode('tfjs.mjs', 'webgpu'),
+  PyTorch: torch,
+};
+
+/** Matrix products of the given shapes: {ms: {name: milliseconds}}. */
+export const multipliers = {
+  Patchlight: (spec, limits) =>
+    run(process.execPath, [join(here, 'matmul_ours.mjs'), JSON.stringify(spec)], limits),
+  numpy: (spec, limits) => run(python, [join(here, 'matmul_numpy.py'), JSON.stringify(spec)], limits),
+};
+
+/** The name of the adapter that ours runs on. */
+export function adapterName() {
+  const { stdout } = spawnSync(process.execPath, [join(root, 'dist/train.js'), '--list-adapters'], {
+    encoding: 'utf8',
+  });
+  return stdout.split('\n')[0] ?? '';
+}

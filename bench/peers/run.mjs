@@ -1,0 +1,178 @@
+// `npm run bench:peers [-- --quick] [-- --save] [-- --only step-small,step-tiny@16,matmul]`: ours beside other trainers, in
+// rounds of one process each (A B C, A B C, ...), so that what else the machine does meets all of them alike.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { adapterName, installPeers, multipliers, trainers } from './contestants.mjs';
+
+const results = fileURLToPath(new URL('../results', import.meta.url));
+const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+
+/** Images of 64 patches of 4 x 4 x 3, mean pooling; `dim/depth/heads`, MLP of `mlp` times the width. */
+const models = {
+  'step-small': { dim: 64, depth: 2, heads: 4, mlp: 2, batch: 32 },
+  'step-tiny': { dim: 192, depth: 12, heads: 3, mlp: 4, batch: 64 },
+};
+const stepsOf = { 'step-small': 10, 'step-tiny': 2 };
+
+const product = (batch, M, K, N, transA = false, transB = false) => {
+  const layout = `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}`;
+  return {
+    name: `${batch > 1 ? `${batch} x ` : ''}${M} x ${K} x ${N} ${layout}`,
+    batch,
+    M,
+    K,
+    N,
+    transA,
+    transB,
+  };
+};
+/** M x K x N of a ViT-Tiny step at batch 64: forward (NT), gradients of inputs (NN) and weights (TN), attention. */
+const shapes = [
+  ...[576, 768].flatMap((N) => [product(1, 4160, 192, N, false, true), product(1, 4160, N, 192)]),
+  product(1, 4160, 768, 192, false, true),
+  product(1, 4160, 192, 768),
+  product(1, 192, 4160, 768, true),
+  product(1, 192, 4160, 192, true),
+  product(1, 1024, 1024, 1024),
+  product(192, 65, 64, 65, false, true),
+  product(192, 65, 65, 64),
+];
+
+const median = (values) => {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+
+function table(head, rows) {
+  const widths = head.map((_, c) => Math.max(...[head, ...rows].map((row) => row[c].length), 3));
+  const pad = (cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c]));
+  const rule = widths.map((width, c) => (c === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`));
+  return [head.map(pad), ...rows.map((row) => row.map(pad))]
+    .map((row) => `| ${row.join(' | ')} |`)
+    .toSpliced(1, 0, `|${rule.join('|')}|`)
+    .join('\n');
+}
+
+/** Every contestant once a round; who has no result the first time is not asked again. Results by name, by round. */
+async function rounds(contestants, count, ask) {
+  const found = new Map(Object.keys(contestants).map((name) => [name, []]));
+  for (let round = 0; round < count; round++)
+    for (const [name, contestant] of Object.entries(contestants)) {
+      if (found.get(name)[0]?.reason) continue;
+      process.stderr.write(`round ${round + 1} of ${count}: ${name} ...\n`);
+      found.get(name).push(await ask(contestant));
+    }
+  return found;
+}
+
+const missing = (found) =>
+  [...found].flatMap(([name, results]) =>
+    results.filter(({ reason }) => reason).map(({ reason }) => `- ${name}: no result; ${reason}.`),
+  );
+
+async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
+  const model = { ...models[name], ...(batch ? { batch: Number(batch) } : {}) };
+  const limits = { steps: quick ? 2 : stepsOf[name], seconds };
+  const found = await rounds(trainers, count, (trainer) => trainer(model, limits));
+  const medians = new Map(
+    [...found].map(([who, all]) => [who, all.map(({ ms }) => (ms ? median(ms) : Number.NaN))]),
+  );
+  const mine = medians.get('Patchlight');
+  const rows = [...found]
+    .filter(([, all]) => all[0] && !all[0].reason)
+    .map(([who, all]) => {
+      const times = medians.get(who).filter(Number.isFinite);
+      const ratios = medians.get(who).map((ms, round) => ms / mine[round]);
+      const first = all[0].first_ms;
+      return [
+        all[0].name ?? who,
+        digits(median(times)),
+        digits(Math.min(...times)),
+        digits((1000 * model.batch) / median(times)),
+        first ? digits(first) : '',
+        who === 'Patchlight' ? '' : `${digits(median(ratios.filter(Number.isFinite)))} x`,
+      ];
+    });
+  const { dim, depth, heads, mlp } = model;
+  return [
+    `## ${name}: ViT ${dim}/${depth}/${heads}, MLP ${mlp}, 64 tokens, mean pooling, batch ${model.batch}`,
+    table(['trainer', 'median ms', 'best round ms', 'images/s', 'first step ms', 'speedup of ours'], rows),
+    ...missing(found),
+  ];
+}
+
+async function compareProducts({ rounds: count, seconds, quick }) {
+  const spec = { shapes, batch_ms: quick ? 10 : 50, runs: quick ? 3 : 7 };
+  const found = await rounds(multipliers, count, (multiplier) => multiplier(spec, { seconds }));
+  const usable = [...found].filter(([, all]) => all[0] && !all[0].reason);
+  const rows = shapes.map(({ name, batch, M, K, N }) => {
+    const speeds = usable.map(([, all]) => all.map(({ ms }) => (2 * batch * M * K * N) / ms[name] / 1e6));
+    const ratio =
+      speeds.length > 1 ? median(speeds[0].map((ours, round) => ours / speeds[1][round])) : Number.NaN;
+    return [
+      name,
+      ...speeds.map((it) => digits(median(it))),
+      ...(speeds.length > 1 ? [`${digits(ratio)} x`] : []),
+    ];
+  });
+  const head = [
+    'M x K x N',
+    ...usable.map(([who, all]) => `${who === 'Patchlight' ? who : all[0].peer} GFLOP/s`),
+  ];
+  return [
+    '## matmul',
+    table(usable.length > 1 ? [...head, 'speedup of ours'] : head, rows),
+    ...missing(found),
+  ];
+}
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
+    only: { type: 'string', default: 'step-small,step-tiny,matmul' },
+    rounds: { type: 'string' },
+    timeout: { type: 'string', default: '300' },
+  },
+});
+const limits = {
+  quick: values.quick,
+  rounds: Number(values.rounds ?? (values.quick ? 1 : 3)),
+  seconds: Number(values.timeout),
+};
+for (const [name] of values.only.split(',').map((asked) => asked.split('@')))
+  if (name !== 'matmul' && !models[name])
+    throw new Error(`--only knows ${Object.keys(models).join(', ')} and matmul, not ${name}.`);
+const adapter = adapterName();
+const trouble = installPeers();
+const packages = Object.entries(dependencies).map(([name, version]) => `${name} ${version}`);
+const command = ['npm run bench:peers --', ...process.argv.slice(2)].join(' ');
+const sections = [
+  `${adapter}, ${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}; ${packages.join(', ')}: \`${command}\``,
+  `Rounds of one process each, interleaved: ${limits.rounds}. Medians over rounds of each process's median; the speedup of ours is within a round. ` +
+    'Peers wait for the loss of every step and run with the driver as it comes; tfjs has Adam, the others AdamW. ' +
+    'The first step is that of the first round: it compiles, or finds what an earlier run has left in the driver’s cache.',
+  ...(trouble ? [trouble] : []),
+];
+console.log(`${sections.join('\n\n')}\n`);
+for (const asked of values.only.split(',')) {
+  const [name, batch] = asked.split('@'); // step-tiny@16: with another batch size
+  const compared = name === 'matmul' ? compareProducts(limits) : compareSteps(name, batch, limits);
+  const text = (await compared).join('\n\n');
+  sections.push(text);
+  console.log(`${text}\n`);
+}
+if (values.save) {
+  mkdirSync(results, { recursive: true });
+  const slug = adapter
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '');
+  const file = join(results, `peers-${slug}.md`);
+  writeFileSync(file, `${sections.join('\n\n')}\n`);
+  console.log(`Saved: ${file}`);
+}

@@ -1,0 +1,56 @@
+/** How long work takes on the device: repeated until it is long enough to time, several times over, and the median. */
+import type { Recording } from '../gpu/commands.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { scope } from '../tensor/scope.js';
+
+export interface Effort {
+  /** What is timed at once lasts about this long. */
+  readonly batchMs: number;
+  /** How many such batches. */
+  readonly runs: number;
+  /** Steps of a model after the first two. */
+  readonly steps: number;
+}
+
+export const thorough: Effort = { batchMs: 30, runs: 5, steps: 10 };
+export const quick: Effort = { batchMs: 8, runs: 3, steps: 3 };
+
+const MOST_REPEATS = 500;
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
+}
+
+/**
+ * Milliseconds of one `body`, which asks for work on the device; null when it asks for none. Played from a recording, as
+ * a training step is, so that what is timed is the device and not the host.
+ */
+export async function timed(gpu: Gpu, body: () => void, { batchMs, runs }: Effort): Promise<number | null> {
+  const recorded = (times: number) =>
+    gpu.record(() => {
+      for (let i = 0; i < times; i++) scope(body);
+    }).recording;
+  const once = recorded(1); // compiles
+  await gpu.finish();
+  const asks = once.commands.length > 0;
+  const estimate = asks ? await duration(gpu, once) : 0;
+  gpu.pool.trim(once.buffers);
+  if (!asks) return null;
+  const repeats = Math.min(MOST_REPEATS, Math.ceil(batchMs / estimate));
+  const many = recorded(repeats);
+  await gpu.finish();
+  const samples: number[] = [];
+  for (let run = 0; run < runs; run++) samples.push(await duration(gpu, many));
+  gpu.pool.trim(many.buffers);
+  return median(samples) / repeats;
+}
+
+async function duration(gpu: Gpu, recording: Recording): Promise<number> {
+  const start = performance.now();
+  gpu.play(recording);
+  await gpu.finish();
+  return performance.now() - start;
+}

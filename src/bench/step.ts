@@ -1,0 +1,181 @@
+/** Whole training steps of a model on random bytes: as the trainer runs them, at most two in flight. */
+import { stream } from '../core/rng.js';
+import type { Dataset, Split } from '../data/sources.js';
+import { uploadSplit } from '../data/store.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { VisionTransformer } from '../models/vit.js';
+import { AdamW } from '../optim/adamw.js';
+import { Ema } from '../optim/ema.js';
+import { Arena } from '../tensor/arena.js';
+import { decayRule, modelOptions } from '../train/build.js';
+import { resolveSettings, type Settings } from '../train/settings.js';
+import { TrainingStep } from '../train/step.js';
+import { median } from './measure.js';
+
+export interface StepRow {
+  readonly op: 'step';
+  readonly model: string;
+  readonly batch_size: number;
+  /** Median of a step in the steady state. */
+  readonly ms: number;
+  readonly images_per_second: number;
+  /** Matrix products and attention: forward once, backward twice that. */
+  readonly gflops: number;
+  readonly dispatches: number;
+  readonly submits: number;
+  /** What the host spends on a step before it can go on. */
+  readonly encode_ms: number;
+  /** Held between two steps: weights, moments, images. */
+  readonly live_mb: number;
+  /** All buffers that ever existed at one time: the above, and all that the steps work in. */
+  readonly peak_mb: number;
+  /** The first step of the process: kernels are compiled, or come from the driver's cache. */
+  readonly first_ms: number;
+  /** Made in a step of the steady state: none. */
+  readonly created_buffers: number;
+  readonly created_bind_groups: number;
+}
+
+const RECORDS = 256;
+const CLASSES = 10;
+const WARM_UP = 2; // steps after the first
+
+/** Images of random bytes. */
+function randomDataset(imageSize: number): { dataset: Dataset; split: Split } {
+  const images = new Uint8Array(RECORDS * 3 * imageSize * imageSize);
+  let word = 1;
+  for (let i = 0; i < images.length; i++) {
+    word = (Math.imul(word, 1664525) + 1013904223) >>> 0;
+    images[i] = word >>> 24;
+  }
+  const labels = Uint8Array.from({ length: RECORDS }, (_, i) => i % CLASSES);
+  const split = { images, labels, count: RECORDS };
+  const dataset = {
+    name: 'random',
+    classes: Array.from({ length: CLASSES }, (_, i) => `${i}`),
+    channels: 3,
+    height: imageSize,
+    width: imageSize,
+    mean: [0.5, 0.5, 0.5],
+    std: [0.25, 0.25, 0.25],
+    load: async () => split,
+  };
+  return { dataset, split };
+}
+
+/** `192/12/3 p4 mlp 4 cls` */
+export const modelName = ({ config }: VisionTransformer): string =>
+  `${config.embedDim}/${config.depth}/${config.heads} p${config.geometry.patch[0]} mlp ${config.mlpRatio} ${config.pool}` +
+  `${config.imageSize[0] === 32 ? '' : ` ${config.imageSize.join('x')}`}`;
+
+/** A model ready to train. `step()` asks for one step and returns before it has run. */
+export class StepBench {
+  readonly model: VisionTransformer;
+  readonly settings: Settings;
+  private readonly training: TrainingStep;
+  private readonly optimizer: AdamW;
+  private readonly ema: Ema | null;
+  private readonly records: Uint32Array<ArrayBuffer>;
+  private steps = 0;
+
+  constructor(
+    private readonly gpu: Gpu,
+    chosen: Partial<Settings>,
+    imageSize = 32,
+  ) {
+    const settings = resolveSettings(chosen);
+    const { dataset, split } = randomDataset(imageSize);
+    const model = new VisionTransformer(modelOptions(settings, dataset));
+    const arena = new Arena(gpu, model.parameters(), decayRule(settings.decay));
+    const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
+    arena.write(arena.values, (parameter) => parameter.initial(1, order.get(parameter) as number));
+    const {
+      beta1,
+      beta2,
+      adamEps: eps,
+      weightDecay,
+      emaDecay,
+      batchSize,
+      clipGrad,
+      labelSmoothing,
+    } = settings;
+    this.optimizer = new AdamW(arena, { beta1, beta2, eps, weightDecay });
+    this.ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
+    const crop = settings.augment === 'flip-crop';
+    this.training = new TrainingStep({
+      model,
+      arena,
+      optimizer: this.optimizer,
+      ema: this.ema,
+      store: uploadSplit(gpu, dataset, split, settings.normalize),
+      augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
+      clipGrad,
+      labelSmoothing,
+      slots: 1,
+    });
+    this.records = Uint32Array.from({ length: batchSize }, (_, i) => i % RECORDS);
+    this.settings = settings;
+    this.model = model;
+  }
+
+  step(): void {
+    const lr = this.settings.learningRate;
+    const step = this.steps++;
+    const corrections = this.optimizer.corrections(lr, step + 1);
+    const emaDecay = this.ema?.decayAt(step + 1) ?? 0;
+    this.training.run(this.records, { seed: 1, step, slot: 0, lr, ...corrections, emaDecay });
+  }
+
+  /** Times the first step, then `steps` of the steady state. */
+  async measure(steps: number): Promise<StepRow> {
+    const { gpu } = this;
+    const start = performance.now();
+    this.step();
+    await gpu.finish();
+    const first_ms = performance.now() - start;
+    for (let i = 0; i < WARM_UP; i++) this.step();
+    await gpu.finish();
+
+    const before = this.counts();
+    const encode: number[] = [];
+    const ends = [performance.now()];
+    const flight: Promise<unknown>[] = [];
+    const land = async () => {
+      await gpu.settle(flight.shift() as Promise<unknown>);
+      ends.push(performance.now());
+    };
+    for (let i = 0; i < steps; i++) {
+      const began = performance.now();
+      this.step();
+      encode.push(performance.now() - began);
+      flight.push(gpu.submitted());
+      if (flight.length > 2) await land();
+    }
+    while (flight.length > 0) await land();
+    const after = this.counts();
+
+    const ms = median(ends.slice(1).map((end, i) => end - (ends[i] as number)));
+    const batch_size = this.records.length;
+    const perStep = (name: keyof typeof before) => (after[name] - before[name]) / steps;
+    return {
+      op: 'step',
+      model: modelName(this.model),
+      batch_size,
+      ms,
+      images_per_second: (1000 * batch_size) / ms,
+      gflops: (batch_size * this.training.flopsPerImage) / ms / 1e6,
+      dispatches: perStep('dispatches'),
+      submits: perStep('submits'),
+      encode_ms: median(encode),
+      live_mb: gpu.pool.liveBytes / 1e6,
+      peak_mb: gpu.pool.peakBytes / 1e6,
+      first_ms,
+      created_buffers: perStep('buffers'),
+      created_bind_groups: perStep('bindGroups'),
+    };
+  }
+
+  private counts() {
+    return { ...this.gpu.counts, buffers: this.gpu.pool.created };
+  }
+}

@@ -1,0 +1,211 @@
+#!/usr/bin/env node
+/** `node dist/bench.js [step]`: what this adapter does at most, each op against that, and whole training steps. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Ceilings, measureCeilings } from '../bench/ceilings.js';
+import { type Effort, quick, thorough } from '../bench/measure.js';
+import { benchOps, type OpRow } from '../bench/ops.js';
+import { StepBench, type StepRow } from '../bench/step.js';
+import { opTable, stepTable, table } from '../bench/table.js';
+import { tune } from '../bench/tune.js';
+import type { AdapterInfo } from '../gpu/device.js';
+import { Gpu } from '../gpu/gpu.js';
+import { tuningName } from '../gpu/knobs.js';
+import { kebab, type SettingName, type Settings } from '../train/settings.js';
+import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { main, UsageError } from './main.js';
+
+const usage = `node dist/bench.js [flags]          ceilings, every op, and four models
+node dist/bench.js step [flags]     the step of one model
+node dist/bench.js tune [--save]    what depends on this adapter, measured; kept in tuning/ with --save
+
+Times kernels and training steps on this machine.`;
+
+// Settings that change what a step costs.
+const OF_A_STEP = ['batch-size', 'augment', 'clip-grad', 'ema-decay'];
+const stepOptions = Object.fromEntries(
+  Object.entries(settingOptions()).filter(
+    ([name, { group }]) => OF_A_STEP.includes(name) || group === 'Model:' || /drop/.test(name),
+  ),
+);
+
+const options = {
+  filter: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'only what this regular expression finds in "op shape"',
+  },
+  quick: { type: 'boolean', default: false, describe: 'shorter runs, and the chosen kernels only' },
+  json: { type: 'string', requiresArg: true, describe: 'write the rows to this file' },
+  save: { type: 'boolean', default: false, describe: 'write tables and rows to bench/results/<adapter>.*' },
+  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  steps: {
+    type: 'number',
+    requiresArg: true,
+    group: 'Step:',
+    describe: 'how many to time [10; with --quick 3]',
+  },
+  profile: { type: 'boolean', default: false, group: 'Step:', describe: 'device time of each kernel' },
+  'image-size': { type: 'number', default: 32, group: 'Model:', describe: 'pixels down and across' },
+  ...stepOptions,
+} as const;
+
+/** The models of the full benchmark: ViT-Tiny, a wide one, the quickstart's width, and what other trainers are held to. */
+const MODELS: readonly Partial<Settings>[] = [
+  { embedDim: 192, depth: 12, numHeads: 3, batchSize: 64 },
+  { embedDim: 256, depth: 6, numHeads: 8, batchSize: 64 },
+  { embedDim: 96, depth: 6, numHeads: 3, batchSize: 64 },
+  { embedDim: 64, depth: 2, numHeads: 4, mlpRatio: 2, pool: 'mean', batchSize: 32 },
+];
+
+interface Parsed extends Readonly<Record<string, unknown>> {
+  readonly _: readonly (string | number)[];
+  readonly filter?: string;
+  readonly quick: boolean;
+  readonly json?: string;
+  readonly save: boolean;
+  readonly adapter?: string;
+  readonly steps?: number;
+  readonly profile: boolean;
+  readonly 'image-size': number;
+}
+
+function check(parsed: Parsed): boolean {
+  const [command, ...rest] = parsed._;
+  if (rest.length > 0 || (command !== undefined && command !== 'step' && command !== 'tune'))
+    throw new UsageError(`There is no "${parsed._.join(' ')}", only step and tune.`);
+  const typed = Object.keys(typedSettings(parsed)) as SettingName[];
+  if (command !== 'step' && (typed.length > 0 || parsed.profile || parsed['image-size'] !== 32))
+    throw new UsageError(
+      `${typed[0] ? `--${kebab(typed[0])}` : 'That'} describes the one model of: node dist/bench.js step`,
+    );
+  const { steps } = parsed;
+  if (steps !== undefined && !(Number.isInteger(steps) && steps > 0))
+    throw new UsageError(`--steps must be a positive whole number, not ${steps}.`);
+  return command === 'step';
+}
+
+function matcher(filter: string): (name: string) => boolean {
+  try {
+    const pattern = new RegExp(filter);
+    return (name) => pattern.test(name);
+  } catch (error) {
+    throw new UsageError(`--filter: ${(error as Error).message}`);
+  }
+}
+
+/** One model on a device of its own, so that its memory and its first step are its own too. */
+async function benchStep(parsed: Parsed, settings: Partial<Settings>, effort: Effort): Promise<StepRow> {
+  const gpu = await Gpu.open({ adapter: parsed.adapter });
+  const bench = new StepBench(gpu, settings, parsed['image-size']);
+  const row = await bench.measure(parsed.steps ?? effort.steps);
+  if (parsed.profile) await profile(gpu, bench);
+  gpu.close();
+  return row;
+}
+
+/** Measures the knobs of this adapter; with --save they are what the next build starts from. */
+async function tuneAdapter(gpu: Gpu, effort: Effort, command: string, save: boolean): Promise<void> {
+  const { knobs, rows } = await tune(gpu, effort);
+  console.log(
+    table(
+      ['knob', 'value', 'ms', ''],
+      rows.map(({ knob, value, ms, chosen }) => [knob, value, ms, chosen ? 'chosen' : '']),
+    ),
+  );
+  if (!save) return;
+  const file = join(import.meta.dirname, '../tuning', `${tuningName(gpu.info)}.json`);
+  const measured = `${new Date().toISOString().slice(0, 10)}, ${command}`;
+  writeFileSync(file, `${JSON.stringify({ adapter: gpu.info.name, measured, knobs }, null, 2)}\n`);
+  console.log(`\nSaved: ${file}. A file of a new name is used once src/gpu/knobs.ts lists it.`);
+}
+
+async function profile(gpu: Gpu, bench: StepBench, steps = 3): Promise<void> {
+  const { profiler } = gpu;
+  if (!profiler) {
+    console.log('This adapter has no timestamp queries: no profile.');
+    return;
+  }
+  profiler.enabled = true;
+  for (let i = 0; i < steps; i++) {
+    bench.step();
+    await gpu.finish();
+    await profiler.collect();
+  }
+  profiler.enabled = false;
+  const times = profiler.table();
+  const total = times.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const rows = times.map(({ kernel, calls, milliseconds }) => [
+    kernel,
+    calls / steps,
+    milliseconds / steps,
+    (100 * milliseconds) / total,
+  ]);
+  console.log(`${table(['kernel', 'calls a step', 'ms a step', '%'], rows)}\n`);
+}
+
+function ceilingRows({ gbps, gflops }: Ceilings): OpRow[] {
+  const row = { variant: '-', percent_of_ceiling: 100 };
+  return [
+    { op: 'ceiling', shape: 'copy of 64 MiB', ms: 2 ** 27 / gbps / 1e6, gflops: 0, gbps, ...row },
+    { op: 'ceiling', shape: 'multiply-adds, 1 TFLOP', ms: 1e6 / gflops, gflops, gbps: 0, ...row },
+  ];
+}
+
+function heading({ name, driver }: AdapterInfo, command: string): string {
+  const root = join(import.meta.dirname, '..');
+  const webgpu = JSON.parse(readFileSync(join(root, 'node_modules/webgpu/package.json'), 'utf8')).version;
+  const day = new Date().toISOString().slice(0, 10);
+  return `${name}; ${driver}\n${day}, Patchlight ${__VERSION__}, Node ${process.versions.node}, webgpu ${webgpu}: \`${command}\``;
+}
+
+await main(async () => {
+  const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
+  const one = check(parsed);
+  const effort = parsed.quick ? quick : thorough;
+  const wanted = matcher(parsed.filter ?? '');
+  const gpu = await Gpu.open({ adapter: parsed.adapter });
+  const command = ['node dist/bench.js', ...process.argv.slice(2)].join(' ');
+  const sections = [heading(gpu.info, command)];
+  const rows: (OpRow | StepRow)[] = [];
+  const say = (text: string) => {
+    sections.push(text);
+    console.log(`${text}\n`);
+  };
+  console.log(`${sections[0]}\n`);
+  if (parsed._[0] === 'tune') {
+    await tuneAdapter(gpu, effort, command, parsed.save);
+    return 0;
+  }
+  if (!one) {
+    const ceilings = await measureCeilings(gpu, effort);
+    const found = await benchOps(gpu, { effort, ceilings, variants: !parsed.quick, wanted });
+    rows.push(...ceilingRows(ceilings), ...found);
+    say(opTable(rows as OpRow[]));
+  }
+  gpu.close();
+  const chosen = one
+    ? [typedSettings(parsed) as Partial<Settings>]
+    : MODELS.filter((it) => wanted(`step ${it.embedDim}/${it.depth}/${it.numHeads}`));
+  const steps: StepRow[] = [];
+  for (const settings of chosen) steps.push(await benchStep(parsed, settings, effort));
+  if (steps.length > 0) say(stepTable(steps));
+  rows.push(...steps);
+  const json = `${JSON.stringify(rows, null, 1)}\n`;
+  if (parsed.json) writeFileSync(parsed.json, json);
+  if (parsed.save) {
+    const folder = join(import.meta.dirname, '../bench/results');
+    mkdirSync(folder, { recursive: true });
+    const file = join(
+      folder,
+      `${gpu.info.name
+        .toLowerCase()
+        .replace(/[^a-z0-9]+/g, '-')
+        .replace(/^-|-$/g, '')}${one ? '-step' : ''}`,
+    );
+    writeFileSync(`${file}.md`, `${sections.join('\n\n')}\n`);
+    writeFileSync(`${file}.json`, json);
+    console.log(`Saved: ${file}.md and .json`);
+  }
+  return 0;
+});
