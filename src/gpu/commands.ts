@@ -33,10 +33,8 @@ export interface Clear {
 /** A buffer laid out as texels of 16 bytes, TEXELS_PER_ROW to a row, for kernels that read through textures. */
 export interface Stage {
   readonly kind: 'stage';
-  readonly from: GPUBuffer;
-  readonly offset: number;
-  readonly texels: number;
-  readonly texture: GPUTexture;
+  /** Arguments of copyBufferToTexture, made once: whole rows, and what is left of the last. */
+  readonly copies: readonly [GPUTexelCopyBufferInfo, GPUTexelCopyTextureInfo, readonly [number, number]][];
 }
 
 export type Command = Dispatch | Copy | Clear | Stage;
@@ -83,23 +81,21 @@ export function encode(
         command.bytes,
       );
     else if (command.kind === 'clear') encoder.clearBuffer(command.buffer, command.offset, command.bytes);
-    else stage(encoder, command);
+    else for (const [from, to, size] of command.copies) encoder.copyBufferToTexture(from, to, size);
   }
   pass?.end();
 }
 
-function stage(encoder: GPUCommandEncoder, { from, offset, texels, texture }: Stage): void {
+/** The command that copies texels of a buffer, from `offset` on, into a texture. */
+export function stage(buffer: GPUBuffer, offset: number, texels: number, texture: GPUTexture): Stage {
   const rows = Math.floor(texels / TEXELS_PER_ROW);
   const rest = texels - rows * TEXELS_PER_ROW;
   const bytesPerRow = TEXELS_PER_ROW * TEXEL_BYTES;
-  if (rows > 0)
-    encoder.copyBufferToTexture({ buffer: from, offset, bytesPerRow }, { texture }, [TEXELS_PER_ROW, rows]);
+  const copies: [GPUTexelCopyBufferInfo, GPUTexelCopyTextureInfo, readonly [number, number]][] = [];
+  if (rows > 0) copies.push([{ buffer, offset, bytesPerRow }, { texture }, [TEXELS_PER_ROW, rows]]);
   if (rest > 0)
-    encoder.copyBufferToTexture(
-      { buffer: from, offset: offset + rows * bytesPerRow },
-      { texture, origin: [0, rows] },
-      [rest, 1],
-    );
+    copies.push([{ buffer, offset: offset + rows * bytesPerRow }, { texture, origin: [0, rows] }, [rest, 1]]);
+  return { kind: 'stage', copies };
 }
 
 // Not yet in the type definitions of WebGPU.

@@ -1,11 +1,11 @@
 /** The engine's view of one device: run kernels, move bytes, wait, account. */
 import { DeviceLostError, KernelError, type PatchlightError } from '../core/errors.js';
-import { type Command, encode, type Recording } from './commands.js';
+import { type Command, encode, type Recording, stage } from './commands.js';
 import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
 import { BufferPool, type FreeList, type PoolBuffer } from './pool.js';
 import { Profiler } from './profile.js';
-import { type StagingTexture, TexturePool } from './textures.js';
+import { StagedBuffers, type StagingTexture, TexturePool } from './textures.js';
 import { type Choice, type Family, pick } from './tuning.js';
 import { waitFor } from './wait.js';
 import type { Field } from './wgsl.js';
@@ -40,6 +40,7 @@ export class Gpu {
   /** Bytes bound beyond the end of every operand: a test that looks for stray stores must let them land. */
   slackBytes = 0;
 
+  private readonly staged: StagedBuffers;
   private readonly pipelines: PipelineCache;
   private readonly bindGroups = new Map<string, GPUBindGroup>();
   private readonly uniforms = new Map<string, GPUBuffer>();
@@ -57,6 +58,7 @@ export class Gpu {
   ) {
     this.pool = new BufferPool(device, budgetBytes, () => this.bindGroups.clear());
     this.textures = new TexturePool(device);
+    this.staged = new StagedBuffers(this.textures);
     this.pipelines = new PipelineCache(device, info.immediates, (error) => this.fail(error, true));
     this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
     device.addEventListener('uncapturederror', (event) => {
@@ -95,21 +97,14 @@ export class Gpu {
       );
     const compiled = this.pipelines.get(kernel, specialisation);
     const immediates = packParams(kernel, params);
-    const lent: StagingTexture[] = [];
     const resources = kernel.interface.bindings.map(({ name, kind }) => {
       const region = operands[name];
       if (!region) throw new KernelError(`[${kernel.name}] operand ${name} is missing.`);
       if (kind !== 'texture') return region;
+      const { buffer, offset } = region;
       const texels = Math.ceil(region.bytes / 16);
-      const staging = this.textures.acquire(texels);
-      lent.push(staging);
-      this.push({
-        kind: 'stage',
-        from: region.buffer.buffer,
-        offset: region.offset,
-        texels,
-        texture: staging.texture,
-      });
+      const { staging, fill } = this.staged.take(buffer.id, offset, texels);
+      if (fill) this.push(stage(buffer.buffer, offset, texels, staging.texture));
       return staging;
     });
     const bindGroup = this.bindGroup(compiled, resources, immediates);
@@ -120,7 +115,10 @@ export class Gpu {
       immediates: this.info.immediates ? immediates : null,
       groups,
     });
-    for (const staging of lent) this.textures.release(staging);
+    kernel.interface.bindings.forEach(({ name, kind }) => {
+      if (kind === 'read_write') this.staged.wrote((operands[name] as Region).buffer.id);
+    });
+    this.staged.trim();
     if (this.pending.length >= FLUSH_AT) this.flush();
   }
 
@@ -133,6 +131,7 @@ export class Gpu {
 
   /** Copies bytes between buffers; within one buffer WebGPU refuses it. */
   copy(from: Region, to: Region): void {
+    this.staged.wrote(to.buffer.id);
     this.push({
       kind: 'copy',
       from: from.buffer.buffer,
@@ -145,12 +144,14 @@ export class Gpu {
 
   /** Fills with zero bytes. */
   clear({ buffer, offset, bytes }: Region): void {
+    this.staged.wrote(buffer.id);
     this.push({ kind: 'clear', buffer: buffer.buffer, offset, bytes: align4(bytes) });
   }
 
   /** Writes host data. What was asked for before runs before it; what comes after sees it. */
   upload(to: Region, data: ArrayBufferView<ArrayBuffer>): void {
     this.flush();
+    this.staged.wrote(to.buffer.id);
     const whole = data.byteLength % 4 === 0;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const padded = whole ? bytes : new Uint8Array(align4(data.byteLength));
@@ -173,6 +174,7 @@ export class Gpu {
    */
   record<T>(body: () => T): { result: T; recording: Recording } {
     this.flush();
+    this.staged.trim(0); // what a play finds in a texture, it has copied there itself
     const buffers: FreeList = new Map();
     const commands: Command[] = [];
     this.log = commands;
@@ -182,12 +184,14 @@ export class Gpu {
       return { result, recording: { commands, buffers } };
     } finally {
       this.log = null;
+      this.staged.trim(0);
     }
   }
 
   /** Runs a recording once more. */
   play(recording: Recording): void {
     this.flush();
+    this.staged.trim(0); // the recording writes textures and buffers of its own accord
     this.submit(recording.commands);
   }
 

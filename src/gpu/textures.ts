@@ -41,3 +41,47 @@ export class TexturePool {
     else this.free.set(staging.height, [staging]);
   }
 }
+
+/** How many staged buffers are remembered: the operands of a backward pass's two products, and some more. */
+const REMEMBERED = 6;
+
+interface Staged {
+  readonly staging: StagingTexture;
+  /** The buffer's count of writes when it was staged. */
+  readonly version: number;
+}
+
+/**
+ * Which buffers a texture already holds. A gradient is an operand of two products in a row: it is copied once. A buffer
+ * that was written since is copied again.
+ */
+export class StagedBuffers {
+  private readonly staged = new Map<string, Staged>();
+  private readonly writes = new Map<number, number>();
+
+  constructor(private readonly pool: TexturePool) {}
+
+  /** A texture for so many texels of a buffer, and whether it must be filled first. */
+  take(buffer: number, offset: number, texels: number): { staging: StagingTexture; fill: boolean } {
+    const key = `${buffer}+${offset}:${texels}`;
+    const version = this.writes.get(buffer) ?? 0;
+    const known = this.staged.get(key);
+    if (known) this.staged.delete(key); // to the end: the first is the one used longest ago
+    const staging = known?.staging ?? this.pool.acquire(texels);
+    this.staged.set(key, { staging, version });
+    return { staging, fill: known?.version !== version };
+  }
+
+  /** Forgets all but the latest: called between dispatches, so that no operand of one takes another's texture. */
+  trim(most = REMEMBERED): void {
+    for (const [key, { staging }] of this.staged) {
+      if (this.staged.size <= most) return;
+      this.staged.delete(key);
+      this.pool.release(staging);
+    }
+  }
+
+  wrote(buffer: number): void {
+    this.writes.set(buffer, (this.writes.get(buffer) ?? 0) + 1);
+  }
+}
