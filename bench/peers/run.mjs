@@ -12,9 +12,12 @@ const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.
 /** Images of 64 patches of 4 x 4 x 3, mean pooling; `dim/depth/heads`, MLP of `mlp` times the width. */
 const models = {
   'step-small': { dim: 64, depth: 2, heads: 4, mlp: 2, batch: 32 },
-  'step-tiny': { dim: 192, depth: 12, heads: 3, mlp: 4, batch: 64 },
+  // Minutes a step for the trainers in JavaScript: PyTorch alone.
+  'step-tiny': { against: ['PyTorch'], dim: 192, depth: 12, heads: 3, mlp: 4, batch: 64 },
+  'step-256': { against: ['PyTorch'], dim: 256, depth: 6, heads: 8, mlp: 4, batch: 64 },
+  'step-96': { against: ['PyTorch'], dim: 96, depth: 6, heads: 3, mlp: 4, batch: 64 },
 };
-const stepsOf = { 'step-small': 10, 'step-tiny': 2 };
+const stepsOf = { 'step-small': 10, 'step-tiny': 2, 'step-256': 2, 'step-96': 4 };
 
 const product = (batch, M, K, N, transA = false, transB = false) => {
   const layout = `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}`;
@@ -75,9 +78,14 @@ const missing = (found) =>
   );
 
 async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
-  const model = { ...models[name], ...(batch ? { batch: Number(batch) } : {}) };
+  const { against, ...sizes } = models[name];
+  const model = { ...sizes, ...(batch ? { batch: Number(batch) } : {}) };
+  // With a batch size of the user's own all are asked.
+  const asked = Object.entries(trainers).filter(
+    ([who]) => who === 'Patchlight' || batch || !against || against.includes(who),
+  );
   const limits = { steps: quick ? 2 : stepsOf[name], seconds };
-  const found = await rounds(trainers, count, (trainer) => trainer(model, limits));
+  const found = await rounds(Object.fromEntries(asked), count, (trainer) => trainer(model, limits));
   const medians = new Map(
     [...found].map(([who, all]) => [who, all.map(({ ms }) => (ms ? median(ms) : Number.NaN))]),
   );
@@ -134,7 +142,7 @@ const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
-    only: { type: 'string', default: 'step-small,step-tiny,matmul' },
+    only: { type: 'string', default: 'step-small,step-tiny,step-256,step-96,matmul' },
     rounds: { type: 'string' },
     timeout: { type: 'string', default: '300' },
   },
