@@ -82,7 +82,7 @@ export class Tape {
 }
 
 const held = ({ op, inputs, output, saved }: TapeRecord): Tensor[] => [
-  ...(op.needs.inputs ?? []).map((i) => inputs[i] as Tensor),
+  ...(op.needs.inputs ?? []).flatMap((i) => inputs[i] ?? []), // an input may be left out
   ...(op.needs.output ? [output] : []),
   ...saved,
 ];

@@ -40,6 +40,9 @@ export class Gpu {
   /** Bytes bound beyond the end of every operand: a test that looks for stray stores must let them land. */
   slackBytes = 0;
 
+  /** Sixteen bytes each, for bindings that a specialisation of a kernel declares, may write by its type, and does not use. */
+  readonly spare: readonly [Region, Region];
+
   private readonly staged: StagedBuffers;
   private readonly pipelines: PipelineCache;
   private readonly bindGroups = new Map<string, GPUBindGroup>();
@@ -59,6 +62,11 @@ export class Gpu {
     this.pool = new BufferPool(device, budgetBytes, () => this.bindGroups.clear());
     this.textures = new TexturePool(device);
     this.staged = new StagedBuffers(this.textures);
+    const spare = (id: number): Region => {
+      const buffer = device.createBuffer({ size: 16, usage: 0x80, label: 'spare' });
+      return { buffer: { id, buffer, bytes: 16, home: new Map() }, offset: 0, bytes: 16 };
+    };
+    this.spare = [spare(-1), spare(-2)]; // the pool's ids start at 0
     this.pipelines = new PipelineCache(device, info.immediates, (error) => this.fail(error, true));
     this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
     device.addEventListener('uncapturederror', (event) => {

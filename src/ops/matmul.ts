@@ -7,7 +7,6 @@ import { defineKernel } from '../gpu/pipeline.js';
 import { type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { groupsFor, ROW_WG } from './common.js';
-import { placeholder } from './placeholder.js';
 
 /** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */
 export interface MatmulShape {
@@ -75,8 +74,8 @@ export function runMatmul(shape: MatmulShape, operands: MatmulOperands): void {
     const columns = tune.LANES ? 4 * tune.LANES : 64;
     return [Math.ceil(N / columns), Math.ceil(M / 64), batch];
   };
-  const aux = epilogue?.aux ?? placeholder(gpu, 'aux');
-  const all = { a, b, c, bias: bias ?? b, aux, sums: sums ?? placeholder(gpu, 'sums') };
+  const aux = epilogue?.aux ?? gpu.spare[0];
+  const all = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
   gpu.run(kernel, all, { M, N, K }, workgroups(), {
     tune,
     overrides: {
