@@ -21,9 +21,3 @@ export const lastAxis = (shape: Shape): number => shape[shape.length - 1] ?? 1;
 export function need(condition: boolean, op: string, sentence: string): asserts condition {
   if (!condition) throw new ShapeError(op, sentence);
 }
-
-/** Every size must be a positive integer that fits a 32-bit index. */
-export function needSizes(op: string, sizes: Record<string, number>): void {
-  for (const [name, size] of Object.entries(sizes))
-    need(Number.isInteger(size) && size > 0, op, `${name} must be a positive integer, not ${size}.`);
-}

@@ -34,9 +34,3 @@ export function uploadSplit(gpu: Gpu, dataset: Dataset, split: Split, normalize:
   const norm = keep(Tensor.from(gpu, normalisation(dataset, normalize), [2, dataset.channels], 'norm'));
   return { parts, labels, norm };
 }
-
-export function releaseStore({ parts, labels, norm }: ImageStore): void {
-  for (const { images } of parts) images.release();
-  labels.release();
-  norm.release();
-}

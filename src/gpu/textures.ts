@@ -17,11 +17,6 @@ export class TexturePool {
 
   constructor(private readonly device: GPUDevice) {}
 
-  /** Whether a buffer of so many bytes fits one texture. */
-  fits(bytes: number): boolean {
-    return bytes <= this.device.limits.maxTextureDimension2D * TEXELS_PER_ROW * 16;
-  }
-
   acquire(texels: number): StagingTexture {
     const height = 2 ** Math.ceil(Math.log2(Math.ceil(texels / TEXELS_PER_ROW)));
     const known = this.free.get(height)?.pop();
