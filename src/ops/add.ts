@@ -4,7 +4,8 @@ import { formatShape, need, numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';
-import { elementwise, passGrad, quadsOf, tabulate } from './common.js';
+import { elementwise, quadsOf, tabulate } from './common.js';
+import { passGrad } from './gradients.js';
 
 const kernel = defineKernel('add_forward', source);
 

@@ -9,8 +9,9 @@ import { formatShape, need, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
 import { Tensor } from '../tensor/tensor.js';
-import { groupsFor, ROW_WG, wholeGrad } from './common.js';
+import { groupsFor, ROW_WG } from './common.js';
 import { keepMask } from './dropout.js';
+import { wholeGrad } from './gradients.js';
 
 interface Attrs {
   readonly heads: number;

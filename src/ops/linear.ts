@@ -2,7 +2,7 @@ import { apply, defineOp, type Target } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape, sameShape } from '../core/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';
-import { passGrad } from './common.js';
+import { passGrad } from './gradients.js';
 import { type Epilogue, runMatmul } from './matmul.js';
 
 /** Rows, inputs and outputs; a weight of more than two axes (a convolution's) is flattened behind the first. */

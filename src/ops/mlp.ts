@@ -1,8 +1,8 @@
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape, sameShape } from '../core/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { passGrad } from './common.js';
 import { erf } from './gelu.js';
+import { passGrad } from './gradients.js';
 import { linearForward, linearInputGradient, linearParameterGradients } from './linear.js';
 
 /**

@@ -3,12 +3,12 @@ import { apply, defineOp } from '../autograd/op.js';
 import { numel } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { elementwise, quadsOf } from './common.js';
 
 const kernel = defineKernel('scale_forward', source);
 
 function run(x: Tensor, y: Tensor, factor: number, accumulate: boolean): void {
-  const quads = Math.ceil(x.size / 4);
-  x.gpu.run(kernel, { x, y }, { quads, factor }, Math.ceil(quads / 256), {
+  x.gpu.run(kernel, { x, y }, { quads: quadsOf(x.size), factor }, elementwise(x.size), {
     overrides: { ACCUMULATE: accumulate },
   });
 }
