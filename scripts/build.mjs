@@ -1,4 +1,4 @@
-// Bundles every command of src/cli and the library's face into dist/. Only the webgpu package, a native module, stays outside.
+// Bundles every command of src/cli and the library's face into dist/. Native modules (webgpu, sharp) stay outside.
 import {
   chmodSync,
   existsSync,
@@ -47,7 +47,7 @@ export async function build() {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    external: ['webgpu'],
+    external: ['webgpu', 'sharp'],
     loader: { '.wgsl': 'text' },
     define: { __VERSION__: JSON.stringify(version) },
     // CommonJS packages in the bundle call require for Node's own modules.

@@ -7,10 +7,11 @@ import { Sampler, splitIndices } from '../src/data/sampler.js';
 import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
 import type { Dataset } from '../src/data/sources.js';
 import { decodeSafetensors } from '../src/io/safetensors.js';
+import type { Reporter } from '../src/train/journal.js';
 import { presets } from '../src/train/presets.js';
 import { type EpochEntry, RunDirectory, type StepEntry } from '../src/train/run_directory.js';
 import { kebab, resolveSettings, type Settings, settingNames } from '../src/train/settings.js';
-import { type Outcome, type Reporter, Trainer } from '../src/train/trainer.js';
+import { type Outcome, Trainer } from '../src/train/trainer.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();

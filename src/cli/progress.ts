@@ -1,7 +1,7 @@
 /** What a person, or with --json a program, sees of a run. One line is rewritten on a terminal, lines are added elsewhere. */
 import cliProgress from 'cli-progress';
+import type { Reporter, RunFacts, StepReport } from '../train/journal.js';
 import type { EpochEntry } from '../train/run_directory.js';
-import type { Reporter, StepReport, Trainer } from '../train/trainer.js';
 
 const percent = (fraction: number | null): string =>
   fraction === null ? '-' : `${(100 * fraction).toFixed(2)} %`;
@@ -49,8 +49,8 @@ class Terminal implements Reporter {
   private judge = 'test';
   private readonly clock = new Clock();
 
-  start(trainer: Trainer): void {
-    this.judge = trainer.judge;
+  start(run: RunFacts): void {
+    this.judge = run.judge;
   }
 
   step(report: StepReport): void {
@@ -89,8 +89,8 @@ class Lines implements Reporter {
   private judge = 'test';
   private readonly clock = new Clock();
 
-  start(trainer: Trainer): void {
-    this.judge = trainer.judge;
+  start(run: RunFacts): void {
+    this.judge = run.judge;
   }
 
   step(report: StepReport): void {
@@ -116,8 +116,8 @@ class Lines implements Reporter {
 class Json implements Reporter {
   private readonly say = (event: string, values: object) => console.log(JSON.stringify({ event, ...values }));
 
-  start(trainer: Trainer): void {
-    this.say('start', { parameters: trainer.model.numParams(), steps: trainer.totalSteps });
+  start(run: RunFacts): void {
+    this.say('start', { parameters: run.model.numParams(), steps: run.totalSteps });
   }
   step(report: StepReport): void {
     this.say('step', report);

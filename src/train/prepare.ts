@@ -1,0 +1,104 @@
+/** From settings to the parts of a run: data on the device, model, arena, optimizer, the recorded step, the schedule. */
+import { stream } from '../core/rng.js';
+import { Sampler, splitIndices } from '../data/sampler.js';
+import type { Dataset, Split } from '../data/sources.js';
+import { uploadSplit } from '../data/store.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { VisionTransformer } from '../models/vit.js';
+import type { ImageStore } from '../ops/batch.js';
+import { AdamW } from '../optim/adamw.js';
+import { Ema } from '../optim/ema.js';
+import type { Schedule } from '../optim/schedule.js';
+import { Arena } from '../tensor/arena.js';
+import { decayRule, modelOptions } from './build.js';
+import { loadPart, readCheckpoint } from './checkpoint.js';
+import type { Reporter } from './journal.js';
+import type { RunDirectory } from './run_directory.js';
+import type { Settings } from './settings.js';
+import { TrainingStep } from './step.js';
+
+export interface TrainerInput {
+  readonly gpu: Gpu;
+  readonly settings: Settings;
+  readonly dataset: Dataset;
+  readonly run: RunDirectory;
+  readonly reporter: Reporter;
+  /** What config.json and checkpoints record besides the settings: version, adapter, driver. */
+  readonly environment: Readonly<Record<string, unknown>>;
+  readonly init?: string | undefined;
+  readonly resume?: string | undefined;
+}
+
+/** What judges the weights. */
+export interface Validation {
+  readonly store: ImageStore;
+  readonly records: Uint32Array;
+  readonly split: Split;
+  /** `test`, or `validation` when images are held out for it. */
+  readonly name: string;
+}
+
+export interface TrainerParts {
+  readonly model: VisionTransformer;
+  readonly arena: Arena;
+  readonly optimizer: AdamW;
+  readonly ema: Ema | null;
+  readonly sampler: Sampler;
+  readonly training: TrainingStep;
+  readonly validation: Validation;
+}
+
+/** Reads the data, builds the model, loads --init. The model's shape is checked before any of it. */
+export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
+  const { gpu, settings, dataset } = input;
+  const model = new VisionTransformer(modelOptions(settings, dataset));
+  const train = await dataset.load('train');
+  const test = await dataset.load('test');
+  const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
+  const { train: records, validation: held } = splitIndices(count, settings.valSplit, settings.seed);
+  const arena = new Arena(gpu, model.parameters(), decayRule(settings.decay));
+  const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
+  arena.write(arena.values, (parameter) => parameter.initial(settings.seed, order.get(parameter) as number));
+  if (input.init) loadPart(input.init, readCheckpoint(input.init), arena, arena.values);
+  const { beta1, beta2, adamEps: eps, weightDecay, emaDecay, seed } = settings;
+  const optimizer = new AdamW(arena, { beta1, beta2, eps, weightDecay });
+  const ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
+  const store = uploadSplit(gpu, dataset, train, settings.normalize);
+  const validation =
+    held.length > 0
+      ? { store, records: held, split: train, name: 'validation' }
+      : {
+          store: uploadSplit(gpu, dataset, test, settings.normalize),
+          records: everyRecord(test),
+          split: test,
+          name: 'test',
+        };
+  const crop = settings.augment === 'flip-crop';
+  const training = new TrainingStep({
+    model,
+    arena,
+    optimizer,
+    ema,
+    store,
+    augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
+    clipGrad: settings.clipGrad,
+    labelSmoothing: settings.labelSmoothing,
+    slots: settings.logInterval,
+  });
+  const sampler = new Sampler(records, settings.batchSize, { shuffle: settings.shuffle, seed });
+  return { model, arena, optimizer, ema, sampler, training, validation };
+}
+
+/** `batches` is steps an epoch. */
+export function scheduleOf(settings: Settings, batches: number): Schedule {
+  return {
+    kind: settings.schedule,
+    lr: settings.learningRate,
+    warmupLr: settings.warmupLr,
+    minLr: settings.minLr,
+    warmupSteps: Math.round(settings.warmupEpochs * batches),
+    totalSteps: settings.epochs * batches,
+  };
+}
+
+const everyRecord = ({ count }: Split): Uint32Array => Uint32Array.from({ length: count }, (_, i) => i);
