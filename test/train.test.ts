@@ -172,6 +172,35 @@ describe('a run', () => {
   });
 });
 
+describe('accumulated gradients', () => {
+  // 90 images in steps of 24: three full ones an epoch, and one of 18, whose last part is 2.
+  const parts = { batchSize: 8, gradAccumSteps: 3 };
+
+  it('are those of the whole batch', async () => {
+    const plain = { augment: 'none', dropout: 0, attentionDropout: 0, dropPath: 0 } as const;
+    const whole = await train('in-one', { ...plain, batchSize: 24 });
+    const inParts = await train('in-parts', { ...plain, ...parts });
+    const [one, many] = [steps(whole.path), steps(inParts.path)];
+    expect(many).toHaveLength(one.length);
+    for (const [i, { loss, grad_norm }] of one.entries()) {
+      expect(many[i]?.loss).toBeCloseTo(loss, 5);
+      expect(many[i]?.grad_norm).toBeCloseTo(grad_norm, 4);
+    }
+    const accuracy = ({ outcome }: Run) => outcome.history.map(({ train_accuracy }) => train_accuracy);
+    expect(accuracy(inParts)).toEqual(accuracy(whole));
+  });
+
+  it('repeat bit by bit when stopped and continued, everything random on', async () => {
+    const undisturbed = await train('accumulate', parts);
+    const stopped = await train('accumulate-stopped', parts, { stopAfter: 3 });
+    await train('', parts, { resume: stopped.path });
+    expect(timeless(steps(stopped.path))).toEqual(timeless(steps(undisturbed.path)));
+    expect(weights(stopped.path, 'last.state.safetensors').tensors).toEqual(
+      weights(undisturbed.path, 'last.state.safetensors').tensors,
+    );
+  });
+});
+
 it('learns: the training loss of 90 images falls by half', async () => {
   const { outcome } = await train('learns', {
     epochs: 90,

@@ -111,7 +111,9 @@ export class StepBench {
       augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
       clipGrad,
       labelSmoothing,
-      slots: 1,
+      microBatch: batchSize,
+      accumulate: 1,
+      unread: 1,
     });
     this.records = Uint32Array.from({ length: batchSize }, (_, i) => i % RECORDS);
     this.settings = settings;
@@ -123,7 +125,7 @@ export class StepBench {
     const step = this.steps++;
     const corrections = this.optimizer.corrections(lr, step + 1);
     const emaDecay = this.ema?.decayAt(step + 1) ?? 0;
-    this.training.run(this.records, { seed: 1, step, slot: 0, lr, ...corrections, emaDecay });
+    this.training.run(this.records, { seed: 1, step, lr, ...corrections, emaDecay });
   }
 
   /** Times the first step, then `steps` of the steady state. */

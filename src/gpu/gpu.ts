@@ -178,12 +178,11 @@ export class Gpu {
 
   /**
    * Runs `body` and keeps its commands for `play`. Buffers acquired inside stay with the recording, so that nothing
-   * else is given them between two plays.
+   * else is given them between two plays; recordings that need nothing of each other's may share them by one list.
    */
-  record<T>(body: () => T): { result: T; recording: Recording } {
+  record<T>(body: () => T, buffers: FreeList = new Map()): { result: T; recording: Recording } {
     this.flush();
     this.staged.trim(0); // what a play finds in a texture, it has copied there itself
-    const buffers: FreeList = new Map();
     const commands: Command[] = [];
     this.log = commands;
     try {

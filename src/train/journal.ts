@@ -96,7 +96,7 @@ export class Journal {
     const { settings, run, reporter, training, facts, pending } = this;
     if (pending.length === 0) return;
     this.pending = [];
-    const metrics = await training.read(pending.map(({ step }) => (step - 1) % settings.logInterval));
+    const metrics = await training.read(pending.map(({ step, images }) => ({ step: step - 1, images })));
     const seconds = (performance.now() - this.since) / 1000;
     this.since = performance.now();
     const images = pending.reduce((n, entry) => n + entry.images, 0);

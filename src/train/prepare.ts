@@ -83,9 +83,14 @@ export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
     augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
     clipGrad: settings.clipGrad,
     labelSmoothing: settings.labelSmoothing,
-    slots: settings.logInterval,
+    microBatch: settings.batchSize,
+    accumulate: settings.gradAccumSteps,
+    unread: settings.logInterval,
   });
-  const sampler = new Sampler(records, settings.batchSize, { shuffle: settings.shuffle, seed });
+  const sampler = new Sampler(records, settings.batchSize * settings.gradAccumSteps, {
+    shuffle: settings.shuffle,
+    seed,
+  });
   return { model, arena, optimizer, ema, sampler, training, validation };
 }
 

@@ -94,7 +94,13 @@ export const settingsTable = {
 
   epochs: count('Optimisation', 100, 'passes over the training images', { min: 1 }),
   maxSteps: count('Optimisation', 0, 'stop after so many steps; 0 for none'),
-  batchSize: count('Optimisation', 64, 'images a step', { min: 1 }),
+  batchSize: count('Optimisation', 64, 'images that go through the model at a time', { min: 1 }),
+  gradAccumSteps: count(
+    'Optimisation',
+    1,
+    'batches whose gradients add up before the weights move: a step then takes so many times batch-size images',
+    { min: 1 },
+  ),
   learningRate: number('Optimisation', 1e-3, 'peak learning rate', { alias: ['lr'] }),
   schedule: choice('Optimisation', ['cosine', 'constant'], 'cosine', 'of the learning rate after warm-up'),
   warmupEpochs: number('Optimisation', 0, 'epochs of linear warm-up'),

@@ -2,11 +2,15 @@
  * One training step: batch, forward, backward, clipping, AdamW, average, metrics. It runs through the tape once for
  * each batch size and is recorded; from then on the same commands are played. What changes is in the step's state and
  * in the batch's indices.
+ *
+ * A batch that is larger than `microBatch` goes in parts, whose gradients add up in the arena, each part weighing what
+ * it is of the batch: the gradient is that of the whole. Only then the parameters move.
  */
 
 import { Tape } from '../autograd/tape.js';
 import type { Recording } from '../gpu/commands.js';
 import type { Gpu } from '../gpu/gpu.js';
+import type { FreeList } from '../gpu/pool.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { type Augmentation, gatherBatch, type ImageStore, METRICS, recordMetrics } from '../ops/batch.js';
 import { correct, crossEntropy, sum } from '../ops/index.js';
@@ -27,9 +31,16 @@ export interface StepParts {
   readonly augmentation: Augmentation;
   readonly clipGrad: number;
   readonly labelSmoothing: number;
-  /** Rows of the metrics ring. */
-  readonly slots: number;
+  /** Images that go through the model at a time; larger batches accumulate gradients. */
+  readonly microBatch: number;
+  /** The most parts that a batch has. */
+  readonly accumulate: number;
+  /** The most steps between two reads of the metrics. */
+  readonly unread: number;
 }
+
+/** What one step is given: the step's state without what TrainingStep itself knows. */
+export type StepInput = Omit<StepValues, 'slot'>;
 
 /** What one step came to: the mean loss of its batch, images classified right, the gradient's norm before clipping. */
 export interface StepMetrics {
@@ -42,8 +53,10 @@ interface Batch {
   readonly index: Tensor;
   readonly images: Tensor;
   readonly labels: Tensor;
-  recording: Recording | null;
 }
+
+/** What of a step is done: all of it, or the gradients of the first or a later part. */
+type Stage = 'whole' | 'first' | 'next';
 
 export class TrainingStep {
   /** Multiply-adds of a step counted as two operations each: forward once, backward twice that; per image. */
@@ -52,38 +65,82 @@ export class TrainingStep {
   private readonly state: Tensor;
   private readonly metrics: Tensor;
   private readonly clip: Tensor;
-  private readonly one: Tensor;
+  /** What the mean loss of a part weighs in that of its batch. */
+  private readonly weight: Tensor;
+  private weighs = 1;
+  /** Loss and images right of the part under way, for the row that the end of a step writes again. */
+  private readonly part: { readonly loss: Tensor; readonly right: Tensor };
   private readonly batches = new Map<number, Batch>();
+  private readonly recordings = new Map<string, Recording>();
+  // No recording needs what another has left in its activations.
+  private readonly activations: FreeList = new Map();
 
   constructor(private readonly parts: StepParts) {
     this.gpu = parts.arena.gpu;
     this.flopsPerImage = 3 * parts.model.flops();
     this.state = keep(makeStepState(this.gpu));
-    this.metrics = keep(Tensor.zeros(this.gpu, [parts.slots, METRICS], 'f32', 'metrics'));
-    this.clip = keep(Tensor.zeros(this.gpu, [2], 'f32', 'clip'));
-    this.one = keep(Tensor.from(this.gpu, new Float32Array([1]), [1], 'dloss'));
+    const rows = parts.unread * parts.accumulate;
+    const zeros = (shape: number[], label: string) => keep(Tensor.zeros(this.gpu, shape, 'f32', label));
+    this.metrics = zeros([rows, METRICS], 'metrics');
+    this.clip = zeros([2], 'clip');
+    this.weight = keep(Tensor.from(this.gpu, new Float32Array([1]), [1], 'dloss'));
+    this.part = { loss: zeros([1], 'loss'), right: zeros([1], 'right') };
   }
 
   /** Asks for one step on the given records; returns before it has run. */
-  run(records: Uint32Array<ArrayBuffer>, values: StepValues): void {
-    const batch = this.batch(records.length);
-    batch.index.upload(records);
-    writeStepState(this.state, values);
-    if (batch.recording) this.gpu.play(batch.recording);
-    else batch.recording = this.gpu.record(() => this.body(batch)).recording;
+  run(records: Uint32Array<ArrayBuffer>, values: StepInput): void {
+    const { microBatch, accumulate } = this.parts;
+    const count = Math.ceil(records.length / microBatch);
+    for (let i = 0; i < count; i++) {
+      const part = records.slice(i * microBatch, (i + 1) * microBatch);
+      this.batch(part.length).index.upload(part);
+      // Each part draws numbers of its own.
+      const slot = this.row(values.step) + i;
+      writeStepState(this.state, { ...values, step: values.step * accumulate + i, slot });
+      this.weigh(part.length / records.length);
+      this.play(part.length, count === 1 ? 'whole' : i === 0 ? 'first' : 'next');
+    }
+    if (count > 1) this.replay('update', () => this.update(this.part.loss, this.part.right));
   }
 
-  /** The metrics of the given slots, which waits for their steps. */
-  async read(slots: readonly number[]): Promise<StepMetrics[]> {
+  /** What the given steps came to, which waits for them; each with the size of its batch. */
+  async read(steps: readonly { readonly step: number; readonly images: number }[]): Promise<StepMetrics[]> {
+    const { microBatch } = this.parts;
     const values = await this.metrics.toFloat32();
-    return slots.map((slot) => {
-      const [loss, right, gradNorm] = values.subarray(slot * METRICS) as unknown as [number, number, number];
-      return { loss, correct: right, gradNorm };
+    return steps.map(({ step, images }) => {
+      const result = { loss: 0, correct: 0, gradNorm: 0 };
+      for (let done = 0, row = this.row(step); done < images; done += microBatch, row++) {
+        const [loss, right, norm] = values.subarray(row * METRICS) as unknown as [number, number, number];
+        result.loss += (loss * Math.min(microBatch, images - done)) / images;
+        result.correct += right;
+        result.gradNorm = norm; // that of the last part, after which it is known
+      }
+      return result;
     });
   }
 
-  private body({ index, images, labels }: Batch): void {
-    const { model, arena, optimizer, ema, store, augmentation, clipGrad, labelSmoothing } = this.parts;
+  /** The first row of the metrics ring of a step, counted from 0. */
+  private row(step: number): number {
+    return (step % this.parts.unread) * this.parts.accumulate;
+  }
+
+  private weigh(share: number): void {
+    if (share !== this.weighs) this.weight.upload(new Float32Array([share]));
+    this.weighs = share;
+  }
+
+  private play(size: number, stage: Stage): void {
+    this.replay(`${stage} ${size}`, () => this.body(this.batch(size), stage));
+  }
+
+  private replay(name: string, body: () => void): void {
+    const known = this.recordings.get(name);
+    if (known) this.gpu.play(known);
+    else this.recordings.set(name, this.gpu.record(body, this.activations).recording);
+  }
+
+  private body({ index, images, labels }: Batch, stage: Stage): void {
+    const { model, store, augmentation, labelSmoothing } = this.parts;
     scope(() => {
       gatherBatch(store, index, this.state, augmentation, images, labels);
       const tape = new Tape();
@@ -92,12 +149,21 @@ export class TrainingStep {
         const logits = model.forward(images, mode);
         return { loss: crossEntropy(logits, labels, labelSmoothing), right: sum(correct(logits, labels)) };
       });
-      tape.backward(loss, { gradient: this.one });
-      clipNorm(arena.gradients, this.clip, clipGrad);
-      optimizer.step(this.clip, this.state);
-      ema?.step(this.state);
+      tape.backward(loss, { gradient: this.weight, accumulate: stage === 'next' });
+      if (stage === 'whole') return this.update(loss, right);
+      this.gpu.copy(loss, this.part.loss);
+      this.gpu.copy(right, this.part.right);
       recordMetrics(loss, right, this.clip, this.state, this.metrics);
     });
+  }
+
+  /** Moves the parameters by the gradients of the arena, and writes the step's row of metrics. */
+  private update(loss: Tensor, right: Tensor): void {
+    const { arena, optimizer, ema, clipGrad } = this.parts;
+    clipNorm(arena.gradients, this.clip, clipGrad);
+    optimizer.step(this.clip, this.state);
+    ema?.step(this.state);
+    recordMetrics(loss, right, this.clip, this.state, this.metrics);
   }
 
   private batch(size: number): Batch {
@@ -108,7 +174,6 @@ export class TrainingStep {
       index: keep(Tensor.zeros(this.gpu, [size], 'u32', 'index')),
       images: keep(Tensor.zeros(this.gpu, [size, channels, ...imageSize], 'f32', 'images')),
       labels: keep(Tensor.zeros(this.gpu, [size], 'u32', 'labels')),
-      recording: null,
     };
     this.batches.set(size, batch);
     return batch;

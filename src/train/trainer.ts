@@ -123,7 +123,6 @@ export class Trainer implements RunFacts {
       training.run(records, {
         seed: settings.seed,
         step: progress.step,
-        slot: progress.step % settings.logInterval,
         lr,
         ...optimizer.corrections(lr, t),
         emaDecay: ema?.decayAt(t) ?? 0,
