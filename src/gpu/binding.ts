@@ -2,6 +2,7 @@
  * Where WebGPU comes from: the browser's `navigator.gpu`, or Dawn's Node binding. The only file of the engine that
  * knows Node exists, so that everything else runs in a page as it stands.
  */
+import { crc32c } from '../core/crc32c.js';
 import { AdapterError } from '../core/errors.js';
 
 /**
@@ -93,4 +94,35 @@ async function prepareSoftwareAdapter(): Promise<void> {
     const cache = env.XDG_CACHE_HOME || (home && home !== '/' ? join(home, '.cache') : tmpdir());
     env.MESA_SHADER_CACHE_DIR = join(cache, 'patchlight', `mesa-${env.LP_NATIVE_VECTOR_WIDTH ?? 'default'}`);
   }
+  if (env.MESA_SHADER_CACHE_DISABLE !== 'true') await prepareCompilation(env.MESA_SHADER_CACHE_DIR);
+}
+
+/**
+ * Has another process do a job of compilation (see ahead.ts), unless it was done before: the job's file stays beside the
+ * driver's cache. Where there is no command to start (a page, another bundle), the driver compiles each kernel when it
+ * comes to it.
+ */
+export let compileElsewhere: (job: unknown) => void = () => {};
+
+async function prepareCompilation(cacheFolder: string): Promise<void> {
+  const { existsSync, mkdirSync, writeFileSync } = await import('node:fs');
+  const { spawn } = await import('node:child_process');
+  const { join } = await import('node:path');
+  const { fileURLToPath } = await import('node:url');
+  const command = fileURLToPath(new URL('./compile.js', import.meta.url));
+  if (!existsSync(command)) return;
+  compileElsewhere = (job) => {
+    const text = new TextEncoder().encode(JSON.stringify(job));
+    const path = join(cacheFolder, `compiled-${crc32c(text).toString(16)}.json`);
+    try {
+      if (existsSync(path)) return;
+      mkdirSync(cacheFolder, { recursive: true });
+      writeFileSync(path, text);
+    } catch {
+      return; // no cache can be written: what another process compiles would be lost
+    }
+    const child = spawn(process.execPath, [command, path], { stdio: 'ignore' });
+    child.on('error', () => {});
+    child.unref();
+  };
 }

@@ -99,6 +99,6 @@ export function stage(buffer: GPUBuffer, offset: number, texels: number, texture
 }
 
 // Not yet in the type definitions of WebGPU.
-function setImmediates(pass: GPUComputePassEncoder, data: Uint32Array<ArrayBuffer>): void {
+export function setImmediates(pass: GPUComputePassEncoder, data: Uint32Array<ArrayBuffer>): void {
   (pass as unknown as { setImmediates(offset: number, data: BufferSource): void }).setImmediates(0, data);
 }

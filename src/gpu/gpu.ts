@@ -1,5 +1,7 @@
 /** The engine's view of one device: run kernels, move bytes, wait, account. */
 import { DeviceLostError, KernelError, type PatchlightError } from '../core/errors.js';
+import { jobFor } from './ahead.js';
+import { compileElsewhere } from './binding.js';
 import { type Command, encode, type Recording, stage } from './commands.js';
 import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
@@ -45,6 +47,8 @@ export class Gpu {
 
   private readonly staged: StagedBuffers;
   private readonly pipelines: PipelineCache;
+  /** Pipelines that were submitted before. */
+  private readonly ran = new Set<Compiled>();
   private readonly bindGroups = new Map<string, GPUBindGroup>();
   private readonly uniforms = new Map<string, GPUBuffer>();
   private readonly readback = new Map<number, GPUBuffer[]>();
@@ -173,6 +177,7 @@ export class Gpu {
     if (this.pending.length === 0) return;
     const commands = this.pending;
     this.pending = [];
+    this.compileAhead(commands);
     this.submit(commands);
   }
 
@@ -269,6 +274,12 @@ export class Gpu {
   private push(command: Command): void {
     this.pending.push(command);
     this.log?.push(command);
+  }
+
+  // A software adapter compiles what is new while this thread waits in submit.
+  private compileAhead(commands: readonly Command[]): void {
+    const job = this.info.software ? jobFor(this.info.name, commands, this.ran) : null;
+    if (job) compileElsewhere(job);
   }
 
   private submit(commands: readonly Command[]): void {

@@ -23,6 +23,7 @@ export interface Specialisation {
 export interface Compiled {
   readonly id: number;
   readonly kernel: Kernel;
+  readonly specialisation: Specialisation;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
@@ -49,12 +50,13 @@ export class PipelineCache {
     private readonly report: (error: KernelError) => void,
   ) {}
 
-  get(kernel: Kernel, { overrides = {}, tune = {} }: Specialisation): Compiled {
+  get(kernel: Kernel, specialisation: Specialisation): Compiled {
+    const { overrides = {}, tune = {} } = specialisation;
     const tuning = Object.entries(tune).sort().join();
     const key = `${kernel.name}|${tuning}|${Object.entries(overrides).sort().join()}`;
     let compiled = this.pipelines.get(key);
     if (!compiled) {
-      compiled = this.compile(kernel, this.module(kernel, tune, tuning), overrides);
+      compiled = this.compile(kernel, this.module(kernel, tune, tuning), specialisation);
       this.pipelines.set(key, compiled);
     }
     return compiled;
@@ -81,11 +83,7 @@ export class PipelineCache {
     return module;
   }
 
-  private compile(
-    kernel: Kernel,
-    module: GPUShaderModule,
-    overrides: Readonly<Record<string, number | boolean>>,
-  ): Compiled {
+  private compile(kernel: Kernel, module: GPUShaderModule, specialisation: Specialisation): Compiled {
     const { bindings, fields } = kernel.interface;
     const entries = bindings.map(({ kind }, binding) => layoutEntry(binding, kind));
     const uniform = fields.length > 0 && !this.immediates;
@@ -102,11 +100,11 @@ export class PipelineCache {
         module,
         entryPoint: 'main',
         constants: Object.fromEntries(
-          Object.entries(overrides).map(([name, value]) => [name, Number(value)]),
+          Object.entries(specialisation.overrides ?? {}).map(([name, value]) => [name, Number(value)]),
         ),
       },
     });
-    return { id: this.pipelines.size, kernel, pipeline, layout };
+    return { id: this.pipelines.size, kernel, specialisation, pipeline, layout };
   }
 }
 
