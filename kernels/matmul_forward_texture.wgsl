@@ -7,7 +7,8 @@
 //   fetch is straight-line code for all lanes while a storage-buffer load branches per lane and component. Per quad of k
 //   each lane fetches 64/LANES rows of A and one 4x4 block of B; rows reach all lanes by constant-lane broadcasts.
 //   k is innermost per row, so that an accumulator is loaded and stored once for four multiply-adds.
-// Limits: N and the contiguous axes of A and B (K or M, K or N) divisible by 4; workgroup = one subgroup of LANES lanes.
+// Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's; with
+//   BIAS or EPILOGUE, N divisible by 4; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size).
 enable subgroups;
 requires immediate_address_space;
@@ -102,8 +103,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   let row0 = tile.y * ROWS;
   let column4 = tile.x * LANES + lane;
   let k4s = (p.K + 3u) / 4u;
-  let a_base = tile.z * (p.M * p.K / 4u);
-  let b_base = tile.z * (p.K * p.N / 4u);
+  let m4s = (p.M + 3u) / 4u;
+  let n4s = (p.N + 3u) / 4u;
+  let a_base = tile.z * select(p.M * k4s, p.K * m4s, TRANS_A);
+  let b_base = tile.z * select(p.K * n4s, p.N * k4s, TRANS_B);
   var acc: array<vec4f, 64>; // one per row of the tile
   var row_sums: array<f32, 8>;
 
@@ -119,7 +122,6 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
       b2 = vec4f(t0.z, t1.z, t2.z, t3.z);
       b3 = vec4f(t0.w, t1.w, t2.w, t3.w);
     } else {
-      let n4s = p.N / 4u;
       let at = b_base + 4u * k4 * n4s + column4;
       b0 = texel_b(at);
       b1 = inside(4u * k4 + 1u, texel_b(at + n4s));
@@ -129,7 +131,6 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
     // rows[r] on lane l: the four k of tile row l·REPEAT + r.
     var rows: array<vec4f, 8>;
     if (TRANS_A) {
-      let m4s = p.M / 4u;
       for (var r = 0u; r < REPEAT; r += 4u) {
         let at = a_base + 4u * k4 * m4s + (row0 + lane * REPEAT + r) / 4u;
         let t0 = texel_a(at);
@@ -180,7 +181,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   if (BIAS) { add = bias[column4]; }
   let rows_left = min(ROWS, p.M - row0);
   for (var i = 0u; i < rows_left; i++) {
-    let at = tile.z * (p.M * p.N / 4u) + (row0 + i) * (p.N / 4u) + column4;
+    let at = (tile.z * p.M + row0 + i) * n4s + column4;
     c[at] = finished(out[i] + add, at);
   }
 }

@@ -3,7 +3,7 @@ import { formatShape, lastAxis, need, numel, rowsOf, type Shape, sameShape } fro
 import type { Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';
 import { passGrad } from './gradients.js';
-import { type Epilogue, runMatmul } from './matmul.js';
+import { type Epilogue, runMatmul } from './product.js';
 
 /** Rows, inputs and outputs; a weight of more than two axes (a convolution's) is flattened behind the first. */
 function sizes([x, weight]: readonly Shape[]): { rows: number; inputs: number; outputs: number } {

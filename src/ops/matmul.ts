@@ -1,93 +1,8 @@
-import tiles from '../../kernels/matmul_forward.wgsl';
-import plain from '../../kernels/matmul_forward_plain.wgsl';
-import texture from '../../kernels/matmul_forward_texture.wgsl';
+/** Batched matrix products as an op. */
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, numel, type Shape } from '../core/shape.js';
-import { defineKernel } from '../gpu/pipeline.js';
-import { type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { groupsFor, ROW_WG } from './common.js';
-
-/** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */
-export interface MatmulShape {
-  readonly batch: number;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly transA: boolean;
-  readonly transB: boolean;
-}
-
-export const matmulKernels: Family<MatmulShape> = {
-  name: 'matmul_forward',
-  variants: [
-    {
-      kernel: defineKernel('matmul_forward_texture', texture),
-      tune: (adapter, { batch, M, N, K, transA, transB }) => {
-        const lanes = softwareLanes(adapter);
-        const quads = N % 4 === 0 && (transA ? M : K) % 4 === 0 && (!transB || K % 4 === 0);
-        const fits = batch * K * Math.max(M, N) <= 4 * MAX_TEXELS;
-        return lanes > 0 && quads && fits ? { LANES: lanes } : null;
-      },
-    },
-    {
-      kernel: defineKernel('matmul_forward_plain', plain),
-      tune: (adapter, { M, N, K }) => (M * N * K < adapter.knobs.plainProducts ? {} : null),
-    },
-    { kernel: defineKernel('matmul_forward', tiles), tune: () => ({}) },
-  ],
-};
-
-/** What is done with a product while it is in registers; `aux` has the shape of C. */
-export type Epilogue =
-  | { readonly kind: 'residual'; readonly aux: Tensor }
-  /** aux is written: the product (and bias) before gelu. */
-  | { readonly kind: 'gelu'; readonly aux: Tensor }
-  | { readonly kind: 'gelu_gradient'; readonly aux: Tensor };
-
-const EPILOGUES = { residual: 1, gelu: 2, gelu_gradient: 3 } as const;
-
-export interface MatmulOperands {
-  readonly a: Tensor;
-  readonly b: Tensor;
-  readonly c: Tensor;
-  readonly bias?: Tensor | undefined;
-  readonly epilogue?: Epilogue | undefined;
-  /** (M) (+)= Σ_k A[m, k]. */
-  readonly sums?: Tensor | undefined;
-  /** Adds to what c and sums hold. */
-  readonly accumulate?: boolean;
-}
-
-/** Runs one product; the one place that all of them go through, whatever op they belong to. */
-export function runMatmul(shape: MatmulShape, operands: MatmulOperands): void {
-  const { a, b, c, bias, epilogue, sums, accumulate = false } = operands;
-  const { gpu } = a;
-  const { kernel, tune } = gpu.pick(matmulKernels, shape);
-  const { M, N, K, batch, transA, transB } = shape;
-  const workgroups = (): [number, number, number] => {
-    if (kernel.name === 'matmul_forward_plain') {
-      const groups = groupsFor(M * N, ROW_WG);
-      const rows = Math.ceil(groups / 65535);
-      return [Math.ceil(groups / rows), rows, batch];
-    }
-    const columns = tune.LANES ? 4 * tune.LANES : 64;
-    return [Math.ceil(N / columns), Math.ceil(M / 64), batch];
-  };
-  const aux = epilogue?.aux ?? gpu.spare[0];
-  const all = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
-  gpu.run(kernel, all, { M, N, K }, workgroups(), {
-    tune,
-    overrides: {
-      TRANS_A: transA,
-      TRANS_B: transB,
-      BIAS: bias !== undefined,
-      ACCUMULATE: accumulate,
-      SUMS: sums !== undefined,
-      EPILOGUE: epilogue ? EPILOGUES[epilogue.kind] : 0,
-    },
-  });
-}
+import { type MatmulShape, runMatmul } from './product.js';
 
 interface Attrs {
   readonly transA?: boolean;
@@ -271,6 +186,35 @@ export const matmulOp = defineOp<Attrs>({
       ],
       attrs: { transB: true },
     },
+    // Large enough to be copied to whole quads: each contiguous axis in turn, and all of them.
+    {
+      inputs: [
+        [2, 65, 64],
+        [2, 65, 64],
+      ],
+      attrs: { transB: true },
+    },
+    {
+      inputs: [
+        [65, 65],
+        [65, 64],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [65, 67],
+        [65, 66],
+      ],
+      attrs: { transA: true },
+    },
+    {
+      inputs: [
+        [65, 67],
+        [63, 65],
+      ],
+      attrs: { transA: true, transB: true },
+    },
   ],
   bench: [
     {
@@ -319,6 +263,20 @@ export const matmulOp = defineOp<Attrs>({
       inputs: [
         [1024, 1024],
         [1024, 1024],
+      ],
+      attrs: {},
+    },
+    {
+      inputs: [
+        [192, 65, 64],
+        [192, 65, 64],
+      ],
+      attrs: { transB: true },
+    },
+    {
+      inputs: [
+        [192, 65, 65],
+        [192, 65, 64],
       ],
       attrs: {},
     },

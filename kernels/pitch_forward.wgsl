@@ -1,0 +1,27 @@
+// pitch_forward: y[r, j] (+)= j < C ? x[r, j] : 0,   x (rows, C)   y (rows, P)   all f32
+// Rows laid out at another pitch: wider ones are filled up with zeros, narrower ones cut off. One workgroup per row, so
+//   that nothing is divided: software adapters divide integers lane by lane.
+// Any sizes.
+// Tuned: nothing.
+requires immediate_address_space;
+
+override WG: u32 = 32u;
+override ACCUMULATE: bool = false;
+
+struct Params { rows: u32, C: u32, P: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+  for (var j = local; j < p.P; j += WG) {
+    var value = 0.0;
+    if (j < p.C) { value = x[row * p.C + j]; }
+    if (ACCUMULATE) { value += y[row * p.P + j]; }
+    y[row * p.P + j] = value;
+  }
+}
