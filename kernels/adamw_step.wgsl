@@ -2,6 +2,7 @@
 //   g is the gradient times the clipping coefficient;  c1 = 1 − β1^t, c2 = 1 − β2^t;  wd only in the first `decayed` quads
 //   parameter, gradient, m, v (n)   clip (2): norm, coefficient   step: see STEP in src/ops/step_state.ts   all f32
 // One invocation per quad of four elements of the flat arena (or of the part of it that is bound).
+// A coefficient of 0, that of a gradient that is not finite, leaves everything as it was.
 // n a multiple of four: the arena pads every tensor.   As torch.optim.AdamW (Loshchilov and Hutter, 2019).
 // Tuned: nothing.
 requires immediate_address_space;
@@ -21,7 +22,7 @@ var<immediate> p: Params;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = (group.y * groups.x + group.x) * WG + local;
-  if (i >= p.quads) { return; }
+  if (i >= p.quads || clip[1] == 0.0) { return; }
   let lr = step[4];
   let step_size = step[5]; // lr / c1
   let root_c2 = step[6]; // √c2

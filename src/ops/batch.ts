@@ -51,16 +51,19 @@ export function gatherBatch(
   }
 }
 
-/** Floats of a row of the metrics ring: loss, correct, gradient norm, clip coefficient. */
+/** Words of a row of the metrics ring: loss, correct, gradient norm, the first index of a gradient that is not finite. */
 export const METRICS = 4;
 
-/** Writes the row of the ring that `step` names. */
+/** Writes the row of the ring that `step` names; `first` as findNonFinite leaves it. */
 export function recordMetrics(
-  loss: Tensor,
-  correct: Tensor,
-  clip: Tensor,
-  step: Tensor,
+  operands: {
+    readonly loss: Tensor;
+    readonly correct: Tensor;
+    readonly clip: Tensor;
+    readonly first: Tensor;
+    readonly step: Tensor;
+  },
   metrics: Tensor,
 ): void {
-  metrics.gpu.run(metricsKernel, { loss, correct, clip, step, metrics }, {}, 1);
+  metrics.gpu.run(metricsKernel, { ...operands, metrics }, { count: operands.first.size }, 1);
 }

@@ -2,16 +2,18 @@
 import adamwSource from '../../kernels/adamw_step.wgsl';
 import clipSource from '../../kernels/clip_norm_step.wgsl';
 import emaSource from '../../kernels/ema_step.wgsl';
+import nonFiniteSource from '../../kernels/non_finite_reduce.wgsl';
 import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import { elementwise } from './common.js';
+import { elementwise, groupsFor, ROW_WG } from './common.js';
 import { PARTIALS, sumSquares } from './sum.js';
 
 const adamwKernel = defineKernel('adamw_step', adamwSource);
 const clipKernel = defineKernel('clip_norm_step', clipSource);
 const emaKernel = defineKernel('ema_step', emaSource);
+const nonFiniteKernel = defineKernel('non_finite_reduce', nonFiniteSource);
 
 /** A part of a tensor, of whole quads: `elements` floats from `start` on. */
 const part = (x: Tensor, start: number, elements: number): Region => ({
@@ -84,5 +86,24 @@ export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number): void 
       if (!alone) clip.gpu.copy(target, part(partial, i * PARTIALS, PARTIALS));
     });
     clip.gpu.run(clipKernel, { partial, clip }, { count: partial.size, max_norm: maxNorm }, 1);
+  });
+}
+
+/** Partial minima of findNonFinite. */
+export const NON_FINITE_PARTIALS = 2048;
+/** What a partial minimum is when all is finite. */
+export const ALL_FINITE = 0xffffffff;
+
+/**
+ * first (NON_FINITE_PARTIALS) ← partial minima of the index of what is NaN or infinite in x, an arena. With `clip`, x is
+ * looked at only when its norm there is not finite.
+ */
+export function findNonFinite(x: Tensor, first: Tensor, clip?: Tensor): void {
+  const { gpu } = x;
+  inParts(x, (start, n) => {
+    const operands = { x: part(x, start, n), clip: clip ?? gpu.spare[0], first };
+    const params = { quads: n / 4, threads: first.size, start };
+    const overrides = { GATED: clip !== undefined, ACCUMULATE: start > 0 };
+    gpu.run(nonFiniteKernel, operands, params, groupsFor(first.size, ROW_WG), { overrides });
   });
 }

@@ -51,6 +51,12 @@ export class Arena {
     }
   }
 
+  /** The parameter that float `index` of a tensor of this layout belongs to; null beyond the last. */
+  nameAt(index: number): string | null {
+    if (index >= this.size) return null;
+    return this.slots.findLast(({ start }) => start <= index)?.parameter.name ?? null;
+  }
+
   /** Another tensor of the same layout, zero: moments, averages. */
   like(label: string): Tensor {
     return keep(Tensor.zeros(this.gpu, [this.size], 'f32', label));

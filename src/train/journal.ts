@@ -1,9 +1,10 @@
 /** What a run says of its steps: counters that a continuation needs, log lines, reports for people. */
 import { NonFiniteError } from '../core/errors.js';
 import type { VisionTransformer } from '../models/vit.js';
+import { type FiniteCheck, lossSpike } from './health.js';
 import type { EpochEntry, RunDirectory } from './run_directory.js';
 import type { Settings } from './settings.js';
-import type { TrainingStep } from './step.js';
+import type { StepMetrics, TrainingStep } from './step.js';
 
 /** Everything a continuation must know that is not a tensor. */
 export interface Progress {
@@ -16,6 +17,8 @@ export interface Progress {
   correct: number;
   images: number;
   seconds: number;
+  /** Of the latest steps, for finding spikes. */
+  losses: number[];
   best: { accuracy: number; epoch: number } | null;
   history: EpochEntry[];
 }
@@ -28,6 +31,7 @@ export const freshProgress = (): Progress => ({
   correct: 0,
   images: 0,
   seconds: 0,
+  losses: [],
   best: null,
   history: [],
 });
@@ -79,6 +83,7 @@ export class Journal {
     private readonly run: RunDirectory,
     private readonly reporter: Reporter,
     private readonly training: TrainingStep,
+    private readonly finite: FiniteCheck,
     private readonly facts: RunFacts,
   ) {}
 
@@ -100,16 +105,17 @@ export class Journal {
     const seconds = (performance.now() - this.since) / 1000;
     this.since = performance.now();
     const images = pending.reduce((n, entry) => n + entry.images, 0);
-    pending.forEach((entry, i) => {
-      const { loss, correct, gradNorm } = metrics[i]!;
-      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-        throw new NonFiniteError(
-          `Step ${entry.step}: the ${Number.isFinite(loss) ? 'gradient norm' : 'loss'} is ${Number.isFinite(loss) ? gradNorm : loss}. ` +
-            'A lower --learning-rate, a longer warm-up or --clip-grad 1 may help; the last saved state is untouched.',
-        );
+    for (const [i, entry] of pending.entries()) {
+      const { loss, correct, gradNorm } = metrics[i] as StepMetrics;
+      await this.demandFinite(entry.step, metrics[i] as StepMetrics);
       progress.lossSum += loss * entry.images;
       progress.correct += correct;
       progress.images += entry.images;
+      const z = lossSpike(progress.losses, loss);
+      if (z !== null)
+        reporter.note(
+          `Step ${entry.step}: the loss ${loss.toFixed(4)} is ${z.toFixed(1)} standard deviations above those before.`,
+        );
       if (entry.step % settings.logInterval === 0)
         run.appendStep({
           step: entry.step,
@@ -118,8 +124,10 @@ export class Journal {
           lr: entry.lr,
           grad_norm: gradNorm,
           images_per_second: images / seconds,
+          ...(z === null ? {} : { loss_z: z }),
         });
-    });
+    }
+    await this.demandFiniteState(progress.step);
     progress.seconds += seconds;
     reporter.step({
       step: progress.step,
@@ -134,4 +142,21 @@ export class Journal {
       gflops: (images * training.flopsPerImage) / seconds / 1e9,
     });
   }
+  private async demandFinite(step: number, { loss, gradNorm, badGradient }: StepMetrics): Promise<void> {
+    if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
+    const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
+    const state = await this.finite.run();
+    const where = state ?? (badGradient ? `the gradient of ${badGradient}` : null);
+    throw new NonFiniteError(
+      `Step ${step}: the ${what}${where ? ` (first not finite: ${where})` : ''}. ${REMEDY}`,
+    );
+  }
+
+  private async demandFiniteState(step: number): Promise<void> {
+    const state = await this.finite.run();
+    if (state) throw new NonFiniteError(`Step ${step}: ${state} is not finite. ${REMEDY}`);
+  }
 }
+
+const REMEDY =
+  'A lower --learning-rate, a longer warm-up or --clip-grad 1 may help; the last saved state is untouched.';

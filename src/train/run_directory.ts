@@ -11,6 +11,8 @@ export interface StepEntry {
   readonly lr: number;
   readonly grad_norm: number;
   readonly images_per_second: number;
+  /** Only where the loss is a spike: its z-score among the losses before. */
+  readonly loss_z?: number;
 }
 
 export interface EpochEntry {

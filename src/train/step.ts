@@ -14,7 +14,7 @@ import type { FreeList } from '../gpu/pool.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { type Augmentation, gatherBatch, type ImageStore, METRICS, recordMetrics } from '../ops/batch.js';
 import { correct, crossEntropy, sum } from '../ops/index.js';
-import { clipNorm } from '../ops/optimizer.js';
+import { clipNorm, findNonFinite, NON_FINITE_PARTIALS } from '../ops/optimizer.js';
 import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/step_state.js';
 import type { AdamW } from '../optim/adamw.js';
 import type { Ema } from '../optim/ema.js';
@@ -47,6 +47,8 @@ export interface StepMetrics {
   readonly loss: number;
   readonly correct: number;
   readonly gradNorm: number;
+  /** The first parameter whose gradient is not finite, if any is; such a step moves nothing. */
+  readonly badGradient: string | null;
 }
 
 interface Batch {
@@ -65,6 +67,7 @@ export class TrainingStep {
   private readonly state: Tensor;
   private readonly metrics: Tensor;
   private readonly clip: Tensor;
+  private readonly first: Tensor;
   /** What the mean loss of a part weighs in that of its batch. */
   private readonly weight: Tensor;
   private weighs = 1;
@@ -81,7 +84,8 @@ export class TrainingStep {
     this.state = keep(makeStepState(this.gpu));
     const rows = parts.unread * parts.accumulate;
     const zeros = (shape: number[], label: string) => keep(Tensor.zeros(this.gpu, shape, 'f32', label));
-    this.metrics = zeros([rows, METRICS], 'metrics');
+    this.metrics = keep(Tensor.zeros(this.gpu, [rows, METRICS], 'u32', 'metrics'));
+    this.first = keep(Tensor.zeros(this.gpu, [NON_FINITE_PARTIALS], 'u32', 'non_finite'));
     this.clip = zeros([2], 'clip');
     this.weight = keep(Tensor.from(this.gpu, new Float32Array([1]), [1], 'dloss'));
     this.part = { loss: zeros([1], 'loss'), right: zeros([1], 'right') };
@@ -106,14 +110,17 @@ export class TrainingStep {
   /** What the given steps came to, which waits for them; each with the size of its batch. */
   async read(steps: readonly { readonly step: number; readonly images: number }[]): Promise<StepMetrics[]> {
     const { microBatch } = this.parts;
-    const values = await this.metrics.toFloat32();
+    const words = await this.metrics.toUint32();
+    const values = new Float32Array(words.buffer);
+    const { arena } = this.parts;
     return steps.map(({ step, images }) => {
-      const result = { loss: 0, correct: 0, gradNorm: 0 };
+      const result = { loss: 0, correct: 0, gradNorm: 0, badGradient: null as string | null };
       for (let done = 0, row = this.row(step); done < images; done += microBatch, row++) {
         const [loss, right, norm] = values.subarray(row * METRICS) as unknown as [number, number, number];
         result.loss += (loss * Math.min(microBatch, images - done)) / images;
         result.correct += right;
         result.gradNorm = norm; // that of the last part, after which it is known
+        result.badGradient = arena.nameAt(words[row * METRICS + 3] as number);
       }
       return result;
     });
@@ -153,7 +160,7 @@ export class TrainingStep {
       if (stage === 'whole') return this.update(loss, right);
       this.gpu.copy(loss, this.part.loss);
       this.gpu.copy(right, this.part.right);
-      recordMetrics(loss, right, this.clip, this.state, this.metrics);
+      this.record(loss, right);
     });
   }
 
@@ -161,9 +168,15 @@ export class TrainingStep {
   private update(loss: Tensor, right: Tensor): void {
     const { arena, optimizer, ema, clipGrad } = this.parts;
     clipNorm(arena.gradients, this.clip, clipGrad);
+    findNonFinite(arena.gradients, this.first, this.clip);
     optimizer.step(this.clip, this.state);
     ema?.step(this.state);
-    recordMetrics(loss, right, this.clip, this.state, this.metrics);
+    this.record(loss, right);
+  }
+
+  private record(loss: Tensor, correct: Tensor): void {
+    const { clip, first, state: step } = this;
+    recordMetrics({ loss, correct, clip, first, step }, this.metrics);
   }
 
   private batch(size: number): Batch {

@@ -12,6 +12,7 @@ import {
   statePrefixes,
 } from './checkpoint.js';
 import { type Evaluation, evaluate } from './evaluate.js';
+import { FiniteCheck } from './health.js';
 import { freshProgress, Journal, type Progress, type RunFacts } from './journal.js';
 import { prepareParts, scheduleOf, type TrainerInput, type TrainerParts } from './prepare.js';
 import type { EpochEntry } from './run_directory.js';
@@ -47,7 +48,13 @@ export class Trainer implements RunFacts {
     this.schedule = scheduleOf(settings, this.batches);
     const all = this.schedule.totalSteps;
     this.totalSteps = settings.maxSteps > 0 ? Math.min(settings.maxSteps, all) : all;
-    this.journal = new Journal(settings, run, reporter, training, this);
+    const { arena, optimizer } = parts;
+    const finite = new FiniteCheck(arena, {
+      parameter: arena.values,
+      'first moment of': optimizer.m,
+      'second moment of': optimizer.v,
+    });
+    this.journal = new Journal(settings, run, reporter, training, finite, this);
   }
 
   /** Everything that a run needs, and what is to be continued where something is. */

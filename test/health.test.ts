@@ -1,0 +1,108 @@
+/** A value that is not finite, wherever it is planted, ends the run within one log interval, named. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { NonFiniteError } from '../src/core/errors.js';
+import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
+import type { Dataset } from '../src/data/sources.js';
+import type { Tensor } from '../src/tensor/tensor.js';
+import { lossSpike } from '../src/train/health.js';
+import { RunDirectory } from '../src/train/run_directory.js';
+import { resolveSettings } from '../src/train/settings.js';
+import { Trainer } from '../src/train/trainer.js';
+import { withGpu } from './gpu.js';
+
+const gpuOf = withGpu();
+const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const COUNT = { train: 60, test: 20 };
+const dataset: Dataset = {
+  name: 'shapes10',
+  classes: shapes10Classes,
+  channels: 3,
+  height: 32,
+  width: 32,
+  mean: [0.5, 0.5, 0.5],
+  std: [0.3, 0.35, 0.3],
+  load: async (split) => ({ ...generateShapes10(split, COUNT[split]), count: COUNT[split] }),
+};
+const LOG_INTERVAL = 3;
+const settings = resolveSettings({
+  ...{ embedDim: 24, depth: 2, numHeads: 3, mlpRatio: 2, patchSize: 8, batchSize: 10 },
+  ...{ epochs: 2, logInterval: LOG_INTERVAL, clipGrad: 1 },
+});
+
+/** What the tests reach into. */
+type Inside = Record<'parts', Record<string, never>> & {
+  parts: {
+    arena: { values: Tensor; slots: { parameter: { name: string }; start: number }[] };
+    optimizer: { m: Tensor; v: Tensor };
+    training: { weight: Tensor; parts: { store: { norm: Tensor } } };
+  };
+};
+
+async function plant(tensor: Tensor, index: number, value: number): Promise<void> {
+  const values = await tensor.toFloat32();
+  values[index] = value;
+  tensor.upload(values);
+}
+
+const inArena = (pick: (inside: Inside) => Tensor, name: string) => async (inside: Inside, value: number) => {
+  const slot = inside.parts.arena.slots.find(({ parameter }) => parameter.name === name);
+  await plant(pick(inside), slot!.start + 1, value);
+};
+
+const values = ({ parts }: Inside) => parts.arena.values;
+const places: [string, (inside: Inside, value: number) => Promise<void>, RegExp][] = [
+  ...['patch_embed.proj.weight', 'blocks.0.attn.qkv.weight', 'blocks.1.norm2.bias', 'cls_token', 'head.weight'].map(
+    (name) => [name, inArena(values, name), new RegExp(`parameter ${name.replaceAll('.', '\\.')}`)] as never,
+  ),
+  ['first moment', inArena(({ parts }) => parts.optimizer.m, 'blocks.1.mlp.fc1.weight'), /parameter blocks\.1\.mlp\.fc1\.weight/],
+  ['second moment', inArena(({ parts }) => parts.optimizer.v, 'pos_embed'), /(second moment of|parameter) pos_embed/],
+  ['gradient', ({ parts }, value) => plant(parts.training.weight, 0, value), /gradient of \S+/],
+  ['input images', ({ parts }, value) => plant(parts.training.parts.store.norm, 0, value), /the loss is NaN/],
+]; // biome-ignore format: one place a line
+
+it.each(
+  places.flatMap(([name, put, says]) =>
+    [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY].map(
+      (value) => [name, value, put, says] as const,
+    ),
+  ),
+)('%s: %d is found and named', async (_, value, put, says) => {
+  const path = join(mkdtempSync(join(folder, 'run-')), 'run');
+  const open = (resume: boolean) => {
+    const run = RunDirectory.open(path, { resume });
+    const reporter = { start() {}, step() {}, epoch() {}, note() {} };
+    return { gpu: gpuOf(), settings, dataset, run, reporter, environment: {} };
+  };
+  const state = join(path, 'checkpoints', 'last.state.safetensors');
+  const before = await Trainer.prepare({ ...open(false), settings: { ...settings, maxSteps: 4 } });
+  await before.run();
+  const saved = readFileSync(state);
+
+  const trainer = await Trainer.prepare({ ...open(true), resume: path });
+  await put(trainer as unknown as Inside, value);
+  const failure = await trainer.run().then(
+    () => null,
+    (error: unknown) => error,
+  );
+  expect(failure).toBeInstanceOf(NonFiniteError);
+  expect((failure as Error).message).toMatch(says);
+  const step = Number(/^Step (\d+):/.exec((failure as Error).message)?.[1]);
+  expect(step).toBeGreaterThan(4);
+  expect(step).toBeLessThanOrEqual(4 + LOG_INTERVAL);
+  expect(readFileSync(state)).toEqual(saved);
+});
+
+it('a loss far above those before is a spike, an ordinary one is not', () => {
+  const window: number[] = [];
+  for (let i = 0; i < 127; i++) expect(lossSpike(window, 2 + 0.1 * Math.sin(i))).toBeNull();
+  expect(lossSpike(window, 9)).toBeNull(); // too few to judge by
+  for (let i = 0; i < 128; i++) lossSpike(window, 2 + 0.1 * Math.sin(i));
+  expect(lossSpike(window, 2.2)).toBeNull();
+  expect(lossSpike(window, 3)).toBeGreaterThan(6);
+  expect(window).toHaveLength(128);
+});
