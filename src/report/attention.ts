@@ -59,7 +59,7 @@ async function row({ prediction, picture, maps }: Looked, { config }: VisionTran
     html`<div class="looked"><div class="pair">${await img(picture, actual)}${await img(
       lit(picture, maps.rollout, config.grid, SCALE),
       'the image lit by its attention rollout',
-    )}</div><div class="heads">${heads}</div></div>`,
+    )}</div><div class="heads" style="--columns:${Math.ceil(heads.length / 2)}">${heads}</div></div>`,
     caption,
     'attention',
   );

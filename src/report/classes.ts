@@ -6,6 +6,8 @@ import { plotSvg } from './plot.js';
 /** More classes than this are a heat map instead of a table of numbers. */
 const MOST_IN_A_TABLE = 20;
 const PAIRS = 10;
+/** Shares beyond this are so strongly shaded that numbers on them take the colour of the page. */
+const DARK = 0.72;
 
 function bars({ per_class }: Evaluation): Html {
   const rows = [...per_class]
@@ -23,7 +25,7 @@ function matrixTable({ confusion, per_class }: Evaluation): Html {
     const { class: name, images } = per_class[i]!;
     const cells = row.map((n, j) => {
       const share = images === 0 ? 0 : n / images;
-      const kind = `${i === j ? 'right' : 'wrong'}${share > 0.45 ? ' full' : ''}`;
+      const kind = `${i === j ? 'right' : 'wrong'}${share > DARK ? ' full' : ''}`;
       return html`<td class="${kind}" style="--p:${share.toFixed(3)}">${n || html`<span class="zero">·</span>`}</td>`;
     });
     return html`<tr><th scope="row">${name}</th>${cells}</tr>`;

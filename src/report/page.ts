@@ -138,25 +138,22 @@ function headline(input: ReportInput): Html {
 }
 
 /** Which set chose the checkpoint, and which one is reported. */
-function choice({ weights, settings, evaluation }: ReportInput): string {
+function choice({ weights, settings, evaluation }: ReportInput): Child {
   const reported = `All figures are of the ${count(evaluation.images)} test images.`;
   if (!basename(weights).startsWith('best'))
     return `${basename(weights)} was not chosen by its accuracy: it is the state that training ended or was saved with. ${reported}`;
   return settings.valSplit > 0
     ? `The checkpoint is the best of the run on ${count(settings.valSplit)} validation images held out of the training set. ${reported} They had no part in the choice.`
-    : `The checkpoint is the best of the run on the test images themselves, which makes these figures a little better than those on new images. ${reported} --val-split chooses on held-out images instead.`;
+    : html`The checkpoint is the best of the run on the test images themselves, which makes these figures a little better than those on new images. ${reported} <code>--val-split</code> chooses on held-out images instead.`;
 }
 
 function environmentRows({ environment, adapter, version, weights, date }: ReportInput): [Child, Child][] {
   const of = (name: string) => String(environment[name] ?? 'not recorded');
   return [
-    ['Trained with', `Patchlight ${of('version')}`],
-    ['on', of('adapter')],
-    ['driver', of('driver')],
-    ['seed', of('seed')],
+    ['Trained with', `Patchlight ${of('version')}, seed ${of('seed')}`],
+    ['Trained on', html`${of('adapter')}<br><small>${of('driver')}</small>`],
     ['Evaluated with', `Patchlight ${version}`],
-    ['on', adapter.name],
-    ['driver', adapter.driver],
+    ['Evaluated on', html`${adapter.name}<br><small>${adapter.driver}</small>`],
     ['Weights', basename(weights)],
     ['Report made', `${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`],
   ];

@@ -79,14 +79,16 @@ export function heat(values: ArrayLike<number>, [height, width]: Grid): Picture 
   return { pixels, height, width };
 }
 
-/** How much of a picture's light is left where the map is lowest. */
-const DIMMEST = 0.12;
+/** How bright a picture stays where the map is lowest. */
+const DIMMEST = 0.15;
+/** Pixels are gamma-coded: light dimmed to t leaves t^(1/2.2) of their value. */
+const GAMMA = 2.2;
 
 /** The picture, `scale` times larger, lit by the values of a grid over it. */
 export function lit(picture: Picture, values: ArrayLike<number>, grid: Grid, scale: number): Picture {
   const [height, width] = [picture.height * scale, picture.width * scale];
   const channels = picture.pixels.length / picture.height / picture.width;
-  const light = upsample(stretched(values), grid, height, width);
+  const light = upsample(stretched(values), grid, height, width).map((t) => t ** (1 / GAMMA));
   const pixels = Uint8Array.from({ length: height * width * channels }, (_, i) => {
     const [y, x, c] = [Math.floor(i / channels / width), Math.floor(i / channels) % width, i % channels];
     const from = (Math.floor(y / scale) * picture.width + Math.floor(x / scale)) * channels + c;

@@ -29,12 +29,14 @@ figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.45; margin-t
 svg, img { display: block; }
 img { image-rendering: pixelated; border-radius: 4px; }
 
-.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(136px, 1fr)); gap: 28px 32px; margin: 40px 0 28px; padding: 0; }
+.numbers { display: grid; grid-template-columns: 1.8fr 1fr 1fr 1fr; gap: 32px; margin: 44px 0 36px; padding: 0; }
 .numbers div { min-width: 0; }
 .numbers dt { color: var(--muted); font-size: 13.5px; }
 .numbers dd { margin: 2px 0 0; font-size: 28px; font-weight: 600; letter-spacing: -0.02em; line-height: 1.2; white-space: nowrap; }
-.numbers dd small { display: block; font-size: 13px; font-weight: 400; letter-spacing: 0; color: var(--muted); white-space: normal; }
-.numbers .main dd { color: var(--series1); font-size: 40px; line-height: 1; }
+.numbers dd small { display: block; font-size: 13px; font-weight: 400; letter-spacing: 0; line-height: 1.4; color: var(--muted); white-space: normal; margin-top: 2px; }
+.numbers .main { grid-row: span 2; }
+.numbers .main dd { color: var(--series1); font-size: clamp(48px, 5vw, 68px); line-height: 1.1; }
+code { font: 0.92em ui-monospace, monospace; white-space: nowrap; }
 .honest { border-left: 3px solid var(--series1); padding: 2px 0 2px 16px; max-width: 74ch; margin: 0; }
 
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 40px 48px; margin-top: 28px; }
@@ -54,8 +56,8 @@ th { font-weight: 400; text-align: left; }
 .confusion { width: 100%; table-layout: fixed; font-size: 12px; line-height: 1; }
 .confusion tr > :first-child { width: 84px; }
 .confusion th { color: var(--muted); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding-right: 8px; text-align: right; }
-.confusion thead th { height: 84px; padding: 0 0 6px; vertical-align: bottom; }
-.confusion thead span { writing-mode: vertical-rl; transform: rotate(180deg); }
+.confusion thead th { height: 84px; padding: 0 0 6px; vertical-align: bottom; text-align: center; }
+.confusion thead span { writing-mode: vertical-rl; transform: rotate(180deg); line-height: 1.2; }
 .confusion tbody td {
   text-align: center; height: 32px; padding: 0; border: 1px solid var(--bg);
   background: color-mix(in srgb, var(--hue) calc(var(--p) * 100%), var(--panel));
@@ -82,8 +84,8 @@ th { font-weight: 400; text-align: left; }
 .looked { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; }
 .pair { display: flex; gap: 10px; }
 .pair img { width: 128px; height: auto; }
-.heads { display: flex; flex-wrap: wrap; gap: 6px; flex: 1 1 130px; }
-.heads img { width: 61px; height: auto; }
+.heads { --edge: 61px; display: grid; grid-template-columns: repeat(auto-fill, var(--edge)); gap: 6px; flex: 1 1 128px; max-width: calc(var(--columns) * (var(--edge) + 6px)); }
+.heads img { width: 100%; height: auto; outline: 1px solid var(--line); }
 .attention figcaption b { color: var(--fg); font-weight: 600; }
 
 .columns { columns: 3 290px; column-gap: 48px; }
@@ -94,18 +96,24 @@ th { font-weight: 400; text-align: left; }
 .facts th { color: var(--muted); padding-right: 16px; white-space: nowrap; }
 .facts td { overflow-wrap: anywhere; }
 .columns .facts td { text-align: right; }
+.facts small { color: var(--muted); font-size: 13px; }
 .facts b { font-weight: 650; }
 
+@media (max-width: 900px) {
+  .numbers { grid-template-columns: repeat(3, 1fr); }
+  .numbers .main { grid-row: auto; grid-column: span 3; }
+}
 @media (max-width: 560px) {
   main { padding: 32px 16px 64px; }
   section { padding-top: 32px; margin-top: 44px; }
-  .numbers { grid-template-columns: 1fr 1fr; gap: 22px 20px; }
+  .numbers { grid-template-columns: 1fr 1fr; gap: 24px 20px; margin-top: 32px; }
+  .numbers .main { grid-row: auto; grid-column: span 2; }
   .confusion { font-size: 10.5px; }
   .confusion tr > :first-child { width: 66px; }
   .confusion tbody td { height: 27px; }
   .cards { grid-template-columns: 1fr; }
   .pair img { width: 104px; }
-  .heads img { width: 49px; }
+  .heads { --edge: 49px; flex-basis: 104px; }
 }
 @media print { section { break-inside: avoid; } }
 `;
