@@ -34,7 +34,7 @@ it.each([
   ['train', '--nope 3', 2, /Unknown argument: nope/],
   ['train', '--epochs abc', 2, /--epochs must be a number/],
   ['train', '--epochs', 2, /Not enough arguments following: epochs/],
-  ['train', '--pool max', 2, /Invalid values|pool/],
+  ['train', '--pool max', 2, /Invalid values: Argument: pool/],
   ['train', '--epochs 0', 1, /--epochs must be at least 1/],
   ['train', '--preset nope', 1, /no preset called nope; there is quickstart/],
   ['train', '--config /nope.json', 1, /\/nope\.json is not a readable JSON file/],
@@ -45,7 +45,7 @@ it.each([
   ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
   ['train', '--amp', 1, /--amp is not built yet/],
   ['evaluate', '', 2, /Name a run directory/],
-  ['evaluate', 'x --tta crop', 2, /tta/],
+  ['evaluate', 'x --tta crop', 2, /Argument: tta, Given: "crop", Choices: "none", "flip"/],
   ['evaluate', '/nope', 1, /\/nope does not exist/],
   ['evaluate', 'package.json', 1, /package\.json: /],
 ] as const)('%s %s ends with %i', (command, args, code, says) => {

@@ -46,7 +46,8 @@ export interface Looked {
   readonly maps: AttentionMaps;
 }
 
-const SCALE = 4;
+/** Pixels across of a lit image at least, so that its light falls off smoothly. */
+const LIT_WIDTH = 128;
 
 async function row({ prediction, picture, maps }: Looked, { config }: VisionTransformer): Promise<Html> {
   const { actual, ranked } = prediction;
@@ -57,7 +58,7 @@ async function row({ prediction, picture, maps }: Looked, { config }: VisionTran
   const caption = html`<b>${actual}</b>, ${seen.name === actual ? 'recognised' : html`taken for <b>${seen.name}</b>`} (${percent(seen.probability, 0)})`;
   return figure(
     html`<div class="looked"><div class="pair">${await img(picture, actual)}${await img(
-      lit(picture, maps.rollout, config.grid, SCALE),
+      lit(picture, maps.rollout, config.grid, Math.ceil(LIT_WIDTH / picture.width)),
       'the image lit by its attention rollout',
     )}</div><div class="heads" style="--columns:${Math.ceil(heads.length / 2)}">${heads}</div></div>`,
     caption,

@@ -63,7 +63,7 @@ function epochPoints(history: readonly EpochEntry[], names: Readonly<Record<stri
 
 const order = (points: readonly Point[]): string[] => [...new Set(points.map(({ series }) => series))];
 
-/** `lines` drawn thin, `dots` with a mark at every point. */
+/** `lines` drawn thin, `dots` with a mark at every point unless there are many. */
 async function curve(lines: readonly Point[], dots: readonly Point[], axis: Axis): Promise<Html> {
   const domain = order([...lines, ...dots]);
   const encoding = {
@@ -82,12 +82,19 @@ async function curve(lines: readonly Point[], dots: readonly Point[], axis: Axis
       legend: domain.length > 1 ? { title: null, orient: 'top', symbolType: 'stroke' } : null,
     },
   } as const;
-  const point = dots.length <= 120 ? { filled: true, size: 28 } : false;
-  const layer: LayerSpec[] = [];
-  if (lines.length > 0)
-    layer.push({ data: { values: [...lines] }, mark: { type: 'line', strokeWidth: 1.25 } });
-  if (dots.length > 0)
-    layer.push({ data: { values: [...dots] }, mark: { type: 'line', strokeWidth: 2, point } });
+  // Marks where points are few: a line of one point would not be seen.
+  const drawn = (values: readonly Point[], strokeWidth: number, mostMarks: number): LayerSpec => ({
+    data: { values: [...values] },
+    mark: {
+      type: 'line',
+      strokeWidth,
+      point: values.length <= mostMarks ? { filled: true, size: 28 } : false,
+    },
+  });
+  const layer = [
+    ...(lines.length > 0 ? [drawn(lines, 1.25, 1)] : []),
+    ...(dots.length > 0 ? [drawn(dots, 2, 120)] : []),
+  ];
   return plotSvg({ width: 400, height: 220, encoding, layer });
 }
 

@@ -26,6 +26,7 @@ h3 { font-size: 15px; font-weight: 620; margin: 32px 0 4px; }
 section { border-top: 1px solid var(--line); padding-top: 40px; margin-top: 56px; }
 figure { margin: 0; min-width: 0; }
 figcaption { color: var(--muted); font-size: 13.5px; line-height: 1.45; margin-top: 10px; max-width: 62ch; }
+figcaption, .about { overflow-wrap: anywhere; }
 svg, img { display: block; }
 img { image-rendering: pixelated; border-radius: 4px; }
 
@@ -57,7 +58,7 @@ th { font-weight: 400; text-align: left; }
 .confusion tr > :first-child { width: 84px; }
 .confusion th { color: var(--muted); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding-right: 8px; text-align: right; }
 .confusion thead th { height: 84px; padding: 0 0 6px; vertical-align: bottom; text-align: center; }
-.confusion thead span { writing-mode: vertical-rl; transform: rotate(180deg); line-height: 1.2; }
+.confusion thead span { writing-mode: vertical-rl; transform: rotate(180deg); line-height: 1.2; display: inline-block; max-height: 80px; overflow: hidden; text-overflow: ellipsis; }
 .confusion tbody td {
   text-align: center; height: 32px; padding: 0; border: 1px solid var(--bg);
   background: color-mix(in srgb, var(--hue) calc(var(--p) * 100%), var(--panel));
@@ -69,7 +70,8 @@ th { font-weight: 400; text-align: left; }
 .pairs { width: 100%; }
 .pairs th { color: var(--muted); font-size: 13px; }
 .pairs th, .pairs td { padding: 7px 12px 7px 0; border-bottom: 1px solid var(--line); }
-.pairs th:nth-child(n + 3), .pairs td:nth-child(n + 3) { text-align: right; padding-right: 0; padding-left: 12px; }
+.pairs td:nth-child(-n + 2) { overflow-wrap: anywhere; }
+.pairs th:nth-child(n + 3), .pairs td:nth-child(n + 3) { white-space: nowrap; text-align: right; padding-right: 0; padding-left: 12px; }
 
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 236px), 1fr)); gap: 22px 28px; }
 .card { display: grid; grid-template-columns: 84px 1fr; column-gap: 12px; align-items: start; }
@@ -77,6 +79,9 @@ th { font-weight: 400; text-align: left; }
 .card figcaption { grid-column: 1 / -1; margin-top: 4px; color: var(--fg); }
 .card li { font-size: 13px; padding: 2px 6px; margin-bottom: 3px; --hue: var(--muted); }
 .card li.true { --hue: var(--series3); }
+.bars li span:first-child { min-width: 0; overflow-wrap: anywhere; }
+.bars li span:last-child { white-space: nowrap; }
+.card figure, .card ol { min-width: 0; }
 .card li span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .card li span:last-child { white-space: nowrap; }
 
@@ -107,7 +112,8 @@ th { font-weight: 400; text-align: left; }
   main { padding: 32px 16px 64px; }
   section { padding-top: 32px; margin-top: 44px; }
   .numbers { grid-template-columns: 1fr 1fr; gap: 24px 20px; margin-top: 32px; }
-  .numbers .main { grid-row: auto; grid-column: span 2; }
+  .numbers .main { grid-column: span 2; }
+  .numbers div:not(.main) dd { font-size: 24px; }
   .confusion { font-size: 10.5px; }
   .confusion tr > :first-child { width: 66px; }
   .confusion tbody td { height: 27px; }
@@ -115,5 +121,5 @@ th { font-weight: 400; text-align: left; }
   .pair img { width: 104px; }
   .heads { --edge: 49px; flex-basis: 104px; }
 }
-@media print { section { break-inside: avoid; } }
+@media print { figure { break-inside: avoid; } }
 `;
