@@ -162,7 +162,7 @@ describe('the page', () => {
 
   async function page(
     pool: 'cls' | 'mean',
-    more: { run?: RunFiles; valSplit?: number; weights?: string } = {},
+    more: { run?: RunFiles; valSplit?: number; weights?: string; ownData?: boolean } = {},
   ) {
     const { model, store, input } = modelOf(pool);
     const logits = await predict(input);
@@ -171,6 +171,7 @@ describe('the page', () => {
       settings: resolveSettings({ pool, dataset: '<dataset>', valSplit: more.valSplit ?? 0 }),
       model,
       dataset,
+      ownData: more.ownData ?? true,
       split: images,
       store,
       logits,
@@ -212,6 +213,7 @@ describe('the page', () => {
     ['cls', {}, /row of the class token/],
     ['cls', {}, /best of the run on the test images themselves/],
     ['cls', { valSplit: 500 }, /best of the run on 500 validation images[^<]*no part in the choice/],
+    ['cls', { ownData: false }, /best of a run on &lt;dataset&gt;, chosen there/],
     ['cls', { weights: 'final.safetensors' }, /final\.safetensors was not chosen by its accuracy/],
     ['cls', { run: { steps: [], history: [] } }, /<\/header>\s*<section id="classes"/],
   ] as const)('pool %s, %o: says so', async (pool, more, says) => {

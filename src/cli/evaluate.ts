@@ -118,6 +118,7 @@ await main(async () => {
       settings,
       model,
       dataset,
+      ownData: parsed.dataset === undefined || parsed.dataset === settings.dataset,
       split,
       store,
       logits,

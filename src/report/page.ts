@@ -30,6 +30,8 @@ export interface ReportInput {
   readonly settings: Settings;
   readonly model: VisionTransformer;
   readonly dataset: Dataset;
+  /** Whether the data set is the one that the run was trained on. */
+  readonly ownData: boolean;
   /** The images that were evaluated, all of them in order, and what came of it: logits (n, K). */
   readonly split: Split;
   readonly store: ImageStore;
@@ -138,10 +140,12 @@ function headline(input: ReportInput): Html {
 }
 
 /** Which set chose the checkpoint, and which one is reported. */
-function choice({ weights, settings, evaluation }: ReportInput): Child {
+function choice({ weights, settings, evaluation, ownData, dataset }: ReportInput): Child {
   const reported = `All figures are of the ${count(evaluation.images)} test images.`;
   if (!basename(weights).startsWith('best'))
     return `${basename(weights)} was not chosen by its accuracy: it is the state that training ended or was saved with. ${reported}`;
+  if (!ownData)
+    return `The checkpoint is the best of a run on ${settings.dataset}, chosen there. ${reported} They are those of ${dataset.name}, which had no part in it.`;
   return settings.valSplit > 0
     ? `The checkpoint is the best of the run on ${count(settings.valSplit)} validation images held out of the training set. ${reported} They had no part in the choice.`
     : html`The checkpoint is the best of the run on the test images themselves, which makes these figures a little better than those on new images. ${reported} <code>--val-split</code> chooses on held-out images instead.`;

@@ -30,6 +30,7 @@ const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const pretty = (value: unknown): Uint8Array => utf8(`${JSON.stringify(value, null, 2)}\n`);
 
 export class RunDirectory {
+  /** Null until the logs are started. */
   private events: EventsLog | null = null;
 
   private constructor(readonly path: string) {}
