@@ -1,6 +1,6 @@
 /** The command lines as a user meets them: exit codes, sentences instead of stacks, a run and its evaluation. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -34,7 +34,7 @@ it.each([
   ['train', '--nope 3', 2, /Unknown argument: nope/],
   ['train', '--epochs abc', 2, /--epochs must be a number/],
   ['train', '--epochs', 2, /Not enough arguments following: epochs/],
-  ['train', '--pool max', 2, /Invalid values|pool/],
+  ['train', '--pool max', 2, /Invalid values: Argument: pool/],
   ['train', '--epochs 0', 1, /--epochs must be at least 1/],
   ['train', '--preset nope', 1, /no preset called nope; there is quickstart/],
   ['train', '--config /nope.json', 1, /\/nope\.json is not a readable JSON file/],
@@ -45,6 +45,7 @@ it.each([
   ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
   ['train', '--amp', 1, /--amp is not built yet/],
   ['evaluate', '', 2, /Name a run directory/],
+  ['evaluate', 'x --tta crop', 2, /Argument: tta, Given: "crop", Choices: "none", "flip"/],
   ['evaluate', '/nope', 1, /\/nope does not exist/],
   ['evaluate', 'package.json', 1, /package\.json: /],
 ] as const)('%s %s ends with %i', (command, args, code, says) => {
@@ -75,15 +76,30 @@ it('trains, and evaluate repeats the accuracy', () => {
     .map((line) => JSON.parse(line));
   const end = events.at(-1);
   expect(end).toMatchObject({ event: 'end', reason: 'finished', run: output });
-  const evaluated = run('evaluate', [output, '--json']);
-  expect(JSON.parse(evaluated.out)).toMatchObject({ images: 2000, top1: end.best.accuracy });
+  expect(run('evaluate', [output, '--no-report']).out).toMatch(
+    /ECE [\s\S]*Confusion: a row for each true class/,
+  );
+  expect(existsSync(join(output, 'report.html'))).toBe(false);
+  const evaluated = run('evaluate', [output, '--json', '--tta', 'flip']);
+  const result = JSON.parse(evaluated.out);
+  expect(result).toMatchObject({
+    images: 2000,
+    top1: end.best.accuracy,
+    tta: { method: 'flip', images: 2000 },
+  });
+  expect(Object.keys(result.per_class[0])).toEqual(['class', 'images', 'accuracy']);
+  expect(result.confusion.flat().reduce((sum: number, n: number) => sum + n, 0)).toBe(2000);
+  expect(readFileSync(join(output, 'report.html'), 'utf8')).toMatch(/^<!doctype html>[\s\S]*<\/html>\n$/);
   const final = run('evaluate', [
     output,
     '--weights',
     join(output, 'checkpoints', 'final.safetensors'),
     '--json',
+    '--report',
+    join(folder, 'final.html'),
   ]);
   expect(JSON.parse(final.out)).toEqual(end.last);
+  expect(existsSync(join(folder, 'final.html'))).toBe(true);
 });
 
 it('takes a config file, and continues a run only with its own settings', () => {

@@ -20,7 +20,9 @@ export function commandLine(usage: string, options: Record<string, Options>) {
     .strictOptions()
     .wrap(Math.min(110, process.stdout.columns ?? 110))
     .fail((message, error) => {
-      throw new UsageError(`${(message || error.message).split('\n')[0]}. --help lists what there is.`);
+      throw new UsageError(
+        `${(message || error.message).trim().replace(/\s*\n\s*/g, ' ')}. --help lists what there is.`,
+      );
     });
 }
 

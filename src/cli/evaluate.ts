@@ -1,20 +1,26 @@
 #!/usr/bin/env node
+/** `node dist/evaluate.js RUN|FILE.safetensors`: what saved weights make of the test images, as text, JSON and a page. */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { openDataset } from '../data/sources.js';
-import { uploadSplit } from '../data/store.js';
+import { mirrored, uploadSplit } from '../data/store.js';
 import { Gpu } from '../gpu/gpu.js';
+import { writeFileAtomic } from '../io/atomic.js';
 import { VisionTransformer } from '../models/vit.js';
+import { reportPage } from '../report/page.js';
+import { readRunFiles } from '../report/run_files.js';
 import { Arena } from '../tensor/arena.js';
 import { modelOptions } from '../train/build.js';
 import { findCheckpoint, loadPart, metadataField, readCheckpoint } from '../train/checkpoint.js';
-import { type Evaluation, evaluate } from '../train/evaluate.js';
+import { evaluateLogits, predict } from '../train/evaluate.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
 import { commandLine } from './arguments.js';
-/** `node dist/evaluate.js RUN|FILE.safetensors`: accuracy and loss of saved weights on the test images. */
 import { main, UsageError } from './main.js';
-import { downloadProgress, percent } from './progress.js';
+import { downloadProgress } from './progress.js';
+import { describeEvaluation } from './scores.js';
 
 const usage =
-  'node dist/evaluate.js RUN|FILE.safetensors [flags]\n\nEvaluates a run (its best weights, else its final ones) or a file of weights.';
+  'node dist/evaluate.js RUN|FILE.safetensors [flags]\n\nEvaluates a run (its best weights, else its final ones) or a file of weights, and writes a page about the run.';
 
 const options = {
   weights: { type: 'string', requiresArg: true, describe: 'another file of weights, for the model of RUN' },
@@ -25,38 +31,55 @@ const options = {
     describe: 'where data sets are [PATCHLIGHT_DATA or data/]',
   },
   'batch-size': { type: 'number', default: 100, describe: 'images at a time' },
+  tta: {
+    choices: ['none', 'flip'],
+    default: 'none',
+    requiresArg: true,
+    describe: 'test-time augmentation: flip adds figures for the mean of image and mirror image',
+  },
+  report: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'where to write the page [RUN/report.html; none for a file or --weights]; --no-report for none',
+  },
   adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
   json: { type: 'boolean', default: false, describe: 'print the result as JSON' },
 } as const;
 
-function report(file: string, { images, top1, top5, loss, per_class }: Evaluation): string {
-  const widest = Math.max(...per_class.map(({ class: name }) => name.length));
-  return [
-    `${file}: ${images} images`,
-    `top-1 ${percent(top1)}   top-5 ${percent(top5)}   loss ${loss.toFixed(4)}`,
-    ...per_class.map(
-      ({ class: name, images: n, accuracy }) =>
-        `  ${name.padEnd(widest)}  ${percent(accuracy).padStart(8)}  of ${n}`,
-    ),
-  ].join('\n');
+interface Parsed {
+  readonly _: readonly (string | number)[];
+  readonly weights?: string;
+  readonly dataset?: string;
+  readonly 'data-dir'?: string;
+  readonly 'batch-size': number;
+  readonly tta: 'none' | 'flip';
+  /** False when --no-report was typed. */
+  readonly report?: string | false;
+  readonly adapter?: string;
+  readonly json: boolean;
 }
 
-await main(async () => {
+function parse(): Parsed {
   const parsed = commandLine(usage, options)
     .demandCommand(1, 1, 'Name a run directory or a safetensors file')
-    .parseSync() as unknown as {
-    _: (string | number)[];
-    weights?: string;
-    dataset?: string;
-    'data-dir'?: string;
-    'batch-size': number;
-    adapter?: string;
-    json: boolean;
-  };
+    .parseSync() as unknown as Parsed;
   const batchSize = parsed['batch-size'];
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new UsageError(`--batch-size must be a positive whole number, not ${batchSize}.`);
-  const path = findCheckpoint(String(parsed._[0]), 'weights');
+  return parsed;
+}
+
+/** Where the page goes, null for nowhere: other weights than the run's own must not replace the run's page unasked. */
+function reportPath({ report, weights }: Parsed, run: string | null): string | null {
+  if (report === false) return null;
+  return report ?? (run !== null && weights === undefined ? join(run, 'report.html') : null);
+}
+
+await main(async () => {
+  const parsed = parse();
+  const target = String(parsed._[0]);
+  const path = findCheckpoint(target, 'weights');
+  const run = statSync(target).isDirectory() ? target : null;
   const file = readCheckpoint(path);
   const settings = resolveSettings(metadataField<Settings>(path, file, 'settings'));
   const dataDir = parsed['data-dir'] ?? (settings.dataDir || process.env.PATCHLIGHT_DATA || 'data');
@@ -70,18 +93,45 @@ await main(async () => {
 
   const gpu = await Gpu.open({ adapter: parsed.adapter });
   const arena = new Arena(gpu, model.parameters(), () => true);
-  const source = parsed.weights ?? path;
-  loadPart(source, parsed.weights ? readCheckpoint(parsed.weights) : file, arena, arena.values);
+  const weights = parsed.weights ?? path;
+  const source = parsed.weights ? readCheckpoint(parsed.weights) : file;
+  loadPart(weights, source, arena, arena.values);
   const store = uploadSplit(gpu, dataset, split, settings.normalize);
-  const records = Uint32Array.from({ length: split.count }, (_, i) => i);
-  const result = await evaluate({
+  const input = {
     model,
     store,
-    records,
+    mirrored:
+      parsed.tta === 'flip'
+        ? uploadSplit(gpu, dataset, mirrored(dataset, split), settings.normalize)
+        : undefined,
+    records: Uint32Array.from({ length: split.count }, (_, i) => i),
     labels: split.labels,
     classes: dataset.classes,
-    batchSize,
-  });
-  console.log(parsed.json ? JSON.stringify(result) : report(source, result));
+    batchSize: parsed['batch-size'],
+  };
+  const logits = await predict(input);
+  const evaluation = await evaluateLogits(input, logits);
+  const page = reportPath(parsed, run);
+  if (page !== null) {
+    const html = await reportPage({
+      weights,
+      settings,
+      model,
+      dataset,
+      ownData: parsed.dataset === undefined || parsed.dataset === settings.dataset,
+      split,
+      store,
+      logits,
+      evaluation,
+      run: run === null ? { steps: [], history: [] } : readRunFiles(run),
+      environment: 'environment' in source.metadata ? metadataField(weights, source, 'environment') : {},
+      adapter: gpu.info,
+      version: __VERSION__,
+      date: new Date(),
+    });
+    writeFileAtomic(page, new TextEncoder().encode(html));
+  }
+  if (parsed.json) console.log(JSON.stringify(evaluation));
+  else console.log(`${describeEvaluation(weights, evaluation)}${page === null ? '' : `\n\nReport: ${page}`}`);
   return 0;
 });

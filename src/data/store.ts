@@ -34,3 +34,10 @@ export function uploadSplit(gpu: Gpu, dataset: Dataset, split: Split, normalize:
   const norm = keep(Tensor.from(gpu, normalisation(dataset, normalize), [2, dataset.channels], 'norm'));
   return { parts, labels, norm };
 }
+
+/** The same images mirrored left to right. */
+export function mirrored({ width }: Dataset, { images, ...rest }: Split): Split {
+  const flipped = images.slice();
+  for (let at = 0; at < flipped.length; at += width) flipped.subarray(at, at + width).reverse();
+  return { ...rest, images: flipped };
+}

@@ -74,14 +74,14 @@ export function writeFileAtomic(path: string, bytes: Uint8Array, fs: FileSystem 
   }
 }
 
-/** Appends `text` and a line end to a log, as a whole or not at all. Not synced: a log may lose its last lines. */
-export function appendLine(path: string, text: string, fs: FileSystem = nodeFs): void {
+/** Appends `bytes` to a log, as a whole or not at all. Not synced: a log may lose its last entries. */
+export function appendBytes(path: string, bytes: Uint8Array, fs: FileSystem = nodeFs): void {
   try {
     const fd = fs.openSync(path, 'a');
     try {
       const { size } = fs.fstatSync(fd);
       try {
-        writeAll(fs, fd, Buffer.from(`${text}\n`));
+        writeAll(fs, fd, bytes);
       } catch (error) {
         try {
           fs.ftruncateSync(fd, size);
@@ -96,4 +96,9 @@ export function appendLine(path: string, text: string, fs: FileSystem = nodeFs):
   } catch (error) {
     throw new PatchlightError(`could not append to ${path}: ${reason(error)}.`);
   }
+}
+
+/** Appends `text` and a line end, as `appendBytes` does. */
+export function appendLine(path: string, text: string, fs: FileSystem = nodeFs): void {
+  appendBytes(path, new TextEncoder().encode(`${text}\n`), fs);
 }

@@ -8,6 +8,8 @@ export interface Mode {
   readonly training: boolean;
   /** Seed and step of random draws; needed when training with any of them. */
   readonly key?: Tensor | undefined;
+  /** Sees what each attention computes from, block by block: qkv (B, N, 3·H·head_dim); `keep` it to have it afterwards. */
+  readonly observeAttention?: ((qkv: Tensor) => void) | undefined;
 }
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -41,7 +41,9 @@ export class Attention extends Module {
   forward(x: Tensor, mode: Mode, residual: Tensor, branch: DropPath): Tensor {
     const drop = this.rate > 0 && mode.training;
     const random = drop ? { rate: this.rate, stream: this.stream, key: keyOf(mode) } : undefined;
-    const mixed = attention(this.qkv.forward(x), this.heads, random);
+    const qkv = this.qkv.forward(x);
+    mode.observeAttention?.(qkv);
+    const mixed = attention(qkv, this.heads, random);
     if (!this.dropout.active(mode) && !branch.active(mode)) return this.proj.forward(mixed, residual);
     return add(residual, branch.forward(this.dropout.forward(this.proj.forward(mixed), mode), mode));
   }

@@ -1,14 +1,27 @@
 /** Plots as SVG, by Vega-Lite. Colours are CSS variables of the page around them, so that one plot serves light and dark. */
 import { parse, View } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
+import { Html } from './html.js';
 
-const text = { labelColor: 'var(--muted)', titleColor: 'var(--fg)', titleFontWeight: 'normal' as const };
+const text = {
+  labelColor: 'var(--muted)',
+  titleColor: 'var(--fg)',
+  titleFontWeight: 'normal' as const,
+  labelFontSize: 12,
+  titleFontSize: 12,
+};
 
 const theme = {
   background: 'transparent',
   font: 'system-ui, sans-serif',
   view: { stroke: 'transparent' },
-  axis: { ...text, gridColor: 'var(--line)', domainColor: 'var(--line)', tickColor: 'var(--line)' },
+  axis: {
+    ...text,
+    labelFlush: false,
+    gridColor: 'var(--line)',
+    domainColor: 'var(--line)',
+    tickColor: 'var(--line)',
+  },
   legend: text,
   title: { color: 'var(--fg)', fontWeight: 'normal' as const },
   text: { color: 'var(--fg)' },
@@ -16,13 +29,17 @@ const theme = {
 };
 
 /** A Vega-Lite specification as an SVG element that scales with its container. */
-export async function plotSvg(spec: TopLevelSpec): Promise<string> {
+export async function plotSvg(spec: TopLevelSpec): Promise<Html> {
   const themed = { ...spec, config: { ...theme, ...spec.config } } as TopLevelSpec;
   const view = new View(parse(compile(themed).spec), { renderer: 'none' });
   try {
     const svg = await view.toSVG();
-    // The view box keeps the proportions; the width comes from the page.
-    return svg.replace(/ width="([\d.]+)" height="[\d.]+"/, ' style="width:100%;max-width:$1px;height:auto"');
+    return new Html(
+      svg
+        .replace(/ xmlns(:xlink)?="[^"]*"/g, '') // a page needs none
+        // The view box keeps the proportions; the width comes from the page.
+        .replace(/ width="([\d.]+)" height="[\d.]+"/, ' style="width:100%;max-width:$1px;height:auto"'),
+    );
   } finally {
     view.finalize();
   }

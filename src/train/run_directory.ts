@@ -1,8 +1,9 @@
-/** The folder of a run: config.json, steps.jsonl, history.json, checkpoints/. */
+/** The folder of a run: config.json, steps.jsonl, history.json and .csv, TensorBoard's events, checkpoints/. */
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { appendLine, reason, writeFileAtomic } from '../io/atomic.js';
+import { EventsLog } from './events_log.js';
 
 export interface StepEntry {
   readonly step: number;
@@ -26,10 +27,14 @@ export interface EpochEntry {
   readonly seconds: number;
 }
 
-const pretty = (value: unknown): Uint8Array =>
-  new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+const pretty = (value: unknown): Uint8Array => utf8(`${JSON.stringify(value, null, 2)}\n`);
 
 export class RunDirectory {
+  /** Null until the logs are started. */
+  private events: EventsLog | null = null;
+
   private constructor(readonly path: string) {}
 
   /** Makes the folder; one that holds a run already is refused unless it is to be continued. */
@@ -57,21 +62,53 @@ export class RunDirectory {
 
   appendStep(entry: StepEntry): void {
     appendLine(join(this.path, 'steps.jsonl'), JSON.stringify(entry));
+    const { loss, grad_norm, lr, images_per_second } = entry;
+    const scalars = { loss, grad_norm, lr, images_per_second };
+    this.events?.add(
+      entry.step,
+      Object.fromEntries(Object.entries(scalars).map(([k, v]) => [`train/${k}`, v])),
+    );
+  }
+
+  /** What TensorBoard shows of an epoch, at the step that it ended with. */
+  appendEpoch(step: number, entry: EpochEntry): void {
+    this.events?.add(step, epochScalars(entry));
   }
 
   writeHistory(history: readonly EpochEntry[]): void {
     writeFileAtomic(join(this.path, 'history.json'), pretty(history));
+    writeFileAtomic(join(this.path, 'history.csv'), utf8(csv(history)));
   }
 
-  /** Drops logged steps beyond `step`: those of a run that was stopped after its last saved state. */
-  truncateSteps(step: number): void {
+  /**
+   * Opens the logs of a run of which `step` steps are done. Logged steps beyond it are those of a run that was stopped
+   * after its last saved state: dropped here, and by TensorBoard when it meets the session that starts.
+   */
+  startLogs(step: number): void {
+    this.events = EventsLog.start(this.path, step);
     const path = join(this.path, 'steps.jsonl');
     if (!existsSync(path)) return;
     const kept = readFileSync(path, 'utf8')
       .split('\n')
       .filter((line) => isStepUpTo(line, step));
-    writeFileAtomic(path, new TextEncoder().encode(kept.map((line) => `${line}\n`).join('')));
+    writeFileAtomic(path, utf8(kept.map((line) => `${line}\n`).join('')));
   }
+}
+
+/** val_loss as val/loss, ema_val_accuracy as ema_val/accuracy: TensorBoard groups by what is before the slash. */
+function epochScalars(entry: EpochEntry): Record<string, number> {
+  const judged = Object.entries(entry).flatMap(([name, value]) => {
+    const [, group, figure] = /^((?:\w+_)?val)_(\w+)$/.exec(name) ?? [];
+    return group && typeof value === 'number' ? [[`${group}/${figure}`, value] as const] : [];
+  });
+  return { 'train/epoch_accuracy': entry.train_accuracy, ...Object.fromEntries(judged) };
+}
+
+/** A column for every field, in full precision; a figure that is not there is an empty cell. */
+function csv(history: readonly EpochEntry[]): string {
+  const columns = [...new Set(history.flatMap((entry) => Object.keys(entry)))] as (keyof EpochEntry)[];
+  const rows = history.map((entry) => columns.map((column) => entry[column] ?? ''));
+  return [columns, ...rows].map((cells) => `${cells.join(',')}\n`).join('');
 }
 
 // A line cut short by a crash is not JSON: it is dropped like those beyond the state.

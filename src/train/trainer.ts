@@ -73,7 +73,7 @@ export class Trainer implements RunFacts {
       model: this.model.config,
       parameters: this.model.numParams(),
     });
-    run.truncateSteps(progress.step);
+    run.startLogs(progress.step);
     reporter.start(this);
     let last: Evaluation | null = null;
     let reason: Outcome['reason'] = 'finished';
@@ -166,6 +166,7 @@ export class Trainer implements RunFacts {
     progress.history.push(entry);
     Object.assign(progress, { epoch: number, batch: 0, lossSum: 0, correct: 0, images: 0, seconds: 0 });
     run.writeHistory(progress.history);
+    run.appendEpoch(progress.step, entry);
     if (isBest) await this.saveWeights(checkpointNames.best);
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
       await this.saveWeights(checkpointNames.epoch(number));

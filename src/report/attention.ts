@@ -1,0 +1,81 @@
+/** Where the model looks: attention of single heads, and rollout over all layers. */
+import type { VisionTransformer } from '../models/vit.js';
+import type { ImageStore } from '../ops/batch.js';
+import { keep } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { forward } from '../train/evaluate.js';
+import { figure, type Html, html, percent, section } from './html.js';
+import { heat, img, lit, type Picture } from './picture.js';
+import type { Prediction } from './predictions.js';
+import { attentionWeights, meanOf, overPatches, rollout } from './rollout.js';
+
+/** Attention of one image over the grid of patches. */
+export interface AttentionMaps {
+  /** The last layer's, a map for each head. */
+  readonly heads: readonly Float64Array[];
+  readonly rollout: Float64Array;
+}
+
+/** The maps of each of the records. */
+export async function attentionMaps(
+  model: VisionTransformer,
+  store: ImageStore,
+  records: readonly number[],
+): Promise<AttentionMaps[]> {
+  const { tokens: N, heads, grid, pool } = model.config;
+  const layers: Tensor[] = [];
+  forward(model, store, Uint32Array.from(records), (qkv) => layers.push(keep(qkv))).release();
+  const packed = await Promise.all(layers.map((qkv) => qkv.toFloat32()));
+  for (const qkv of layers) qkv.release();
+  const patches = grid[0] * grid[1];
+  return records.map((_, i) => {
+    const weights = packed.map((values) => {
+      const size = values.length / records.length;
+      return attentionWeights({ qkv: values.subarray(i * size, (i + 1) * size), tokens: N, heads });
+    });
+    return {
+      heads: weights.at(-1)!.map((head) => overPatches(head, N, patches, pool)),
+      rollout: overPatches(rollout(weights.map(meanOf), N), N, patches, pool),
+    };
+  });
+}
+
+export interface Looked {
+  readonly prediction: Prediction;
+  readonly picture: Picture;
+  readonly maps: AttentionMaps;
+}
+
+/** Pixels across of a lit image at least, so that its light falls off smoothly. */
+const LIT_WIDTH = 128;
+
+async function row({ prediction, picture, maps }: Looked, { config }: VisionTransformer): Promise<Html> {
+  const { actual, ranked } = prediction;
+  const heads = await Promise.all(
+    maps.heads.map((map, h) => img(heat(map, config.grid), `attention of head ${h + 1}`)),
+  );
+  const seen = ranked[0]!;
+  const caption = html`<b>${actual}</b>, ${seen.name === actual ? 'recognised' : html`taken for <b>${seen.name}</b>`} (${percent(seen.probability, 0)})`;
+  return figure(
+    html`<div class="looked"><div class="pair">${await img(picture, actual)}${await img(
+      lit(picture, maps.rollout, config.grid, Math.ceil(LIT_WIDTH / picture.width)),
+      'the image lit by its attention rollout',
+    )}</div><div class="heads" style="--columns:${Math.ceil(heads.length / 2)}">${heads}</div></div>`,
+    caption,
+    'attention',
+  );
+}
+
+export async function attentionSection(looked: readonly Looked[], model: VisionTransformer): Promise<Html> {
+  const { pool, depth, heads } = model.config;
+  const reader =
+    pool === 'cls'
+      ? 'the row of the class token, which is what the head reads'
+      : 'the mean over the rows of all tokens, because the head reads their mean; where a single class token looks says more than such a mean does';
+  return section(
+    'attention',
+    'Attention',
+    html`Each image, the same image lit by attention rollout over all ${depth} layers, and the maps of the ${heads} heads of the last layer (dark: least, light: most; every map on its own scale). Shown is ${reader}. Rollout multiplies the layers' matrices 0.5 A + 0.5 I, A averaged over heads and rows divided by their sums (Abnar and Zuidema, 2020). It traces where information can come from, and does not explain a decision.`,
+    html`<div class="lookeds">${await Promise.all(looked.map((it) => row(it, model)))}</div>`,
+  );
+}

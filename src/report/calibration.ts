@@ -1,0 +1,86 @@
+/** How far the model's confidence can be believed: the reliability diagram of Guo et al., 2017. */
+import type { Evaluation } from '../train/score.js';
+import { figure, type Html, html, percent, section } from './html.js';
+import { plotSvg } from './plot.js';
+
+const probability = { domain: [0, 1], nice: false };
+const axis = { values: [0, 0.25, 0.5, 0.75, 1], format: '.0%' };
+
+async function reliabilityPlot({ reliability }: Evaluation): Promise<Html> {
+  const values = reliability.filter(({ images }) => images > 0).map((bin) => ({ ...bin }));
+  const x = { field: 'lower', type: 'quantitative', title: 'confidence', scale: probability, axis } as const;
+  return plotSvg({
+    width: 320,
+    height: 320,
+    layer: [
+      {
+        data: { values },
+        mark: { type: 'bar', color: 'var(--series1)', opacity: 0.75, binSpacing: 1 },
+        encoding: {
+          x: { ...x, bin: 'binned' },
+          x2: { field: 'upper' },
+          y: { field: 'accuracy', type: 'quantitative', title: 'accuracy', scale: probability, axis },
+        },
+      },
+      {
+        data: { values: [{ p: 0 }, { p: 1 }] },
+        mark: { type: 'line', color: 'var(--muted)', strokeDash: [4, 4], strokeWidth: 1 },
+        encoding: { x: { field: 'p', type: 'quantitative' }, y: { field: 'p', type: 'quantitative' } },
+      },
+      {
+        data: { values },
+        mark: { type: 'point', filled: true, size: 36, color: 'var(--series2)', opacity: 1 },
+        encoding: {
+          x: { field: 'confidence', type: 'quantitative' },
+          y: { field: 'accuracy', type: 'quantitative' },
+        },
+      },
+    ],
+  });
+}
+
+async function histogram({ reliability, images }: Evaluation): Promise<Html> {
+  return plotSvg({
+    width: 320,
+    height: 120,
+    data: { values: reliability.map((bin) => ({ ...bin, part: bin.images / images })) },
+    mark: { type: 'bar', color: 'var(--series1)', opacity: 0.75, binSpacing: 1 },
+    encoding: {
+      x: {
+        field: 'lower',
+        bin: 'binned',
+        type: 'quantitative',
+        title: 'confidence',
+        scale: probability,
+        axis,
+      },
+      x2: { field: 'upper' },
+      y: {
+        field: 'part',
+        type: 'quantitative',
+        title: 'images',
+        axis: { format: '.0%', tickCount: 3 },
+      },
+    },
+  });
+}
+
+function verdict({ reliability, images, top1, ece }: Evaluation): string {
+  const confidence = reliability.reduce((sum, bin) => sum + (bin.confidence ?? 0) * bin.images, 0) / images;
+  const gap = confidence - top1;
+  const tendency =
+    Math.abs(gap) < 0.01 ? 'neither over- nor underconfident' : gap > 0 ? 'overconfident' : 'underconfident';
+  return `On average the model is ${percent(confidence)} sure and ${percent(top1)} right: ${tendency}. The expected calibration error is ${percent(ece, 2)}.`;
+}
+
+export async function calibrationSection(evaluation: Evaluation): Promise<Html> {
+  return section(
+    'calibration',
+    'Calibration',
+    verdict(evaluation),
+    html`<div class="plots narrow">${figure(
+      await reliabilityPlot(evaluation),
+      'Accuracy of the images in each of 15 bins of confidence, the highest probability. Dots stand at the mean confidence of a bin; on the dashed line, confidence and accuracy agree. Bars below it are overconfident.',
+    )}${figure(await histogram(evaluation), 'How many images fall into each bin: thin bins say little.')}</div>`,
+  );
+}

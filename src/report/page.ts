@@ -1,0 +1,164 @@
+/** The report of a run as one HTML file that needs nothing else: no network, no script. */
+import { basename, dirname, resolve } from 'node:path';
+import type { Dataset, Split } from '../data/sources.js';
+import type { AdapterInfo } from '../gpu/device.js';
+import type { VisionTransformer } from '../models/vit.js';
+import type { ImageStore } from '../ops/batch.js';
+import type { Evaluation } from '../train/score.js';
+import type { Settings } from '../train/settings.js';
+import { attentionMaps, attentionSection } from './attention.js';
+import { calibrationSection } from './calibration.js';
+import { classesSection } from './classes.js';
+import { curvesSection, medianThroughput } from './curves.js';
+import { type Child, count, Html, html, percent } from './html.js';
+import { fromPlanes, type Picture } from './picture.js';
+import {
+  evenly,
+  type Prediction,
+  predictionsOf,
+  predictionsSection,
+  type Selection,
+  select,
+} from './predictions.js';
+import type { RunFiles } from './run_files.js';
+import { environmentSection, settingsSection } from './settings_table.js';
+import { style } from './style.js';
+
+export interface ReportInput {
+  /** The file of weights that was evaluated. */
+  readonly weights: string;
+  readonly settings: Settings;
+  readonly model: VisionTransformer;
+  readonly dataset: Dataset;
+  /** Whether the data set is the one that the run was trained on. */
+  readonly ownData: boolean;
+  /** The images that were evaluated, all of them in order, and what came of it: logits (n, K). */
+  readonly split: Split;
+  readonly store: ImageStore;
+  readonly logits: Float32Array;
+  readonly evaluation: Evaluation;
+  readonly run: RunFiles;
+  /** What the weights say of where they were trained. */
+  readonly environment: Readonly<Record<string, unknown>>;
+  /** Where they were evaluated. */
+  readonly adapter: AdapterInfo;
+  readonly version: string;
+  /** When the report is made. */
+  readonly date: Date;
+}
+
+const CARDS = 12;
+const LOOKED_RIGHT = 4;
+const LOOKED_WRONG = 2;
+
+/** The whole page. Whatever comes from files (names of classes, settings, adapters) is escaped. */
+export async function reportPage(input: ReportInput): Promise<string> {
+  const { evaluation, logits, split, dataset, model, store, run, settings } = input;
+  const predictions = predictionsOf(logits, split.labels, dataset.classes);
+  const selection = select(predictions, CARDS);
+  const looked = lookedAt(selection);
+  const maps = await attentionMaps(
+    model,
+    store,
+    looked.map(({ record }) => record),
+  );
+  const pictureOf = pictures(input);
+  const title = `${nameOf(input.weights)} – Patchlight`;
+  const page = html`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,"><title>${title}</title><style>${new Html(style)}</style></head><body><main>
+${headline(input)}
+${await curvesSection(run, judgeOf(settings))}
+${await classesSection(evaluation)}
+${await calibrationSection(evaluation)}
+${await predictionsSection(selection, pictureOf)}
+${await attentionSection(
+  looked.map((prediction, i) => ({ prediction, picture: pictureOf(prediction.record), maps: maps[i]! })),
+  model,
+)}
+${settingsSection(settings)}
+${environmentSection(environmentRows(input))}
+</main></body></html>
+`;
+  return page.text;
+}
+
+/** The run directory's name, or the file's where it lies elsewhere. */
+function nameOf(weights: string): string {
+  const folder = dirname(resolve(weights));
+  return basename(folder) === 'checkpoints' ? basename(dirname(folder)) : basename(weights);
+}
+
+const judgeOf = (settings: Settings): 'validation' | 'test' =>
+  settings.valSplit > 0 ? 'validation' : 'test';
+
+function pictures({ dataset, split }: ReportInput): (record: number) => Picture {
+  const { channels, height, width } = dataset;
+  const size = channels * height * width;
+  return (record) => fromPlanes(split.images.subarray(record * size, (record + 1) * size), height, width);
+}
+
+const lookedAt = ({ right, wrong }: Selection): Prediction[] => [
+  ...evenly(right, LOOKED_RIGHT),
+  ...evenly(wrong, LOOKED_WRONG),
+];
+
+/** Two standard errors of a share of n images. */
+const margin = (share: number, n: number): number => 2 * Math.sqrt((share * (1 - share)) / n);
+
+function headline(input: ReportInput): Html {
+  const { evaluation, model, dataset, run } = input;
+  const { top1, top5, loss, ece, images, tta } = evaluation;
+  const { embedDim, depth, heads, geometry, pool } = model.config;
+  const pace = medianThroughput(run.steps);
+  const number = (name: string, value: Child, note: Child, kind = 'number') =>
+    html`<div class="${kind}"><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`;
+  return html`<header><p class="over">Patchlight report</p><h1>${nameOf(input.weights)}</h1>
+<p class="sub">Vision Transformer of width ${embedDim}, ${depth} blocks, ${heads} heads, patches of ${geometry.patch.join(' × ')}, ${
+    pool === 'cls' ? 'class token' : 'mean pooling'
+  }, on ${dataset.name}.</p>
+<dl class="numbers">${[
+    number(
+      'Top-1 accuracy',
+      percent(top1, 2),
+      `± ${percent(margin(top1, images), 2)}, ${count(images)} test images`,
+      'main',
+    ),
+    number('Top-5 accuracy', percent(top5, 2), 'true class among the first five'),
+    tta
+      ? number(
+          'Top-1 with flip',
+          percent(tta.top1, 2),
+          `mean of image and mirror; loss ${tta.loss.toFixed(4)}`,
+        )
+      : null,
+    number('Loss', loss.toFixed(4), 'cross-entropy, nats'),
+    number('Calibration error', percent(ece, 2), 'ECE, 15 bins'),
+    number('Parameters', count(model.numParams()), `${(model.flops() / 1e6).toFixed(1)} MFLOP an image`),
+    pace === null ? null : number('Throughput', count(pace), 'images a second in training, median'),
+  ]}</dl><p class="honest">${choice(input)}</p></header>`;
+}
+
+/** Which set chose the checkpoint, and which one is reported. */
+function choice({ weights, settings, evaluation, ownData, dataset }: ReportInput): Child {
+  const reported = `All figures are of the ${count(evaluation.images)} test images.`;
+  if (!basename(weights).startsWith('best'))
+    return `${basename(weights)} was not chosen by its accuracy: it is the state that training ended or was saved with. ${reported}`;
+  if (!ownData)
+    return `The checkpoint is the best of a run on ${settings.dataset}, chosen there. ${reported} They are those of ${dataset.name}, which had no part in it.`;
+  return settings.valSplit > 0
+    ? `The checkpoint is the best of the run on ${count(settings.valSplit)} validation images held out of the training set. ${reported} They had no part in the choice.`
+    : html`The checkpoint is the best of the run on the test images themselves, which makes these figures a little better than those on new images. ${reported} <code>--val-split</code> chooses on held-out images instead.`;
+}
+
+function environmentRows({ environment, adapter, version, weights, date }: ReportInput): [Child, Child][] {
+  const of = (name: string) => String(environment[name] ?? 'not recorded');
+  return [
+    ['Trained with', `Patchlight ${of('version')}, seed ${of('seed')}`],
+    ['Trained on', html`${of('adapter')}<br><small>${of('driver')}</small>`],
+    ['Evaluated with', `Patchlight ${version}`],
+    ['Evaluated on', html`${adapter.name}<br><small>${adapter.driver}</small>`],
+    ['Weights', basename(weights)],
+    ['Report made', `${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`],
+  ];
+}

@@ -1,0 +1,85 @@
+/** Attention weights, which the fused op never writes, recomputed in float64; and their rollout over the layers. */
+
+/** What one image's attention in one layer computes from: qkv (N, 3·H·head_dim), as timm packs it. */
+export interface PackedAttention {
+  readonly qkv: ArrayLike<number>;
+  readonly tokens: number;
+  readonly heads: number;
+}
+
+const headDim = ({ qkv, tokens, heads }: PackedAttention): number => qkv.length / tokens / 3 / heads;
+
+/** Element 0 of part 0, 1, 2 (query, key, value) of a token and a head. */
+const offset = (packed: PackedAttention, token: number, part: number, head: number): number =>
+  ((token * 3 + part) * packed.heads + head) * headDim(packed);
+
+/** softmax_j(q[i]·k[j] / √head_dim): a matrix (N, N) for each head, rows adding up to one. */
+export function attentionWeights(packed: PackedAttention): Float64Array[] {
+  const { qkv, tokens: N, heads } = packed;
+  const d = headDim(packed);
+  return Array.from({ length: heads }, (_, h) => {
+    const weights = new Float64Array(N * N);
+    for (let i = 0; i < N; i++) {
+      const q = offset(packed, i, 0, h);
+      const row = weights.subarray(i * N, (i + 1) * N);
+      for (let j = 0; j < N; j++) {
+        const k = offset(packed, j, 1, h);
+        for (let c = 0; c < d; c++) row[j]! += (qkv[q + c]! * qkv[k + c]!) / Math.sqrt(d);
+      }
+      const highest = Math.max(...row);
+      for (let j = 0; j < N; j++) row[j] = Math.exp(row[j]! - highest);
+      divideBySum(row);
+    }
+    return weights;
+  });
+}
+
+function divideBySum(row: Float64Array): void {
+  const sum = row.reduce((total, value) => total + value, 0);
+  for (let j = 0; j < row.length; j++) row[j]! /= sum;
+}
+
+/** The mean of matrices of one size. */
+export function meanOf(matrices: readonly Float64Array[]): Float64Array {
+  return (matrices[0] as Float64Array).map(
+    (_, i) => matrices.reduce((sum, matrix) => sum + matrix[i]!, 0) / matrices.length,
+  );
+}
+
+/**
+ * Attention rollout (Abnar and Zuidema, 2020): R = A'_L · … · A'_1 with A' = 0.5 A + 0.5 I, rows divided by their sums,
+ * where A (N, N) is a layer's attention averaged over heads; the first layer first. R[i][j] is how much of token j at
+ * the input reaches token i at the output, residual branches included and MLPs left out.
+ */
+export function rollout(layers: readonly Float64Array[], N: number): Float64Array {
+  const identity = Float64Array.from({ length: N * N }, (_, i) => (i % (N + 1) === 0 ? 1 : 0));
+  return layers.reduce((below, attention) => {
+    const mixed = attention.map((a, i) => 0.5 * a + 0.5 * identity[i]!);
+    for (let i = 0; i < N; i++) divideBySum(mixed.subarray(i * N, (i + 1) * N));
+    return product(mixed, below, N);
+  }, identity);
+}
+
+function product(a: Float64Array, b: Float64Array, N: number): Float64Array {
+  const c = new Float64Array(N * N);
+  for (let i = 0; i < N; i++)
+    for (let k = 0; k < N; k++) for (let j = 0; j < N; j++) c[i * N + j]! += a[i * N + k]! * b[k * N + j]!;
+  return c;
+}
+
+/**
+ * What the head's input draws from each patch: the row of the class token, or, where the head reads the mean of all
+ * tokens, the mean of all rows. Tokens before the patches are left out.
+ */
+export function overPatches(
+  matrix: Float64Array,
+  N: number,
+  patches: number,
+  pool: 'cls' | 'mean',
+): Float64Array {
+  const row =
+    pool === 'cls'
+      ? matrix.subarray(0, N)
+      : meanOf(Array.from({ length: N }, (_, i) => matrix.subarray(i * N, (i + 1) * N)));
+  return row.slice(N - patches);
+}

@@ -1,0 +1,36 @@
+/** What TensorBoard shows of a run: a file of events in the run directory for each time that it was started. */
+import { readdirSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { appendBytes } from '../io/atomic.js';
+import { encodeEvent, FILE_VERSION, type TfEvent } from '../io/tfevents.js';
+
+const PREFIX = 'events.out.tfevents.';
+
+export class EventsLog {
+  private constructor(readonly path: string) {}
+
+  /**
+   * A new file in `folder`, for a run of which `step` steps are done. Earlier files stay as they are: the session that
+   * starts at the next step makes TensorBoard drop what they say of it and of later ones (SummaryWriter's `purge_step`).
+   */
+  static start(folder: string, step: number, now = Date.now()): EventsLog {
+    // Readers take the files in the order of their names: the second, then the count, for two starts within one second.
+    const count = readdirSync(folder).filter((name) => name.startsWith(PREFIX)).length;
+    const host = hostname().replace(/[^\w-]+/g, '-');
+    const name = `${PREFIX}${Math.floor(now / 1000)}.${host}.${String(count).padStart(4, '0')}`;
+    const log = new EventsLog(join(folder, name));
+    log.append({ wallTime: now / 1000, step: 0, fileVersion: FILE_VERSION });
+    if (step > 0) log.append({ wallTime: now / 1000, step: step + 1, sessionStart: true });
+    return log;
+  }
+
+  add(step: number, scalars: Readonly<Record<string, number>>): void {
+    this.append({ wallTime: Date.now() / 1000, step, scalars });
+  }
+
+  // A record a call, so that a crash leaves whole records and at most one cut short at the end, which readers expect.
+  private append(event: TfEvent): void {
+    appendBytes(this.path, encodeEvent(event));
+  }
+}
