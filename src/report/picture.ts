@@ -1,5 +1,4 @@
 /** Pictures as PNG data URIs. Pixels are bytes. */
-import sharp from 'sharp';
 import { type Html, html } from './html.js';
 
 /** Rows of interleaved channels: one for grey, three for colour. */
@@ -11,6 +10,7 @@ export interface Picture {
 
 async function dataUri({ pixels, height, width }: Picture): Promise<string> {
   const channels = (pixels.length / height / width) as 1 | 3;
+  const { default: sharp } = await import('sharp'); // native: loaded by whoever draws, not by who only counts
   const png = await sharp(pixels, { raw: { width, height, channels } })
     .png({ compressionLevel: 9 })
     .toBuffer();
