@@ -5,6 +5,9 @@ import type { EpochEntry, RunDirectory } from './run_directory.js';
 import type { Settings } from './settings.js';
 import type { TrainingStep } from './step.js';
 
+/** The weights as they are, or their moving average. */
+export type WeightsKind = 'raw' | 'ema';
+
 /** Everything a continuation must know that is not a tensor. */
 export interface Progress {
   /** Steps done in all, and batches done of the epoch under way. */
@@ -16,7 +19,7 @@ export interface Progress {
   correct: number;
   images: number;
   seconds: number;
-  best: { accuracy: number; epoch: number } | null;
+  best: { accuracy: number; epoch: number; weights: WeightsKind } | null;
   history: EpochEntry[];
 }
 
