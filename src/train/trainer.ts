@@ -17,7 +17,7 @@ import { prepareParts, scheduleOf, type TrainerInput, type TrainerParts } from '
 import type { EpochEntry } from './run_directory.js';
 
 /** Both sets of weights, judged on the same images. */
-interface Judged {
+export interface Judged {
   readonly raw: Evaluation;
   readonly ema: Evaluation | null;
 }
@@ -237,7 +237,7 @@ export class Trainer implements RunFacts {
 }
 
 /** The more accurate of both; the weights as they are where the average is no better. */
-function betterOf({ raw, ema }: Judged): { accuracy: number; weights: WeightsKind } {
+export function betterOf({ raw, ema }: Judged): { accuracy: number; weights: WeightsKind } {
   if (ema && ema.top1 > raw.top1) return { accuracy: ema.top1, weights: 'ema' };
   return { accuracy: raw.top1, weights: 'raw' };
 }
