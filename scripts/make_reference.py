@@ -47,12 +47,16 @@ def make_model(config, seed):
     model = VisionTransformer(**config).to(F64)
     with torch.no_grad():
         for name, p in model.named_parameters():
+            if not p.requires_grad:
+                continue
             if "norm" in name and name.endswith("weight"):
                 p.copy_(randn(g, *p.shape, std=0.2, mean=1.0))
             elif name == "patch_embed.proj.weight":
                 p.copy_(randn(g, *p.shape, std=0.15))
-            elif name in ("pos_embed", "cls_token"):
+            elif name in ("pos_embed", "cls_token", "reg_token"):
                 p.copy_(randn(g, *p.shape, std=0.5))
+            elif name.endswith("gamma"):
+                p.copy_(randn(g, *p.shape, std=0.2, mean=0.7))
             else:
                 p.copy_(randn(g, *p.shape, std=0.2))
     return model
@@ -86,7 +90,7 @@ def vit(name, config, batch, seed, train_steps=0, image_grad=False):
     loss.backward()
     tensors = {"images": images, "labels": labels, "logits": logits}
     tensors.update({f"weights.{key}": value for key, value in start.items()})
-    tensors.update({f"grad.{key}": p.grad.clone() for key, p in model.named_parameters()})
+    tensors.update({f"grad.{key}": p.grad.clone() for key, p in model.named_parameters() if p.requires_grad})
     if image_grad:
         tensors["grad.images"] = x.grad
     metadata = {"config": json.dumps({**config, "grid": list(model.grid), "tokens": model.pos_embed.shape[1]}),
@@ -100,11 +104,15 @@ def vit(name, config, batch, seed, train_steps=0, image_grad=False):
         losses32, norms32 = train(single, images.to(F32), labels, rule)
         after = {key: p.detach() for key, p in model.named_parameters()}
         tensors.update({f"after.{key}": value for key, value in after.items()})
-        # The key bias has no effect on the loss, so its gradient is rounding alone and Adam may take it anywhere.
+        # The key bias has no effect on the loss, so its gradient is rounding alone and Adam may take it anywhere; where
+        # keys are normalised, that is the bias of their norm.
         dim, worst, keys = config["embed_dim"], 0.0, 0.0
         for key, p in single.named_parameters():
             apart = (p.detach().to(F64) - after[key]).abs()
-            if key.endswith("qkv.bias"):
+            if key.endswith("k_norm.bias"):
+                keys = max(keys, apart.max().item())
+                apart[:] = 0
+            if key.endswith("qkv.bias") and not config.get("qk_norm"):
                 keys = max(keys, apart[dim:2 * dim].max().item())
                 apart[dim:2 * dim] = 0
             worst = max(worst, apart.max().item())
@@ -255,10 +263,22 @@ def schedule():
             worst = max(worst, abs((warmup_lr + (lr - warmup_lr) * t / warmup if t < warmup else cosine) - value))
         cases.append({"lr": lr, "warmup_lr": warmup_lr, "min_lr": min_lr, "warmup_steps": warmup, "steps": total, "lrs": lrs})
     assert worst < 1e-15, worst
+    one_cycle = []
+    for lr, total in ((1e-3, 60), (3e-3, 101), (5e-4, 7)):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=total, cycle_momentum=False)
+        lrs = []
+        for t in range(total):
+            lrs.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if t + 1 < total:
+                scheduler.step()
+        one_cycle.append({"lr": lr, "steps": total, "lrs": lrs})
     with open(os.path.join(OUT, "schedule.json"), "w") as file:
-        json.dump({"torch": torch.__version__, "formula_max_difference": worst, "cases": cases}, file, indent=1)
+        json.dump({"torch": torch.__version__, "formula_max_difference": worst, "cases": cases,
+                   "one_cycle": one_cycle}, file, indent=1)
         file.write("\n")
-    print(f"schedule.json  {len(cases)} cases, formula within {worst:.1e} of PyTorch")
+    print(f"schedule.json  {len(cases)} cases and {len(one_cycle)} cycles, formula within {worst:.1e} of PyTorch")
 
 
 def main():
@@ -271,6 +291,9 @@ def main():
     rectangle = {**small, "image_size": [12, 18], "patch_size": [3, 6], "stride": [3, 3], "padding": [0, 3],
                  "depth": 1, "pool": "cls"}
     vit("vit_rect.safetensors", rectangle, batch=3, seed=3, image_grad=True)
+    options = {**small, "layer_scale": 0.1, "qk_norm": True, "reg_tokens": 3}
+    vit("vit_options.safetensors", {**options, "pool": "mean", "pos_embed": "sincos2d"}, batch=6, seed=4, train_steps=20)
+    vit("vit_registers.safetensors", {**options, "pool": "cls", "depth": 1}, batch=3, seed=5)
     optim()
     losses()
     schedule()

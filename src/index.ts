@@ -15,6 +15,8 @@ export { VisionTransformer } from './models/vit.js';
 export { type Mode, Module } from './nn/module.js';
 export * from './ops/index.js';
 export { AdamW, type AdamWOptions, adamwDefaults } from './optim/adamw.js';
+export { type HiddenMatrix, hiddenFirst, Muon } from './optim/muon.js';
+export type { Optimizer } from './optim/optimizer.js';
 export { learningRate, type Schedule } from './optim/schedule.js';
 export { Arena } from './tensor/arena.js';
 export { Parameter } from './tensor/parameter.js';

@@ -60,7 +60,7 @@ const places: [string, (inside: Inside, value: number) => Promise<void>, RegExp]
     (name) => [name, inArena(values, name), new RegExp(`parameter ${name.replaceAll('.', '\\.')}`)] as never,
   ),
   ['first moment', inArena(({ parts }) => parts.optimizer.m, 'blocks.1.mlp.fc1.weight'), /parameter blocks\.1\.mlp\.fc1\.weight/],
-  ['second moment', inArena(({ parts }) => parts.optimizer.v, 'pos_embed'), /(second moment of|parameter) pos_embed/],
+  ['second moment', inArena(({ parts }) => parts.optimizer.v, 'pos_embed'), /(v|parameter) pos_embed/],
   ['gradient', ({ parts }, value) => plant(parts.training.weight, 0, value), /gradient of \S+/],
   ['input images', ({ parts }, value) => plant(parts.training.parts.store.norm, 0, value), /the loss is NaN/],
 ]; // biome-ignore format: one place a line

@@ -17,8 +17,9 @@ import { clipNorm } from '../src/ops/optimizer.js';
 import { keyOf, makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { AdamW } from '../src/optim/adamw.js';
 import { Arena } from '../src/tensor/arena.js';
-import type { Parameter } from '../src/tensor/parameter.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { buildOptimizer, decayRule } from '../src/train/build.js';
+import { resolveSettings, type Settings } from '../src/train/settings.js';
 import { normals, withGpu, worst } from './gpu.js';
 
 interface Training {
@@ -54,6 +55,10 @@ function readFixture(name: string) {
       mlpRatio: config.mlp_ratio,
       eps: config.eps,
       pool: config.pool,
+      layerScale: config.layer_scale ?? 0,
+      qkNorm: config.qk_norm ?? false,
+      regTokens: config.reg_tokens ?? 0,
+      posEmbed: config.pos_embed ?? 'learn',
     } satisfies VitOptions as VitOptions,
     loss: Number(metadata.loss),
     training: metadata.adamw ? (JSON.parse(metadata.adamw) as Training) : null,
@@ -65,12 +70,10 @@ function readFixture(name: string) {
 }
 type Fixture = ReturnType<typeof readFixture>;
 
-const fixtures = ['vit_cls', 'vit_mean', 'vit_rect'].map(readFixture);
+const fixtures = ['vit_cls', 'vit_mean', 'vit_rect', 'vit_options', 'vit_registers'].map(readFixture);
 const table = (list: Fixture[]) => list.map((fixture) => [fixture.name, fixture] as const);
 
-/** Weight decay for matrices alone; tokens and positions are not matrices though they have axes enough. */
-const isMatrix = ({ name, shape }: Parameter) =>
-  shape.length >= 2 && name !== 'cls_token' && name !== 'pos_embed';
+const isMatrix = decayRule('matrices');
 
 function onDevice(gpu: Gpu, fixture: Fixture) {
   const model = new VisionTransformer(fixture.options);
@@ -119,7 +122,7 @@ describe.each([
     const { logits, loss } = pass();
     near('logits', await logits.toFloat32(), fixture.values('logits'), 1e-4);
     near('loss', await loss.toFloat32(), [fixture.loss], 1e-5);
-    const gradients = await arena.read(arena.gradients);
+    const gradients = await arena.trained.read(arena.trained.of(arena.gradients));
     if (images.grad) gradients.set('images', await images.grad.toFloat32());
     expect([...gradients.keys()].map((name) => `grad.${name}`).sort()).toEqual(fixture.names('grad.').sort());
     for (const [name, gradient] of gradients)
@@ -156,8 +159,10 @@ describe.each([
       for (const [name, weights] of await arena.read(arena.values)) {
         const expected = fixture.values(`after.${name}`);
         // The key bias moves all scores of a query alike, which softmax does not see: its true gradient is zero, what
-        // arrives is rounding, and Adam makes full steps of that.
-        if (name.endsWith('attn.qkv.bias')) weights.set(expected.subarray(D, 2 * D), D);
+        // arrives is rounding, and Adam makes full steps of that. Where keys are normalised, so does their norm's bias.
+        if (name.endsWith('k_norm.bias')) weights.set(expected);
+        if (name.endsWith('attn.qkv.bias') && !fixture.options.qkNorm)
+          weights.set(expected.subarray(D, 2 * D), D);
         near(name, weights, expected, 1e-4);
       }
     },
@@ -168,27 +173,23 @@ describe('a recorded step', () => {
   const gpuOf = withGpu();
   const PLAYS = 50;
   const shape = [4, 3, 16, 16];
-  const dropping = (rate: number): VitOptions => ({
-    ...fixtures[0]!.options,
-    dropout: rate,
-    attentionDropout: rate,
-    dropPath: rate,
-  });
+  const dropping = { dropout: 0.1, attentionDropout: 0.1, dropPath: 0.1 };
 
   /** Everything that training needs, made before any step: what is uploaded inside a recording is not played. */
-  function training(gpu: Gpu, { seed = 3, rate = 0.1 } = {}) {
-    const parameters = new VisionTransformer(dropping(rate));
-    const arena = new Arena(gpu, parameters.parameters(), isMatrix);
-    const first = new Map(
-      parameters.parameters().map((parameter, i) => [parameter, parameter.initial(5, i)]),
-    );
+  function training(
+    gpu: Gpu,
+    { seed = 3, options = dropping as VitOptions, settings = {} as Partial<Settings> } = {},
+  ) {
+    const model = new VisionTransformer({ ...fixtures[0]!.options, ...options });
+    const { arena, optimizer } = buildOptimizer(gpu, model, resolveSettings(settings));
+    const first = new Map(model.parameters().map((parameter, i) => [parameter, parameter.initial(5, i)]));
     arena.write(arena.values, (parameter) => first.get(parameter)!);
     const images = Tensor.from(gpu, normals(shape, 1), shape);
     const labels = Tensor.from(gpu, Uint32Array.of(0, 3, 6, 3));
     const gradient = Tensor.from(gpu, Float32Array.of(1));
-    const optimizer = new AdamW(arena);
     const clip = Tensor.zeros(gpu, [2]);
     const state = makeStepState(gpu);
+    const states = Object.values(optimizer.state).map(({ tensor }) => tensor);
     const mode = { training: true, key: keyOf(state) };
     const tape = new Tape();
     return {
@@ -198,7 +199,7 @@ describe('a recorded step', () => {
         writeStepState(state, { seed, step, slot: 0, lr, ...corrections, emaDecay: 0 });
       },
       step(): Tensor {
-        const loss = tape.run(() => crossEntropy(parameters.forward(images, mode), labels));
+        const loss = tape.run(() => crossEntropy(model.forward(images, mode), labels));
         tape.backward(loss, { gradient });
         clipNorm(arena.gradients, clip, 1);
         optimizer.step(clip, state);
@@ -206,42 +207,47 @@ describe('a recorded step', () => {
       },
       /** The bits of all that a step leaves behind. */
       bits: (loss: Tensor) =>
-        Promise.all([loss, clip, arena.values, optimizer.m, optimizer.v].map((tensor) => tensor.toUint32())),
+        Promise.all([loss, clip, arena.values, ...states].map((tensor) => tensor.toUint32())),
     };
   }
 
-  // Without dropout the blocks run as fused ops.
-  it.each([0.1, 0])(
-    'is the eager step bit for bit, and makes nothing anew when it is played; dropout %d',
-    async (rate) => {
-      const gpu = gpuOf();
-      const eager = training(gpu, { rate });
-      const expected: Uint32Array[][] = [];
-      for (let step = 0; step <= PLAYS; step++) {
-        eager.prepare(step);
-        const loss = eager.step();
-        expected.push(await eager.bits(loss));
-        loss.release();
-      }
-      const recorded = training(gpu, { rate });
-      recorded.prepare(0);
-      const { result: loss, recording } = gpu.record(recorded.step);
-      expect(await recorded.bits(loss)).toEqual(expected[0]);
-      const made = () => ({
-        buffers: gpu.pool.created,
-        bindGroups: gpu.counts.bindGroups,
-        live: gpu.pool.liveBytes,
-      });
-      const counts: ReturnType<typeof made>[] = [];
-      for (let step = 1; step <= PLAYS; step++) {
-        recorded.prepare(step);
-        gpu.play(recording);
-        expect(await recorded.bits(loss), `step ${step}`).toEqual(expected[step]);
-        counts.push(made());
-      }
-      expect(counts.at(-1)).toEqual(counts[1]);
-    },
-  );
+  const extras: VitOptions = { layerScale: 0.1, qkNorm: true, regTokens: 2, posEmbed: 'sincos2d' };
+  it.each<[string, { options?: VitOptions; settings?: Partial<Settings> }]>([
+    ['with dropout', {}],
+    ['without dropout, by fused ops', { options: {} }],
+    [
+      'with every part that a model may have',
+      { options: { ...extras, mlpDropout: 0.2, dropPathMode: 'constant' } },
+    ],
+    ['by Muon, with rates by layer', { options: {}, settings: { optimizer: 'muon', layerDecay: 0.8 } }],
+  ])('is the eager step bit for bit, and makes nothing anew when it is played: %s', async (_, variant) => {
+    const gpu = gpuOf();
+    const eager = training(gpu, variant);
+    const expected: Uint32Array[][] = [];
+    for (let step = 0; step <= PLAYS; step++) {
+      eager.prepare(step);
+      const loss = eager.step();
+      expected.push(await eager.bits(loss));
+      loss.release();
+    }
+    const recorded = training(gpu, variant);
+    recorded.prepare(0);
+    const { result: loss, recording } = gpu.record(recorded.step);
+    expect(await recorded.bits(loss)).toEqual(expected[0]);
+    const made = () => ({
+      buffers: gpu.pool.created,
+      bindGroups: gpu.counts.bindGroups,
+      live: gpu.pool.liveBytes,
+    });
+    const counts: ReturnType<typeof made>[] = [];
+    for (let step = 1; step <= PLAYS; step++) {
+      recorded.prepare(step);
+      gpu.play(recording);
+      expect(await recorded.bits(loss), `step ${step}`).toEqual(expected[step]);
+      counts.push(made());
+    }
+    expect(counts.at(-1)).toEqual(counts[1]);
+  });
 
   it('draws with the seed of the step', async () => {
     const losses: Uint32Array[] = [];
@@ -292,6 +298,14 @@ describe('the configuration', () => {
     [{ dropPath: Number.NaN }, /dropPath must be at least 0 and below 1, not NaN/],
     [{ eps: 0 }, /eps must be positive, not 0/],
     [{ pool: 'max' as 'cls' }, /pool must be cls or mean, not max/],
+    [{ mlpDropout: 1 }, /mlpDropout must be at least 0 and below 1, not 1/],
+    [{ regTokens: 1.5 }, /regTokens must be a whole number of tokens, not 1.5/],
+    [{ layerScale: -1 }, /layerScale must be at least 0, not -1/],
+    [
+      { embedDim: 6, heads: 1, posEmbed: 'sincos2d' },
+      /an embed_dim that divides by 4 and is at least 8, not 6/,
+    ],
+    [{ embedDim: 8, heads: 8, qkNorm: true }, /8 heads of embed_dim 8 have one/],
   ])('refuses %j', (options, says) => {
     const construct = () => new VisionTransformer(options);
     expect(construct).toThrow(ConfigError);
@@ -302,7 +316,8 @@ describe('the configuration', () => {
     expect(new VisionTransformer({ embedDim: 96 }).config).toMatchObject({
       ...{ imageSize: [32, 32], channels: 3, classes: 10, grid: [8, 8], tokens: 65, pool: 'cls' },
       ...{ embedDim: 96, depth: 12, heads: 2, headDim: 48, hidden: 384, eps: 1e-6 },
-      ...{ dropout: 0, attentionDropout: 0, dropPath: 0 },
+      ...{ dropout: 0, embedDropout: 0, mlpDropout: 0, residualDropout: 0, attentionDropout: 0, dropPath: 0 },
+      ...{ dropPathMode: 'linear', layerScale: 0, qkNorm: false, regTokens: 0, prefix: 1, posEmbed: 'learn' },
     });
     expect(new VisionTransformer().config).toMatchObject({ embedDim: 192, heads: 3, headDim: 64 });
   });

@@ -180,7 +180,9 @@ interface ScheduleCase {
 }
 
 describe('learning rates', () => {
-  const { cases }: { cases: ScheduleCase[] } = JSON.parse(readFileSync(inReference('schedule.json'), 'utf8'));
+  const { cases, one_cycle }: { cases: ScheduleCase[]; one_cycle: ScheduleCase[] } = JSON.parse(
+    readFileSync(inReference('schedule.json'), 'utf8'),
+  );
   it.each(cases)('warm up for $warmup_steps of $steps steps and follow the cosine', (expected) => {
     const { lr, warmup_lr: warmupLr, min_lr: minLr, warmup_steps: warmupSteps, steps: totalSteps } = expected;
     const schedule = { kind: 'cosine' as const, lr, warmupLr, minLr, warmupSteps, totalSteps };
@@ -193,6 +195,13 @@ describe('learning rates', () => {
     }
     expect(learningRate(schedule, totalSteps)).toBe(minLr);
     expect(learningRate(schedule, 10 * totalSteps)).toBe(minLr);
+  });
+
+  it.each(one_cycle)('rise and fall in one cycle of $steps steps', ({ lr, steps: totalSteps, lrs }) => {
+    const schedule = { kind: 'one-cycle' as const, lr, warmupLr: 0, minLr: 0, warmupSteps: 0, totalSteps };
+    for (const [done, rate] of lrs.entries())
+      expect(Math.abs(learningRate(schedule, done) - rate), `step ${done}`).toBeLessThanOrEqual(1e-15 * lr);
+    expect(learningRate(schedule, 10 * totalSteps)).toBeCloseTo(lr / 250_000, 15);
   });
 });
 

@@ -4,10 +4,9 @@ import type { Dataset, Split } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
-import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
-import { Arena } from '../tensor/arena.js';
-import { decayRule, modelOptions } from '../train/build.js';
+import type { Optimizer } from '../optim/optimizer.js';
+import { buildOptimizer, modelOptions } from '../train/build.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
 import { TrainingStep } from '../train/step.js';
 import { median } from './measure.js';
@@ -73,7 +72,7 @@ export class StepBench {
   readonly model: VisionTransformer;
   readonly settings: Settings;
   private readonly training: TrainingStep;
-  private readonly optimizer: AdamW;
+  private readonly optimizer: Optimizer;
   private readonly ema: Ema | null;
   private readonly records: Uint32Array<ArrayBuffer>;
   private steps = 0;
@@ -86,26 +85,17 @@ export class StepBench {
     const settings = resolveSettings(chosen);
     const { dataset, split } = randomDataset(imageSize);
     const model = new VisionTransformer(modelOptions(settings, dataset));
-    const arena = new Arena(gpu, model.parameters(), decayRule(settings.decay));
+    const { arena, optimizer } = buildOptimizer(gpu, model, settings);
     const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
     arena.write(arena.values, (parameter) => parameter.initial(1, order.get(parameter) as number));
-    const {
-      beta1,
-      beta2,
-      adamEps: eps,
-      weightDecay,
-      emaDecay,
-      batchSize,
-      clipGrad,
-      labelSmoothing,
-    } = settings;
-    this.optimizer = new AdamW(arena, { beta1, beta2, eps, weightDecay });
+    const { emaDecay, batchSize, clipGrad, labelSmoothing } = settings;
+    this.optimizer = optimizer;
     this.ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
     const crop = settings.augment === 'flip-crop';
     this.training = new TrainingStep({
       model,
       arena,
-      optimizer: this.optimizer,
+      optimizer,
       ema: this.ema,
       store: uploadSplit(gpu, dataset, split, settings.normalize),
       augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },

@@ -17,8 +17,10 @@ const rate = (lr: number): string => lr.toExponential(2);
 
 function describeEpoch(entry: EpochEntry, isBest: boolean, judge: string): string {
   const { epoch, train_loss, train_accuracy, val_loss, val_accuracy, seconds } = entry;
+  const figures = (who: string, loss: number | null, accuracy: number | null) =>
+    loss === null ? '' : `   ${who} loss ${loss.toFixed(4)} accuracy ${percent(accuracy)}`;
   const judged =
-    val_loss === null ? '' : `   ${judge} loss ${val_loss.toFixed(4)} accuracy ${percent(val_accuracy)}`;
+    figures(judge, val_loss, val_accuracy) + figures('average', entry.ema_val_loss, entry.ema_val_accuracy);
   return (
     `epoch ${epoch}   train loss ${train_loss.toFixed(4)} accuracy ${percent(train_accuracy)}${judged}` +
     `   ${duration(seconds)}${isBest ? '   best' : ''}`

@@ -132,7 +132,7 @@ function stopOnSignals(trainer: Trainer): () => NodeJS.Signals | null {
 const exitCode = (signal: NodeJS.Signals): number => (signal === 'SIGINT' ? 130 : 143);
 
 function summary(outcome: Outcome, run: RunDirectory, trainer: Trainer, seconds: number): string {
-  const { best, last, reason, history } = outcome;
+  const { best, last, lastEma, reason, history } = outcome;
   const ends = {
     finished: `All ${history.length} epochs done`,
     patience: 'Stopped early: no better accuracy for the epochs of --patience',
@@ -140,7 +140,14 @@ function summary(outcome: Outcome, run: RunDirectory, trainer: Trainer, seconds:
     stopped: 'Stopped by a signal; the state is saved',
   };
   const lines = [`${ends[reason]} in ${duration(seconds)}.`];
-  if (best) lines.push(`Best ${trainer.judge} accuracy ${percent(best.accuracy)}, epoch ${best.epoch}.`);
+  if (best)
+    lines.push(
+      `Best ${trainer.judge} accuracy ${percent(best.accuracy)}, epoch ${best.epoch}${best.weights === 'ema' ? ', of the averaged weights' : ''}.`,
+    );
+  if (lastEma)
+    lines.push(
+      `Averaged weights at the end: ${trainer.judge} accuracy ${percent(lastEma.top1)}, loss ${lastEma.loss.toFixed(4)}.`,
+    );
   if (last)
     lines.push(
       `Last ${trainer.judge} accuracy ${percent(last.top1)} (top-5 ${percent(last.top5)}), loss ${last.loss.toFixed(4)}, by class:`,

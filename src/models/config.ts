@@ -22,12 +22,28 @@ export interface VitOptions {
   readonly mlpRatio?: number;
   /** A class token that the head reads, or the mean over all tokens. */
   readonly pool?: 'cls' | 'mean';
-  /** Of residual branches, MLP hidden units and the embedded tokens. */
+  /** First value of LayerScale's gamma on both branches of a block; 0 for no LayerScale. */
+  readonly layerScale?: number;
+  /** LayerNorm of queries and keys over the channels of a head. */
+  readonly qkNorm?: boolean;
+  /** Tokens of their own that attend and are attended to, between class token and patches, read by no head. */
+  readonly regTokens?: number;
+  /** Positions that are learned, or fixed sines; both cover all tokens (timm without no_embed_class). */
+  readonly posEmbed?: 'learn' | 'sincos2d';
+  /** The rate of the next three, unless they have their own. */
   readonly dropout?: number;
+  /** Of the embedded tokens, positions added. */
+  readonly embedDropout?: number;
+  /** Of MLP hidden units. */
+  readonly mlpDropout?: number;
+  /** Of what the projections at the end of both branches give. */
+  readonly residualDropout?: number;
   /** Of attention weights. */
   readonly attentionDropout?: number;
-  /** Of whole branches; grows linearly from 0 in the first block to this in the last. */
+  /** Of whole branches: the rate of the last block. */
   readonly dropPath?: number;
+  /** Whether that rate grows linearly from 0 in the first block, or is that of all blocks. */
+  readonly dropPathMode?: 'linear' | 'constant';
   /** Under the root of LayerNorm; timm uses 1e-6, PyTorch 1e-5. */
   readonly eps?: number;
   readonly init?: Scheme;
@@ -39,7 +55,9 @@ export interface VitConfig
   readonly geometry: PatchGeometry;
   /** Patches down and across. */
   readonly grid: readonly [number, number];
-  /** Patches, and the class token where there is one. */
+  /** Tokens before the patches: the class token where there is one, and registers. */
+  readonly prefix: number;
+  /** Patches and prefix. */
   readonly tokens: number;
   readonly headDim: number;
   readonly hidden: number;
@@ -60,7 +78,7 @@ function refuse(sentence: string): never {
 
 /** Fills in defaults and checks; throws ConfigError with a sentence that names the sizes. */
 export function vitConfig(options: VitOptions = {}): VitConfig {
-  const { embedDim = 192 } = options;
+  const { embedDim = 192, dropout = 0 } = options;
   const given = {
     channels: 3,
     classes: 10,
@@ -68,9 +86,17 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
     heads: defaultHeads(embedDim),
     mlpRatio: 4,
     pool: 'cls' as const,
-    dropout: 0,
+    layerScale: 0,
+    qkNorm: false,
+    regTokens: 0,
+    posEmbed: 'learn' as const,
+    dropout,
+    embedDropout: dropout,
+    mlpDropout: dropout,
+    residualDropout: dropout,
     attentionDropout: 0,
     dropPath: 0,
+    dropPathMode: 'linear' as const,
     eps: 1e-6,
     init: 'timm' as const,
     ...options,
@@ -81,26 +107,26 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
   const geometry = { patch, stride: pair(options.stride ?? patch), padding: pair(options.padding ?? 0) };
   checkSizes(given, imageSize, geometry);
   const grid = patchGrid(imageSize, geometry);
-  const { heads, mlpRatio, pool } = given;
-  const tokens = grid[0] * grid[1] + (pool === 'cls' ? 1 : 0);
+  const { heads, mlpRatio, pool, regTokens } = given;
+  const prefix = (pool === 'cls' ? 1 : 0) + regTokens;
+  const tokens = grid[0] * grid[1] + prefix;
   const hidden = Math.round(embedDim * mlpRatio);
-  return { ...given, imageSize, geometry, grid, tokens, headDim: embedDim / heads, hidden };
+  return { ...given, imageSize, geometry, grid, prefix, tokens, headDim: embedDim / heads, hidden };
 }
 
-type Sizes = Pick<
+type Sizes = Omit<
   VitConfig,
-  | 'channels'
-  | 'classes'
-  | 'depth'
-  | 'heads'
-  | 'embedDim'
-  | 'mlpRatio'
-  | 'dropout'
-  | 'attentionDropout'
-  | 'dropPath'
-  | 'eps'
-  | 'pool'
+  'imageSize' | 'geometry' | 'grid' | 'prefix' | 'tokens' | 'headDim' | 'hidden' | 'init'
 >;
+
+const RATES = [
+  'dropout',
+  'embedDropout',
+  'mlpDropout',
+  'residualDropout',
+  'attentionDropout',
+  'dropPath',
+] as const;
 
 function checkSizes(
   given: Sizes,
@@ -124,9 +150,16 @@ function checkSizes(
   if (embedDim % heads !== 0) refuse(`embed_dim ${embedDim} must divide by ${heads} heads.`);
   if (!(mlpRatio > 0) || Math.round(embedDim * mlpRatio) < 1)
     refuse(`mlp_ratio must be positive, not ${mlpRatio}.`);
-  for (const name of ['dropout', 'attentionDropout', 'dropPath'] as const)
+  for (const name of RATES)
     if (!(given[name] >= 0 && given[name] < 1))
       refuse(`${name} must be at least 0 and below 1, not ${given[name]}.`);
+  if (!Number.isInteger(given.regTokens) || given.regTokens < 0)
+    refuse(`regTokens must be a whole number of tokens, not ${given.regTokens}.`);
+  if (!(given.layerScale >= 0)) refuse(`layerScale must be at least 0, not ${given.layerScale}.`);
+  if (given.posEmbed === 'sincos2d' && (embedDim % 4 !== 0 || embedDim < 8))
+    refuse(`sincos2d positions need an embed_dim that divides by 4 and is at least 8, not ${embedDim}.`);
+  if (given.qkNorm && embedDim === heads)
+    refuse(`qk_norm needs heads of two channels or more: ${heads} heads of embed_dim ${embedDim} have one.`);
   if (!(given.eps > 0)) refuse(`eps must be positive, not ${given.eps}.`);
   if (given.pool !== 'cls' && given.pool !== 'mean') refuse(`pool must be cls or mean, not ${given.pool}.`);
   for (const [i, axis] of (['height', 'width'] as const).entries()) {

@@ -8,6 +8,7 @@ import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js'
 import { LayerNorm, Linear } from '../nn/layers.js';
 import { type Mode, Module } from '../nn/module.js';
 import { PatchEmbed } from '../nn/patch_embed.js';
+import { sincos2d } from '../nn/positions.js';
 import { Block } from '../nn/transformer.js';
 import { add, meanTokens, prependToken, takeToken } from '../ops/index.js';
 import { type Init, Parameter } from '../tensor/parameter.js';
@@ -16,11 +17,14 @@ import { type VitConfig, type VitOptions, vitConfig } from './config.js';
 
 // timm draws the class token with deviation 1e-6 and positions with 0.02; PyTorch's own tutorials start both at zero.
 const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros };
+// Registers that start the same stay the same: whatever the scheme, timm's draw.
+const registerInit = normal(1e-6);
 const positionInit: Record<Scheme, Init> = { timm: truncNormal(0.02), pytorch: zeros };
 
 export class VisionTransformer extends Module {
   readonly config: VitConfig;
   readonly clsToken: Parameter | null; // (1, 1, D)
+  readonly regToken: Parameter | null; // (1, R, D)
   readonly posEmbed: Parameter; // (1, N, D)
   readonly patchEmbed: PatchEmbed;
   readonly blocks: readonly Block[];
@@ -32,15 +36,20 @@ export class VisionTransformer extends Module {
   constructor(options: VitOptions = {}) {
     super();
     const config = vitConfig(options);
-    const { embedDim: D, tokens, depth, channels, classes, geometry, eps, init } = config;
+    const { embedDim: D, tokens, depth, channels, classes, geometry, eps, init, regTokens } = config;
     const streams = new Streams();
     this.config = config;
     this.clsToken = config.pool === 'cls' ? new Parameter([1, 1, D], tokenInit[init]) : null;
-    this.posEmbed = new Parameter([1, tokens, D], positionInit[init]);
+    this.regToken = regTokens > 0 ? new Parameter([1, regTokens, D], registerInit) : null;
+    this.posEmbed =
+      config.posEmbed === 'learn'
+        ? new Parameter([1, tokens, D], positionInit[init])
+        : new Parameter([1, tokens, D], sincos2d(config.grid, config.prefix), false);
     this.patchEmbed = new PatchEmbed(channels, D, geometry, init);
-    this.dropout = new Dropout(config.dropout, streams);
+    this.dropout = new Dropout(config.embedDropout, streams);
     this.blocks = Array.from({ length: depth }, (_, i) => {
-      const dropPath = depth > 1 ? (config.dropPath * i) / (depth - 1) : config.dropPath;
+      const grows = config.dropPathMode === 'linear' && depth > 1;
+      const dropPath = grows ? (config.dropPath * i) / (depth - 1) : config.dropPath;
       return new Block({ ...config, width: D, dropPath }, streams);
     });
     this.norm = config.pool === 'cls' ? new LayerNorm(D, eps) : null;
@@ -52,11 +61,12 @@ export class VisionTransformer extends Module {
   /** Logits (B, K) of images (B, C, H, W). */
   forward(images: Tensor, mode: Mode = { training: false }): Tensor {
     let x = this.patchEmbed.forward(images); // (B, patches, D)
-    if (this.clsToken) x = prependToken(x, this.clsToken.tensor); // (B, N, D)
+    if (this.regToken) x = prependToken(x, this.regToken.tensor);
+    if (this.clsToken) x = prependToken(x, this.clsToken.tensor); // (B, N, D): class token, registers, patches
     x = this.dropout.forward(add(x, this.posEmbed.tensor), mode);
     for (const block of this.blocks) x = block.forward(x, mode); // (B, N, D)
     // LayerNorm works token by token, so the class token may be taken first: the other tokens are not normalised in vain.
-    const pooled = this.norm ? this.norm.forward(takeToken(x, 0)) : meanTokens(x); // (B, D)
+    const pooled = this.norm ? this.norm.forward(takeToken(x, 0)) : meanTokens(x, this.config.prefix); // (B, D)
     return this.head.forward(this.fcNorm ? this.fcNorm.forward(pooled) : pooled);
   }
 
@@ -100,10 +110,11 @@ export class VisionTransformer extends Module {
 
 const count = (n: number): string => n.toLocaleString('en-US');
 
-function shapeOf(part: string, { tokens, embedDim, grid, classes }: VitConfig): string {
+function shapeOf(part: string, { tokens, embedDim, grid, classes, regTokens }: VitConfig): string {
   if (part.startsWith('patch_embed')) return `(B, ${grid[0] * grid[1]}, ${embedDim})`;
   if (part === 'head') return `(B, ${classes})`;
   if (part === 'cls_token') return `(1, 1, ${embedDim})`;
+  if (part === 'reg_token') return `(1, ${regTokens}, ${embedDim})`;
   if (part === 'norm' || part === 'fc_norm') return `(B, ${embedDim})`;
   return `(B, ${tokens}, ${embedDim})`;
 }

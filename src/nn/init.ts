@@ -3,8 +3,13 @@ import type { Shape } from '../core/shape.js';
 import { numel } from '../core/shape.js';
 import type { Init } from '../tensor/parameter.js';
 
-export const zeros: Init = () => () => 0;
-export const ones: Init = () => () => 1;
+export const constant =
+  (value: number): Init =>
+  () =>
+  () =>
+    value;
+export const zeros: Init = constant(0);
+export const ones: Init = constant(1);
 
 /** Normal with the given standard deviation, drawn again beyond two of the absolute bounds ±2 (torch's trunc_normal_). */
 export const truncNormal =

@@ -1,8 +1,8 @@
-/** Linear and LayerNorm: parameters around one op. */
-import { layerNorm, linear } from '../ops/index.js';
+/** Linear, LayerNorm and LayerScale: parameters around one op. */
+import { layerNorm, linear, scaleChannels } from '../ops/index.js';
 import { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type LayerInit, ones, zeros } from './init.js';
+import { constant, type LayerInit, ones, zeros } from './init.js';
 import { Module } from './module.js';
 
 /** y = x · weightᵀ + bias,   x (…, in), weight (out, in), bias (out). torch.nn.Linear. */
@@ -38,5 +38,19 @@ export class LayerNorm extends Module {
 
   forward(x: Tensor): Tensor {
     return layerNorm(x, this.weight.tensor, this.bias.tensor, this.eps);
+  }
+}
+
+/** x · gamma, channel by channel, x (…, C): LayerScale (Touvron et al., 2021), as timm's. */
+export class LayerScale extends Module {
+  readonly gamma: Parameter;
+
+  constructor(width: number, initial: number) {
+    super();
+    this.gamma = new Parameter([width], constant(initial));
+  }
+
+  forward(x: Tensor): Tensor {
+    return scaleChannels(x, this.gamma.tensor);
   }
 }

@@ -1,51 +1,90 @@
 /** The parts of a pre-norm transformer encoder: attention, MLP, block. x is (B, N, C) throughout. */
-import { add, attention, gelu, mlp } from '../ops/index.js';
+import { add, attention, gelu, mlp, qkNorm } from '../ops/index.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Dropout, DropPath, keyOf, type Streams } from './dropout.js';
 import { attentionOutput, packedAttention, type Scheme, schemes } from './init.js';
-import { LayerNorm, Linear } from './layers.js';
+import { LayerNorm, LayerScale, Linear } from './layers.js';
 import { type Mode, Module } from './module.js';
 
 export interface BlockOptions {
   readonly width: number;
   readonly heads: number;
   readonly hidden: number;
-  readonly dropout: number;
+  /** Of the hidden units of the MLP. */
+  readonly mlpDropout: number;
+  /** Of what the projections at the end of both branches give. */
+  readonly residualDropout: number;
   readonly attentionDropout: number;
   readonly dropPath: number;
+  /** The first value of LayerScale's gamma; 0 for no LayerScale. */
+  readonly layerScale: number;
+  /** Whether queries and keys are normalised, head by head. */
+  readonly qkNorm: boolean;
   readonly eps: number;
   readonly init: Scheme;
+}
+
+/** What a branch goes through before it is added to the residual stream: LayerScale, then stochastic depth. */
+class Branch {
+  constructor(
+    private readonly scale: LayerScale | null,
+    private readonly dropPath: DropPath,
+  ) {}
+
+  /** Whether it is the identity. */
+  plain(mode: Mode): boolean {
+    return this.scale === null && !this.dropPath.active(mode);
+  }
+
+  forward(x: Tensor, mode: Mode): Tensor {
+    return this.dropPath.forward(this.scale ? this.scale.forward(x) : x, mode);
+  }
 }
 
 /** Multi-head self-attention: qkv projection, scaled dot products with dropout on the weights, output projection. */
 export class Attention extends Module {
   readonly qkv: Linear;
+  readonly qNorm: LayerNorm | null;
+  readonly kNorm: LayerNorm | null;
   readonly proj: Linear;
   private readonly heads: number;
   private readonly rate: number;
   private readonly stream: number;
   private readonly dropout: Dropout;
 
-  constructor({ width, heads, attentionDropout, dropout, init }: BlockOptions, streams: Streams) {
+  constructor(options: BlockOptions, streams: Streams) {
     super();
+    const { width, heads, attentionDropout, residualDropout, eps, init } = options;
+    const norm = () => (options.qkNorm ? new LayerNorm(width / heads, eps) : null);
     this.qkv = new Linear(width, 3 * width, packedAttention[init]);
+    this.qNorm = norm();
+    this.kNorm = norm();
     this.proj = new Linear(width, width, attentionOutput[init]);
     this.heads = heads;
     this.rate = attentionDropout;
     this.stream = streams.take();
-    this.dropout = new Dropout(dropout, streams);
+    this.dropout = new Dropout(residualDropout, streams);
   }
 
   /** residual + branch(attention(x)). */
-  forward(x: Tensor, mode: Mode, residual: Tensor, branch: DropPath): Tensor {
+  forward(x: Tensor, mode: Mode, residual: Tensor, branch: Branch): Tensor {
     const drop = this.rate > 0 && mode.training;
     const random = drop ? { rate: this.rate, stream: this.stream, key: keyOf(mode) } : undefined;
-    const qkv = this.qkv.forward(x);
+    const qkv = this.projected(x);
     mode.observeAttention?.(qkv);
     const mixed = attention(qkv, this.heads, random);
-    if (!this.dropout.active(mode) && !branch.active(mode)) return this.proj.forward(mixed, residual);
+    if (!this.dropout.active(mode) && branch.plain(mode)) return this.proj.forward(mixed, residual);
     return add(residual, branch.forward(this.dropout.forward(this.proj.forward(mixed), mode), mode));
+  }
+
+  /** Queries, keys and values (B, N, 3·C), normalised where the model does that. */
+  private projected(x: Tensor): Tensor {
+    const { qNorm: q, kNorm: k } = this;
+    const qkv = this.qkv.forward(x);
+    if (!q || !k) return qkv;
+    const affine = ({ weight, bias }: LayerNorm) => ({ weight: weight.tensor, bias: bias.tensor });
+    return qkNorm(qkv, affine(q), affine(k), this.heads, q.eps);
   }
 }
 
@@ -56,48 +95,53 @@ export class Mlp extends Module {
   private readonly dropout1: Dropout;
   private readonly dropout2: Dropout;
 
-  constructor({ width, hidden, dropout, init }: BlockOptions, streams: Streams) {
+  constructor({ width, hidden, mlpDropout, residualDropout, init }: BlockOptions, streams: Streams) {
     super();
     this.fc1 = new Linear(width, hidden, schemes[init]);
     this.fc2 = new Linear(hidden, width, schemes[init]);
-    this.dropout1 = new Dropout(dropout, streams);
-    this.dropout2 = new Dropout(dropout, streams);
+    this.dropout1 = new Dropout(mlpDropout, streams);
+    this.dropout2 = new Dropout(residualDropout, streams);
   }
 
-  /** residual + branch(mlp(x)); one op when nothing is dropped on the way. */
-  forward(x: Tensor, mode: Mode, residual: Tensor, branch: DropPath): Tensor {
+  /** residual + branch(mlp(x)); one op when nothing is scaled or dropped on the way. */
+  forward(x: Tensor, mode: Mode, residual: Tensor, branch: Branch): Tensor {
     const { fc1, fc2, dropout1, dropout2 } = this;
-    const drops = [dropout1, dropout2, branch].some((random) => random.active(mode));
-    if (!drops)
+    if (!dropout1.active(mode) && !dropout2.active(mode) && branch.plain(mode))
       return mlp(x, fc1.weight.tensor, fc1.bias.tensor, fc2.weight.tensor, fc2.bias.tensor, residual);
     const hidden = dropout1.forward(gelu(fc1.forward(x)), mode);
     return add(residual, branch.forward(dropout2.forward(fc2.forward(hidden), mode), mode));
   }
 }
 
-/** x + attention(norm1(x)), then x + mlp(norm2(x)); a branch may be dropped for a sample. */
+/** x + attention(norm1(x)), then x + mlp(norm2(x)); a branch may be scaled, and dropped for a sample. */
 export class Block extends Module {
   readonly norm1: LayerNorm;
   readonly attn: Attention;
+  readonly ls1: LayerScale | null;
   readonly norm2: LayerNorm;
   readonly mlp: Mlp;
-  private readonly dropPath1: DropPath;
-  private readonly dropPath2: DropPath;
+  readonly ls2: LayerScale | null;
+  private readonly branch1: Branch;
+  private readonly branch2: Branch;
 
   constructor(options: BlockOptions, streams: Streams) {
     super();
-    this.norm1 = new LayerNorm(options.width, options.eps);
+    const { width, eps, layerScale, dropPath } = options;
+    const scale = () => (layerScale > 0 ? new LayerScale(width, layerScale) : null);
+    this.norm1 = new LayerNorm(width, eps);
     this.attn = new Attention(options, streams);
-    this.norm2 = new LayerNorm(options.width, options.eps);
+    this.ls1 = scale();
+    this.norm2 = new LayerNorm(width, eps);
     this.mlp = new Mlp(options, streams);
-    this.dropPath1 = new DropPath(options.dropPath, streams);
-    this.dropPath2 = new DropPath(options.dropPath, streams);
+    this.ls2 = scale();
+    this.branch1 = new Branch(this.ls1, new DropPath(dropPath, streams));
+    this.branch2 = new Branch(this.ls2, new DropPath(dropPath, streams));
   }
 
   forward(x: Tensor, mode: Mode): Tensor {
     return scope(() => {
-      const mixed = this.attn.forward(this.norm1.forward(x), mode, x, this.dropPath1);
-      return this.mlp.forward(this.norm2.forward(mixed), mode, mixed, this.dropPath2);
+      const mixed = this.attn.forward(this.norm1.forward(x), mode, x, this.branch1);
+      return this.mlp.forward(this.norm2.forward(mixed), mode, mixed, this.branch2);
     });
   }
 }

@@ -11,7 +11,9 @@ import { layerNormOp } from './layer_norm.js';
 import { linearOp } from './linear.js';
 import { matmulOp } from './matmul.js';
 import { mlpOp } from './mlp.js';
+import { qkNormOp } from './qk_norm.js';
 import { scaleOp } from './scale.js';
+import { scaleChannelsOp } from './scale_channels.js';
 import { softmaxOp } from './softmax.js';
 import { sumOp } from './sum.js';
 import { meanTokensOp, prependTokenOp, takeTokenOp } from './tokens.js';
@@ -23,8 +25,10 @@ export const ops: readonly Op<any>[] = [
   mlpOp,
   addOp,
   scaleOp,
+  scaleChannelsOp,
   sumOp,
   layerNormOp,
+  qkNormOp,
   geluOp,
   softmaxOp,
   attentionOp,
@@ -48,7 +52,9 @@ export { layerNorm } from './layer_norm.js';
 export { linear } from './linear.js';
 export { matmul } from './matmul.js';
 export { mlp } from './mlp.js';
+export { qkNorm } from './qk_norm.js';
 export { scale } from './scale.js';
+export { scaleChannels } from './scale_channels.js';
 export { softmax } from './softmax.js';
 export { sum } from './sum.js';
 export { meanTokens, prependToken, takeToken } from './tokens.js';

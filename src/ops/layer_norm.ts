@@ -3,7 +3,7 @@ import backwardSubgroup from '../../kernels/layer_norm_backward_subgroup.wgsl';
 import forward from '../../kernels/layer_norm_forward.wgsl';
 import forwardSubgroup from '../../kernels/layer_norm_forward_subgroup.wgsl';
 import parameters from '../../kernels/layer_norm_parameters_backward.wgsl';
-import { apply, defineOp } from '../autograd/op.js';
+import { apply, defineOp, type Target } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Family } from '../gpu/tuning.js';
@@ -54,6 +54,69 @@ function rowByRow(x: Tensor, R: number): { chunk: number; count: number; workgro
 
 const rowsAndColumns = (shape: Shape) => ({ R: rowsOf(shape), C: lastAxis(shape) });
 
+/** y = the rows of x normalised over the last axis; returns their statistics (R, 2), which the backward pass needs. */
+export function layerNormForward(x: Tensor, weight: Tensor, bias: Tensor, y: Tensor, eps: number): Tensor {
+  const { R, C } = rowsAndColumns(x.shape);
+  const stats = Tensor.empty(x.gpu, [R, 2], 'f32', 'layer_norm.stats');
+  const { kernel, tune } = x.gpu.pick(forwards, { C });
+  const operands = { x, weight, bias, y, stats };
+  if (tune.QUADS) {
+    const { chunk, workgroups } = subgroups(x, R);
+    x.gpu.run(kernel, operands, { R, quads: C / 4, chunk, eps }, workgroups, { tune });
+  } else x.gpu.run(kernel, operands, { R, C, eps }, R);
+  return stats;
+}
+
+interface LayerNormGradient {
+  readonly x: Tensor;
+  readonly weight: Tensor;
+  readonly stats: Tensor;
+  readonly dy: Tensor;
+}
+
+/** The gradients that are given a place. */
+export function layerNormBackward(
+  { x, weight, stats, dy }: LayerNormGradient,
+  places: { readonly dx: Target | null; readonly dweight: Target | null; readonly dbias: Target | null },
+): void {
+  const { gpu } = x;
+  const { R, C } = rowsAndColumns(x.shape);
+  const { kernel, tune } = gpu.pick(backwards, { C });
+  const quads = quadsOf(C);
+  const { tensor: dx, accumulate } = places.dx ?? {
+    tensor: Tensor.empty(gpu, x.shape, 'f32', 'layer_norm.dx'),
+    accumulate: false,
+  };
+  const { count, chunk, workgroups } = tune.QUADS ? subgroups(x, R) : rowByRow(x, R);
+  const dweight = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dweight');
+  const dbias = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dbias');
+  const parts = { dweight, dbias };
+  const operands = { x, dy, weight, stats, dx, ...parts };
+  const params = { R, C, quads, chunk, accumulate: Number(accumulate) };
+  const overrides = tune.QUADS ? {} : { ACCUMULATE: accumulate };
+  gpu.run(kernel, operands, params, workgroups, { tune, overrides });
+  if (!places.dweight && !places.dbias) return;
+  const groups = [groupsFor(quads, ROW_WG), count] as const;
+  if (!tune.QUADS) gpu.run(parameterKernel, { x, dy, stats, ...parts }, { R, C, chunk }, groups);
+  for (const name of ['dweight', 'dbias'] as const) {
+    const place = places[name];
+    const sum = { rows: count, columns: C, stride: 4 * quads };
+    if (place) columnSum(parts[name], place.tensor, { ...sum, accumulate: place.accumulate });
+  }
+}
+
+/** The specification of one row, in float64. */
+export function normalisedRow(
+  row: Float64Array,
+  weight: Float64Array,
+  bias: Float64Array,
+  eps: number,
+): Float64Array {
+  const mean = row.reduce((a, b) => a + b, 0) / row.length;
+  const rstd = 1 / Math.sqrt(row.reduce((a, b) => a + (b - mean) ** 2, 0) / row.length + eps);
+  return row.map((v, c) => (v - mean) * rstd * weight[c]! + bias[c]!);
+}
+
 export const layerNormOp = defineOp<Attrs>({
   name: 'layer_norm',
   formula: 'y = (x − mean) · rstd · weight + bias over the last axis,   rstd = 1/√(var + eps)',
@@ -69,42 +132,13 @@ export const layerNormOp = defineOp<Attrs>({
   },
   forward: (inputs, y, { eps }) => {
     const [x, weight, bias] = inputs as [Tensor, Tensor, Tensor];
-    const { R, C } = rowsAndColumns(x.shape);
-    const stats = Tensor.empty(x.gpu, [R, 2], 'f32', 'layer_norm.stats');
-    const { kernel, tune } = x.gpu.pick(forwards, { C });
-    const operands = { x, weight, bias, y, stats };
-    if (tune.QUADS) {
-      const { chunk, workgroups } = subgroups(x, R);
-      x.gpu.run(kernel, operands, { R, quads: C / 4, chunk, eps }, workgroups, { tune });
-    } else x.gpu.run(kernel, operands, { R, C, eps }, R);
-    return [stats];
+    return [layerNormForward(x, weight, bias, y, eps)];
   },
   backward: ({ inputs, saved, dy, wants, grad }) => {
     const [x, weight] = inputs as [Tensor, Tensor];
-    const { gpu } = x;
-    const stats = saved[0] as Tensor;
-    const { R, C } = rowsAndColumns(x.shape);
-    const { kernel, tune } = gpu.pick(backwards, { C });
-    const quads = quadsOf(C);
-    const { tensor: dx, accumulate } = wants(0)
-      ? grad(0)
-      : { tensor: Tensor.empty(gpu, x.shape, 'f32', 'layer_norm.dx'), accumulate: false };
-    const { count, chunk, workgroups } = tune.QUADS ? subgroups(x, R) : rowByRow(x, R);
-    const dweight = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dweight');
-    const dbias = Tensor.empty(gpu, [count, 4 * quads], 'f32', 'layer_norm.dbias');
-    const parts = { dweight, dbias };
-    const operands = { x, dy, weight, stats, dx, ...parts };
-    const params = { R, C, quads, chunk, accumulate: Number(accumulate) };
-    const overrides = tune.QUADS ? {} : { ACCUMULATE: accumulate };
-    gpu.run(kernel, operands, params, workgroups, { tune, overrides });
-    if (!wants(1) && !wants(2)) return;
-    const groups = [groupsFor(quads, ROW_WG), count] as const;
-    if (!tune.QUADS) gpu.run(parameterKernel, { x, dy, stats, ...parts }, { R, C, chunk }, groups);
-    for (const [i, part] of [dweight, dbias].entries()) {
-      if (!wants(1 + i)) continue;
-      const { tensor, accumulate: add } = grad(1 + i);
-      columnSum(part, tensor, { rows: count, columns: C, stride: 4 * quads, accumulate: add });
-    }
+    const place = (i: number) => (wants(i) ? grad(i) : null);
+    const places = { dx: place(0), dweight: place(1), dbias: place(2) };
+    layerNormBackward({ x, weight, stats: saved[0] as Tensor, dy }, places);
   },
   needs: { inputs: [0, 1] },
   flops: ([x]) => 8 * numel(x as Shape),
@@ -113,9 +147,7 @@ export const layerNormOp = defineOp<Attrs>({
     const y = new Float64Array(R * C);
     for (let r = 0; r < R; r++) {
       const row = (x as Float64Array).subarray(r * C, (r + 1) * C);
-      const mean = row.reduce((a, b) => a + b, 0) / C;
-      const rstd = 1 / Math.sqrt(row.reduce((a, b) => a + (b - mean) ** 2, 0) / C + eps);
-      for (let c = 0; c < C; c++) y[r * C + c] = (row[c]! - mean) * rstd * weight![c]! + bias![c]!;
+      y.set(normalisedRow(row, weight as Float64Array, bias as Float64Array, eps), r * C);
     }
     return y;
   },

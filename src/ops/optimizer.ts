@@ -33,6 +33,8 @@ export interface AdamWState {
   readonly gradient: Tensor;
   readonly m: Tensor;
   readonly v: Tensor;
+  /** Factors of the learning rate, element by element; none when absent. */
+  readonly scale?: Tensor | undefined;
 }
 
 export interface AdamWConstants {
@@ -40,11 +42,11 @@ export interface AdamWConstants {
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
-  /** How many floats at the front of the arena decay. */
+  /** How many floats at the front decay. */
   readonly decayed: number;
 }
 
-/** One step of AdamW over whole arenas of the same size; rate and bias corrections come from `step`. */
+/** One step of AdamW over flat tensors of the same size; rate and bias corrections come from `step`. */
 export function adamwStep(state: AdamWState, clip: Tensor, step: Tensor, constants: AdamWConstants): void {
   const { beta1, beta2, eps, weightDecay, decayed } = constants;
   const { gpu } = step;
@@ -56,11 +58,13 @@ export function adamwStep(state: AdamWState, clip: Tensor, step: Tensor, constan
       parameter: part(state.parameter, start, n),
       m: part(state.m, start, n),
       v: part(state.v, start, n),
+      scale: state.scale ? part(state.scale, start, n) : gpu.spare[0],
     };
     const quads = Math.min(Math.max(decayed - start, 0), n) / 4;
     const rests = { rest1: 1 - beta1, rest2: 1 - beta2 };
     const params = { quads: n / 4, decayed: quads, beta1, beta2, ...rests, eps, weight_decay: weightDecay };
-    gpu.run(adamwKernel, operands, params, elementwise(n));
+    const overrides = { SCALED: state.scale !== undefined };
+    gpu.run(adamwKernel, operands, params, elementwise(n), { overrides });
   });
 }
 

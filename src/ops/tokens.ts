@@ -23,7 +23,7 @@ interface CopyTokens {
 }
 
 /** y[b, to + n] (+)= x[b, source + n] for n < count. */
-function copyTokens(x: Tensor, y: Tensor, options: CopyTokens): void {
+export function copyTokens(x: Tensor, y: Tensor, options: CopyTokens): void {
   const { count, source, to, zero = false, accumulate = false } = options;
   const [B, M, C] = y.shape as Tokens;
   const [xB, xN] = x.shape as Tokens;
@@ -35,52 +35,59 @@ function copyTokens(x: Tensor, y: Tensor, options: CopyTokens): void {
 
 export const prependTokenOp = defineOp<null>({
   name: 'prepend_token',
-  formula: 'y[b] = (token, x[b, 0], …, x[b, N − 1]),   x (B, N, C), token (1, 1, C), y (B, N + 1, C)',
+  formula:
+    'y[b] = (token[0], …, token[R − 1], x[b, 0], …, x[b, N − 1]),   x (B, N, C), token (1, R, C), y (B, R + N, C)',
   shape: ([x, token]) => {
     const [s, t] = [x, token] as [Shape, Shape];
     need(
-      s.length === 3 && t.length === 3 && t[0] === 1 && t[1] === 1 && t[2] === s[2],
+      s.length === 3 && t.length === 3 && t[0] === 1 && t[2] === s[2],
       'prepend_token',
-      `token ${formatShape(t)} must be (1, 1, C) for x ${formatShape(s)} of (B, N, C).`,
+      `token ${formatShape(t)} must be (1, R, C) for x ${formatShape(s)} of (B, N, C).`,
     );
-    return [s[0] as number, (s[1] as number) + 1, s[2] as number];
+    return [s[0] as number, (t[1] as number) + (s[1] as number), s[2] as number];
   },
-  forward: ([x, token], y) => {
-    copyTokens(token as Tensor, y, { count: 1, source: 0, to: 0 });
-    copyTokens(x as Tensor, y, { count: ((x as Tensor).shape as Tokens)[1], source: 0, to: 1 });
+  forward: (inputs, y) => {
+    const [x, token] = inputs as [Tensor, Tensor];
+    const R = token.shape[1] as number;
+    copyTokens(token, y, { count: R, source: 0, to: 0 });
+    copyTokens(x, y, { count: x.shape[1] as number, source: 0, to: R });
     return [];
   },
-  backward: ({ inputs: [x], dy, wants, grad }) => {
-    const [B, N, C] = (x as Tensor).shape as Tokens;
+  backward: ({ inputs, dy, wants, grad }) => {
+    const [x, token] = inputs as [Tensor, Tensor];
+    const [B, N, C] = x.shape as Tokens;
+    const R = token.shape[1] as number;
     if (wants(0)) {
       const { tensor, accumulate } = grad(0);
-      copyTokens(dy, tensor, { count: N, source: 1, to: 0, accumulate });
+      copyTokens(dy, tensor, { count: N, source: R, to: 0, accumulate });
     }
     if (wants(1)) {
       const { tensor, accumulate } = grad(1);
-      columnSum(dy, tensor, { rows: B, columns: C, stride: (N + 1) * C, accumulate });
+      columnSum(dy, tensor, { rows: B, columns: R * C, stride: (R + N) * C, accumulate });
     }
   },
   needs: {},
   flops: () => 0,
-  reference: ([x, token], [shape]) => {
-    const [B, N, C] = shape as Tokens;
-    return tabulate([B, N + 1, C], (i) => {
-      const n = Math.floor(i / C) % (N + 1);
-      const b = Math.floor(i / C / (N + 1));
-      return n === 0 ? token![i % C]! : x![(b * N + n - 1) * C + (i % C)]!;
+  reference: ([x, token], shapes) => {
+    const [[B, N, C], [, R]] = shapes as [Tokens, Tokens];
+    return tabulate([B, R + N, C], (i) => {
+      const n = Math.floor(i / C) % (R + N);
+      const b = Math.floor(i / C / (R + N));
+      return n < R ? token![n * C + (i % C)]! : x![(b * N + n - R) * C + (i % C)]!;
     });
   },
   samples: [
-    [1, 1, 1],
-    [2, 3, 7],
-    [3, 4, 8],
-    [65, 2, 4],
-    [2, 257, 4],
-  ].map(([B, N, C]) => ({
+    [1, 1, 1, 1],
+    [2, 3, 7, 1],
+    [3, 4, 8, 1],
+    [65, 2, 4, 1],
+    [2, 257, 4, 1],
+    [3, 2, 7, 4],
+    [67, 5, 8, 3],
+  ].map(([B, N, C, R]) => ({
     inputs: [
       [B!, N!, C!],
-      [1, 1, C!],
+      [1, R!, C!],
     ],
     attrs: null,
   })),
@@ -138,50 +145,64 @@ export const takeTokenOp = defineOp<{ index: number }>({
   errors: [{ shapes: [[2, 3, 4]], attrs: { index: 3 }, says: /\[take_token\] x \(2, 3, 4\) has no token 3/ }],
 });
 
-export const meanTokensOp = defineOp<null>({
+export const meanTokensOp = defineOp<{ skip: number }>({
   name: 'mean_tokens',
-  formula: 'y[b] = Σ_n x[b, n] / N,   x (B, N, C), y (B, C)',
-  shape: ([x]) => {
+  formula: 'y[b] = Σ_n x[b, n] / (N − skip) for n ≥ skip,   x (B, N, C), y (B, C)',
+  shape: ([x], { skip }) => {
     const s = x as Shape;
     need(s.length === 3, 'mean_tokens', `x ${formatShape(s)} must be (B, N, C).`);
+    need(
+      skip < (s[1] as number),
+      'mean_tokens',
+      `x ${formatShape(s)} has no token behind the first ${skip}.`,
+    );
     return [s[0] as number, s[2] as number];
   },
-  forward: ([x], y) => {
+  forward: ([x], y, { skip }) => {
     const [B, N, C] = (x as Tensor).shape as Tokens;
-    y.gpu.run(meanKernel, { x: x as Tensor, y }, { B, N, C }, groupsFor(B * C, ROW_WG));
+    y.gpu.run(meanKernel, { x: x as Tensor, y }, { B, N, C, skip }, groupsFor(B * C, ROW_WG));
     return [];
   },
-  backward: ({ dy, grad }) => {
+  backward: ({ dy, attrs: { skip }, grad }) => {
     const { tensor: dx, accumulate } = grad(0);
     const [B, N, C] = dx.shape as Tokens;
     const overrides = { ACCUMULATE: accumulate };
-    dy.gpu.run(meanBackwardKernel, { dy, dx }, { B, N, C }, groupsFor(dx.size, ELEMENTWISE_WG), {
+    dy.gpu.run(meanBackwardKernel, { dy, dx }, { B, N, C, skip }, groupsFor(dx.size, ELEMENTWISE_WG), {
       overrides,
     });
   },
   needs: {},
   flops: ([x]) => numel(x as Shape),
-  reference: ([x], [shape]) => {
+  reference: ([x], [shape], { skip }) => {
     const [B, N, C] = shape as Tokens;
     return tabulate([B, C], (i) => {
       let sum = 0;
-      for (let n = 0; n < N; n++) sum += x![(Math.floor(i / C) * N + n) * C + (i % C)]!;
-      return sum / N;
+      for (let n = skip; n < N; n++) sum += x![(Math.floor(i / C) * N + n) * C + (i % C)]!;
+      return sum / (N - skip);
     });
   },
   samples: [
-    [1, 1, 1],
-    [2, 3, 7],
-    [3, 257, 4],
-    [65, 2, 1],
-  ].map((shape) => ({ inputs: [shape], attrs: null })),
-  bench: [{ inputs: [[64, 64, 192]], attrs: null }],
-  errors: [{ shapes: [[2, 3]], attrs: null, says: /\[mean_tokens\] x \(2, 3\) must be \(B, N, C\)/ }],
+    [1, 1, 1, 0],
+    [2, 3, 7, 0],
+    [3, 257, 4, 0],
+    [65, 2, 1, 0],
+    [2, 3, 7, 1],
+    [5, 67, 4, 4],
+  ].map(([B, N, C, skip]) => ({ inputs: [[B!, N!, C!]], attrs: { skip: skip! } })),
+  bench: [{ inputs: [[64, 64, 192]], attrs: { skip: 0 } }],
+  errors: [
+    { shapes: [[2, 3]], attrs: { skip: 0 }, says: /\[mean_tokens\] x \(2, 3\) must be \(B, N, C\)/ },
+    {
+      shapes: [[2, 3, 4]],
+      attrs: { skip: 3 },
+      says: /\[mean_tokens\] x \(2, 3, 4\) has no token behind the first 3/,
+    },
+  ],
 });
 
-/** Puts one token, shared by the batch, before the others: x (B, N, C), token (1, 1, C). */
+/** Puts tokens that the batch shares before the others: x (B, N, C), token (1, R, C), to (B, R + N, C). */
 export const prependToken = (x: Tensor, token: Tensor): Tensor => apply(prependTokenOp, [x, token], null);
 /** Token `index` of every image: x (B, N, C) to (B, C). */
 export const takeToken = (x: Tensor, index: number): Tensor => apply(takeTokenOp, [x], { index });
-/** The mean over tokens: x (B, N, C) to (B, C). */
-export const meanTokens = (x: Tensor): Tensor => apply(meanTokensOp, [x], null);
+/** The mean over tokens but the first `skip`: x (B, N, C) to (B, C). */
+export const meanTokens = (x: Tensor, skip = 0): Tensor => apply(meanTokensOp, [x], { skip });

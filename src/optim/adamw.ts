@@ -1,7 +1,8 @@
-/** AdamW (Loshchilov and Hutter, 2019) with torch.optim.AdamW's semantics, over the arena in one dispatch. */
+/** AdamW (Loshchilov and Hutter, 2019) with torch.optim.AdamW's semantics, over the arena, or a section of it, in one dispatch. */
 import { adamwStep } from '../ops/optimizer.js';
-import type { Arena } from '../tensor/arena.js';
+import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { Optimizer, RateScale } from './optimizer.js';
 
 export interface AdamWOptions {
   readonly beta1: number;
@@ -14,29 +15,49 @@ export interface AdamWOptions {
 
 export const adamwDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
 
-export class AdamW {
+/** What departs from one rate for the whole arena. */
+export interface AdamWRange {
+  /** The section that it moves: all that trains when absent. */
+  readonly layout?: Layout;
+  /** Factors of the learning rate by parameter: all 1 when absent. */
+  readonly rateScale?: RateScale | undefined;
+}
+
+export class AdamW implements Optimizer {
   /** First moment: the running mean of gradients. */
   readonly m: Tensor;
   /** Second moment: the running mean of their squares. */
   readonly v: Tensor;
+  readonly state: Readonly<Record<'m' | 'v', Part>>;
+  private readonly parameter: Tensor;
+  private readonly gradient: Tensor;
+  private readonly scale: Tensor | undefined;
+  private readonly decayed: number;
 
   constructor(
-    private readonly arena: Arena,
+    arena: Arena,
     private readonly options: AdamWOptions = adamwDefaults,
+    { layout = arena.trained, rateScale }: AdamWRange = {},
   ) {
-    this.m = arena.like('adamw.m');
-    this.v = arena.like('adamw.v');
+    this.m = layout.like('adamw.m');
+    this.v = layout.like('adamw.v');
+    this.state = { m: { layout, tensor: this.m }, v: { layout, tensor: this.v } };
+    this.parameter = layout.of(arena.values);
+    this.gradient = layout.of(arena.gradients);
+    this.decayed = Math.max(0, arena.decayed - layout.start);
+    if (!rateScale) return;
+    this.scale = layout.like('adamw.scale');
+    layout.write(this.scale, (parameter) => new Float32Array(parameter.size).fill(rateScale(parameter)));
   }
 
-  /** The values that change per step; t counts steps from 1. Computed in float64, as PyTorch does. */
+  /** Computed in float64, as PyTorch does. */
   corrections(lr: number, t: number): { stepSize: number; rootC2: number } {
     const { beta1, beta2 } = this.options;
     return { stepSize: lr / (1 - beta1 ** t), rootC2: Math.sqrt(1 - beta2 ** t) };
   }
 
-  /** One step with the gradients of the arena times the coefficient in `clip`. */
   step(clip: Tensor, state: Tensor): void {
-    const { values: parameter, gradients: gradient, decayed } = this.arena;
-    adamwStep({ parameter, gradient, m: this.m, v: this.v }, clip, state, { ...this.options, decayed });
+    const { parameter, gradient, m, v, scale, decayed } = this;
+    adamwStep({ parameter, gradient, m, v, scale }, clip, state, { ...this.options, decayed });
   }
 }

@@ -6,14 +6,19 @@ import type { Tensor } from '../tensor/tensor.js';
 const POWER = 2 / 3;
 
 export class Ema {
+  /** Of the arena's layout; what does not train is copied once. */
   readonly average: Tensor;
+  private readonly moving: Tensor;
+  private readonly weights: Tensor;
 
   constructor(
-    private readonly arena: Arena,
+    arena: Arena,
     private readonly decay: number,
   ) {
     this.average = arena.like('ema');
     arena.gpu.copy(arena.values, this.average);
+    this.moving = arena.trained.of(this.average);
+    this.weights = arena.trained.of(arena.values);
   }
 
   /** The decay of step t, from 1: 1 − (1 + t)^(−2/3) until that reaches the constant. */
@@ -23,6 +28,6 @@ export class Ema {
 
   /** average ← d · average + (1 − d) · weights, with d from the step's state. */
   step(state: Tensor): void {
-    emaStep(this.average, this.arena.values, state);
+    emaStep(this.moving, this.weights, state);
   }
 }

@@ -1,4 +1,4 @@
-/** A trained tensor: its name, shape and first values; its memory is a part of an arena. */
+/** A tensor of a model: its name, shape and first values; its memory is a part of an arena. */
 import { Counter, stream } from '../core/rng.js';
 import { formatShape, numel, type Shape } from '../core/shape.js';
 import type { Tensor } from './tensor.js';
@@ -14,6 +14,8 @@ export class Parameter {
   constructor(
     readonly shape: Shape,
     readonly init: Init,
+    /** False for what keeps its first values, such as fixed positions: it has no gradient, and no optimizer moves it. */
+    readonly trained = true,
   ) {}
 
   get size(): number {

@@ -1,7 +1,13 @@
-/** From settings and a data set to a model: the one place where the two meet. */
+/** From settings to a model and its optimizer: the one place where they meet. */
 import { ConfigError } from '../core/errors.js';
 import type { Dataset } from '../data/sources.js';
+import type { Gpu } from '../gpu/gpu.js';
 import type { VitOptions } from '../models/config.js';
+import type { VisionTransformer } from '../models/vit.js';
+import { AdamW } from '../optim/adamw.js';
+import { type HiddenMatrix, hiddenFirst, Muon } from '../optim/muon.js';
+import type { Optimizer, RateScale } from '../optim/optimizer.js';
+import { Arena } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Settings } from './settings.js';
 
@@ -16,10 +22,16 @@ export function modelOptions(settings: Settings, { channels, height, width, clas
     ffnDim,
     patchSize,
     pool,
+    layerScale,
+    qkNorm,
+    regTokens,
+    posEmbed,
     dropout,
     attentionDropout,
     dropPath,
+    dropPathMode,
   } = settings;
+  const rate = (own: number) => (own < 0 ? dropout : own);
   return {
     imageSize: [height, width],
     channels,
@@ -30,19 +42,66 @@ export function modelOptions(settings: Settings, { channels, height, width, clas
     ...(numHeads > 0 ? { heads: numHeads } : {}),
     mlpRatio: ffnDim > 0 ? ffnDim / embedDim : mlpRatio,
     pool,
+    layerScale,
+    qkNorm,
+    regTokens,
+    posEmbed,
     dropout,
+    embedDropout: rate(settings.embedDropout),
+    mlpDropout: rate(settings.mlpDropout),
+    residualDropout: rate(settings.residualDropout),
     attentionDropout,
     dropPath,
+    dropPathMode,
     eps: settings.layerNormEps,
     init: settings.initScheme,
   };
 }
 
-/** `matrices` is timm's rule: weights of two and more axes decay, but not positions and the class token. */
+/** `matrices` is timm's rule: weights of two and more axes decay, but not positions, class token and registers. */
 export function decayRule(decay: Settings['decay']): (parameter: Parameter) => boolean {
   if (decay === 'all') return () => true;
-  const tokens = new Set(['cls_token', 'pos_embed']);
+  const tokens = new Set(['cls_token', 'reg_token', 'pos_embed']);
   return ({ name, shape }) => shape.length >= 2 && !tokens.has(name);
+}
+
+/**
+ * BEiT's rule: the rate falls by the factor `decay` from layer to layer, counted from the head. Layer 0 are patches,
+ * tokens and positions, then come the blocks; the last norm and the head have the full rate.
+ */
+export function layerDecayScale(decay: number, depth: number): RateScale {
+  return ({ name }) => {
+    const block = /^blocks\.(\d+)\./.exec(name)?.[1];
+    if (block !== undefined) return decay ** (depth - Number(block));
+    return /^(fc_)?norm\.|^head\./.test(name) ? 1 : decay ** (depth + 1);
+  };
+}
+
+/** What Muon moves: the matrices inside of blocks, queries, keys and values each by themselves. */
+export function hiddenMatrices(parameters: readonly Parameter[]): HiddenMatrix[] {
+  return parameters.flatMap((parameter) => {
+    const layer = /^blocks\.\d+\.(attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.weight$/.exec(parameter.name)?.[1];
+    return layer ? [{ parameter, parts: layer === 'attn.qkv' ? 3 : 1 }] : [];
+  });
+}
+
+/** The parameters on the device and what moves them. */
+export function buildOptimizer(
+  gpu: Gpu,
+  model: VisionTransformer,
+  settings: Settings,
+): { arena: Arena; optimizer: Optimizer } {
+  const { beta1, beta2, adamEps: eps, weightDecay, layerDecay, decay } = settings;
+  const constants = { beta1, beta2, eps, weightDecay };
+  const rateScale = layerDecay < 1 ? layerDecayScale(layerDecay, model.config.depth) : undefined;
+  const parameters = model.parameters();
+  if (settings.optimizer === 'adamw') {
+    const arena = new Arena(gpu, parameters, decayRule(decay));
+    return { arena, optimizer: new AdamW(arena, constants, { rateScale }) };
+  }
+  const hidden = hiddenMatrices(parameters);
+  const arena = new Arena(gpu, hiddenFirst(parameters, hidden), decayRule(decay));
+  return { arena, optimizer: new Muon(arena, hidden, constants, rateScale) };
 }
 
 /** A preset made for larger images than the data set's would be another model: refused. */

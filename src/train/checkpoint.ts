@@ -14,32 +14,33 @@ import {
   fromFloat32,
   type Safetensors,
 } from '../io/safetensors.js';
-import type { Arena } from '../tensor/arena.js';
+import type { Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** What a state file holds besides the weights. */
-export const statePrefixes = { m: 'adamw.m.', v: 'adamw.v.', ema: 'ema.' } as const;
+export const statePrefixes = { m: 'adamw.m.', v: 'adamw.v.', momentum: 'muon.m.', ema: 'ema.' } as const;
 const STATE_PREFIXES = Object.values(statePrefixes);
 
 type Metadata = Readonly<Record<string, unknown>>;
 
 /** Tensors by the prefix of their names in the file: '' for the model's own weights. */
-export type Parts = Readonly<Record<string, Tensor>>;
+export type Parts = Readonly<Record<string, Part>>;
 
-/** Writes the given parts of an arena's layout, all or nothing. */
+/** Writes the given parts, each with its parameters in the given order, all or nothing. */
 export async function saveCheckpoint(
   path: string,
-  arena: Arena,
   order: readonly Parameter[],
   parts: Parts,
   metadata: Metadata,
 ): Promise<void> {
   const tensors = new Map();
-  for (const [prefix, part] of Object.entries(parts)) {
-    const values = await arena.read(part);
-    for (const { name, shape } of order)
-      tensors.set(prefix + name, fromFloat32([...shape], values.get(name) as Float32Array));
+  for (const [prefix, { layout, tensor }] of Object.entries(parts)) {
+    const values = await layout.read(tensor);
+    for (const { name, shape } of order) {
+      const value = values.get(name);
+      if (value) tensors.set(prefix + name, fromFloat32([...shape], value));
+    }
   }
   const texts = Object.entries(metadata).map(([key, value]) => [
     key,
@@ -62,12 +63,12 @@ export function readCheckpoint(path: string): Safetensors {
 export function loadPart(
   path: string,
   { tensors }: Safetensors,
-  arena: Arena,
+  layout: Layout,
   target: Tensor,
   prefix = '',
 ): void {
   const problems: string[] = [];
-  for (const { parameter } of arena.slots) {
+  for (const { parameter } of layout.slots) {
     const tensor = tensors.get(prefix + parameter.name);
     if (!tensor) problems.push(`${prefix}${parameter.name} is missing`);
     else if (!sameShape(tensor.shape, parameter.shape))
@@ -75,7 +76,7 @@ export function loadPart(
         `${prefix}${parameter.name} is ${formatShape(tensor.shape)} instead of ${formatShape(parameter.shape)}`,
       );
   }
-  const names = new Set(arena.slots.map(({ parameter }) => prefix + parameter.name));
+  const names = new Set(layout.slots.map(({ parameter }) => prefix + parameter.name));
   for (const name of tensors.keys())
     if (prefix === '' && !names.has(name) && !STATE_PREFIXES.some((other) => name.startsWith(other)))
       problems.push(`${name} is not a part of this model`);
@@ -83,7 +84,7 @@ export function loadPart(
     const more = problems.length > 4 ? `; and ${problems.length - 4} more` : '';
     throw new FormatError(path, `does not fit this model: ${problems.slice(0, 4).join('; ')}${more}.`);
   }
-  arena.write(target, ({ name }) => asFloat32(tensors.get(prefix + name) as never));
+  layout.write(target, ({ name }) => asFloat32(tensors.get(prefix + name) as never));
 }
 
 /** JSON from a checkpoint's metadata; a FormatError names the field that is missing or damaged. */
@@ -102,6 +103,7 @@ export const checkpointNames = {
   state: 'last.state.safetensors',
   best: 'best.safetensors',
   final: 'final.safetensors',
+  finalEma: 'final.ema.safetensors',
   epoch: (epoch: number) => `epoch_${String(epoch).padStart(4, '0')}.safetensors`,
 };
 

@@ -1,6 +1,8 @@
 /** Signs that training goes wrong: tensors that are not finite, and losses far from those before. */
+
+import type { Gpu } from '../gpu/gpu.js';
 import { ALL_FINITE, findNonFinite, NON_FINITE_PARTIALS } from '../ops/optimizer.js';
-import type { Arena } from '../tensor/arena.js';
+import type { Part } from '../tensor/arena.js';
 import { keep } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 
@@ -9,19 +11,19 @@ export class FiniteCheck {
   private readonly first: Tensor;
 
   constructor(
-    private readonly arena: Arena,
-    /** By what an error calls them: `parameter`, `second moment of`. */
-    private readonly tensors: Readonly<Record<string, Tensor>>,
+    gpu: Gpu,
+    /** By what an error calls them: `parameter`, `v`. */
+    private readonly parts: Readonly<Record<string, Part>>,
   ) {
-    this.first = keep(Tensor.zeros(arena.gpu, [NON_FINITE_PARTIALS], 'u32', 'non_finite'));
+    this.first = keep(Tensor.zeros(gpu, [NON_FINITE_PARTIALS], 'u32', 'non_finite'));
   }
 
-  /** The first tensor with a NaN or an infinity in it, as `parameter blocks.0.attn.qkv.weight`; null when all is well. */
+  /** The first tensor with a NaN or an infinity in it, as `parameter blocks.0.attn.qkv.weight` or `v pos_embed`; null when all is well. */
   async run(): Promise<string | null> {
-    for (const [what, tensor] of Object.entries(this.tensors)) {
+    for (const [what, { layout, tensor }] of Object.entries(this.parts)) {
       findNonFinite(tensor, this.first);
       const index = (await this.first.toUint32()).reduce((a, b) => Math.min(a, b), ALL_FINITE);
-      const name = this.arena.nameAt(index);
+      const name = layout.nameAt(index);
       if (name) return `${what} ${name}`;
     }
     return null;

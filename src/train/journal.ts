@@ -6,6 +6,9 @@ import type { EpochEntry, RunDirectory } from './run_directory.js';
 import type { Settings } from './settings.js';
 import type { StepMetrics, TrainingStep } from './step.js';
 
+/** The weights as they are, or their moving average. */
+export type WeightsKind = 'raw' | 'ema';
+
 /** Everything a continuation must know that is not a tensor. */
 export interface Progress {
   /** Steps done in all, and batches done of the epoch under way. */
@@ -19,7 +22,7 @@ export interface Progress {
   seconds: number;
   /** Of the latest steps, for finding spikes. */
   losses: number[];
-  best: { accuracy: number; epoch: number } | null;
+  best: { accuracy: number; epoch: number; weights: WeightsKind } | null;
   history: EpochEntry[];
 }
 

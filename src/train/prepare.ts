@@ -6,11 +6,11 @@ import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
 import type { ImageStore } from '../ops/batch.js';
-import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
+import type { Optimizer } from '../optim/optimizer.js';
 import type { Schedule } from '../optim/schedule.js';
-import { Arena } from '../tensor/arena.js';
-import { decayRule, modelOptions } from './build.js';
+import type { Arena } from '../tensor/arena.js';
+import { buildOptimizer, modelOptions } from './build.js';
 import { loadPart, readCheckpoint } from './checkpoint.js';
 import type { Reporter } from './journal.js';
 import type { RunDirectory } from './run_directory.js';
@@ -41,7 +41,7 @@ export interface Validation {
 export interface TrainerParts {
   readonly model: VisionTransformer;
   readonly arena: Arena;
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   readonly ema: Ema | null;
   readonly sampler: Sampler;
   readonly training: TrainingStep;
@@ -56,12 +56,11 @@ export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
   const test = await dataset.load('test');
   const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
   const { train: records, validation: held } = splitIndices(count, settings.valSplit, settings.seed);
-  const arena = new Arena(gpu, model.parameters(), decayRule(settings.decay));
+  const { arena, optimizer } = buildOptimizer(gpu, model, settings);
   const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
   arena.write(arena.values, (parameter) => parameter.initial(settings.seed, order.get(parameter) as number));
   if (input.init) loadPart(input.init, readCheckpoint(input.init), arena, arena.values);
-  const { beta1, beta2, adamEps: eps, weightDecay, emaDecay, seed } = settings;
-  const optimizer = new AdamW(arena, { beta1, beta2, eps, weightDecay });
+  const { emaDecay, seed } = settings;
   const ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
   const store = uploadSplit(gpu, dataset, train, settings.normalize);
   const validation =

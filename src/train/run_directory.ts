@@ -23,6 +23,9 @@ export interface EpochEntry {
   /** Null in an epoch without evaluation. */
   readonly val_loss: number | null;
   readonly val_accuracy: number | null;
+  /** The same of the moving average of the weights; null without one, too. */
+  readonly ema_val_loss: number | null;
+  readonly ema_val_accuracy: number | null;
   readonly lr: number;
   readonly seconds: number;
 }

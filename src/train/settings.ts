@@ -54,6 +54,9 @@ const flag = (group: Group, value: boolean, about: string, more: Partial<Describ
     about,
     ...more,
   }) satisfies Describe<boolean>;
+/** A dropout rate that is that of --dropout unless it is given. */
+const ownRate = (about: string) =>
+  number('Regularisation', -1, `${about}; -1 for that of dropout`, { min: -1, below: 1 });
 
 export const settingsTable = {
   embedDim: count('Model', 192, 'width of the tokens', { min: 1 }),
@@ -63,6 +66,15 @@ export const settingsTable = {
   ffnDim: count('Model', 0, 'hidden width of the MLP itself; 0 to use mlp-ratio'),
   patchSize: count('Model', 4, 'pixels of a patch, down and across', { min: 1 }),
   pool: choice('Model', ['cls', 'mean'], 'cls', 'what the head reads: a class token or the mean of all'),
+  layerScale: number('Model', 0, "first value of LayerScale's gamma, such as 1e-5; 0 for no LayerScale"),
+  qkNorm: flag('Model', false, 'LayerNorm of queries and keys, head by head'),
+  regTokens: count('Model', 0, 'register tokens between class token and patches'),
+  posEmbed: choice(
+    'Model',
+    ['learn', 'sincos2d'],
+    'learn',
+    'positions: learned, or fixed two-dimensional sines',
+  ),
   layerNormEps: number('Model', 1e-6, 'under the root of LayerNorm'),
   initScheme: choice(
     'Model',
@@ -102,16 +114,32 @@ export const settingsTable = {
     { min: 1 },
   ),
   learningRate: number('Optimisation', 1e-3, 'peak learning rate', { alias: ['lr'] }),
-  schedule: choice('Optimisation', ['cosine', 'constant'], 'cosine', 'of the learning rate after warm-up'),
+  schedule: choice(
+    'Optimisation',
+    ['cosine', 'constant', 'one-cycle'],
+    'cosine',
+    'of the learning rate: after warm-up, or one cycle with its own',
+  ),
   warmupEpochs: number('Optimisation', 0, 'epochs of linear warm-up'),
   warmupLr: number('Optimisation', 1e-6, 'learning rate that warm-up starts from'),
   minLr: number('Optimisation', 0, 'learning rate that the cosine ends at'),
-  weightDecay: number('Optimisation', 0.05, "AdamW's decoupled weight decay"),
+  optimizer: choice(
+    'Optimisation',
+    ['adamw', 'muon'],
+    'adamw',
+    'AdamW, or Muon for the matrices of the blocks and AdamW for the rest',
+  ),
+  weightDecay: number('Optimisation', 0.05, 'decoupled weight decay'),
   decay: choice(
     'Optimisation',
     ['matrices', 'all'],
     'matrices',
     'what decays: weights of two and more axes, or every parameter',
+  ),
+  layerDecay: number(
+    'Optimisation',
+    1,
+    'learning rate of a layer over that of the next one, counted from the head; 1 for the same',
   ),
   beta1: number('Optimisation', 0.9, 'AdamW, first moment', { below: 1 }),
   beta2: number('Optimisation', 0.999, 'AdamW, second moment', { below: 1 }),
@@ -120,9 +148,18 @@ export const settingsTable = {
   emaDecay: number('Optimisation', 0, 'decay of the moving average of the weights; 0 for none', { below: 1 }),
   amp: flag('Optimisation', false, 'mixed precision', { only: false }),
 
-  dropout: number('Regularisation', 0, 'of embedded tokens, projections and MLPs', { below: 1 }),
+  dropout: number('Regularisation', 0, 'of embedded tokens, MLPs and projections', { below: 1 }),
+  embedDropout: ownRate('of embedded tokens'),
+  mlpDropout: ownRate('of the hidden units of MLPs'),
+  residualDropout: ownRate('of what the projections of attention and MLP give'),
   attentionDropout: number('Regularisation', 0, 'of attention weights', { below: 1 }),
   dropPath: number('Regularisation', 0, 'of residual branches, in the last block', { below: 1 }),
+  dropPathMode: choice(
+    'Regularisation',
+    ['linear', 'constant'],
+    'linear',
+    'whether drop-path grows from 0 in the first block or is the same in all',
+  ),
   labelSmoothing: number('Regularisation', 0, 'weight spread over all classes', { below: 1 }),
   patience: count(
     'Regularisation',
@@ -187,12 +224,24 @@ function checked(name: SettingName, value: unknown): Value {
 }
 
 function checkTogether(settings: Settings): void {
-  const { warmupEpochs, epochs, embedDim, numHeads, seed, minLr, learningRate, schedule } = settings;
+  const { warmupEpochs, epochs, embedDim, numHeads, seed, minLr, learningRate, schedule, layerDecay } =
+    settings;
   if (numHeads > 0 && embedDim % numHeads !== 0)
     throw new ConfigError(`--embed-dim ${embedDim} must divide by --num-heads ${numHeads}.`);
   if (warmupEpochs > 0 && warmupEpochs >= epochs && settings.maxSteps === 0)
     throw new ConfigError(`--warmup-epochs ${warmupEpochs} must be fewer than --epochs ${epochs}.`);
   if (schedule === 'cosine' && minLr > learningRate)
     throw new ConfigError(`--min-lr ${minLr} must not exceed --learning-rate ${learningRate}.`);
+  if (schedule === 'one-cycle' && (warmupEpochs > 0 || minLr > 0))
+    throw new ConfigError(
+      '--schedule one-cycle has a warm-up and a last rate of its own: it goes with --warmup-epochs 0 and --min-lr 0.',
+    );
+  if (layerDecay === 0 || layerDecay > 1)
+    throw new ConfigError(`--layer-decay must be above 0 and at most 1, not ${layerDecay}.`);
+  for (const name of ['embedDropout', 'mlpDropout', 'residualDropout'] as const)
+    if (settings[name] < 0 && settings[name] !== -1)
+      throw new ConfigError(
+        `--${kebab(name)} must be a rate from 0, or -1 for that of --dropout, not ${settings[name]}.`,
+      );
   if (seed > 0xffffffff) throw new ConfigError(`--seed must be below 4294967296, not ${seed}.`);
 }

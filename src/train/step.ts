@@ -1,5 +1,5 @@
 /**
- * One training step: batch, forward, backward, clipping, AdamW, average, metrics. It runs through the tape once for
+ * One training step: batch, forward, backward, clipping, optimizer, average, metrics. It runs through the tape once for
  * each batch size and is recorded; from then on the same commands are played. What changes is in the step's state and
  * in the batch's indices.
  *
@@ -16,8 +16,8 @@ import { type Augmentation, gatherBatch, type ImageStore, METRICS, recordMetrics
 import { correct, crossEntropy, sum } from '../ops/index.js';
 import { clipNorm, findNonFinite, NON_FINITE_PARTIALS } from '../ops/optimizer.js';
 import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/step_state.js';
-import type { AdamW } from '../optim/adamw.js';
 import type { Ema } from '../optim/ema.js';
+import type { Optimizer } from '../optim/optimizer.js';
 import type { Arena } from '../tensor/arena.js';
 import { keep, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -25,7 +25,7 @@ import { Tensor } from '../tensor/tensor.js';
 export interface StepParts {
   readonly model: VisionTransformer;
   readonly arena: Arena;
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   readonly ema: Ema | null;
   readonly store: ImageStore;
   readonly augmentation: Augmentation;

@@ -13,15 +13,23 @@ import {
 } from './checkpoint.js';
 import { type Evaluation, evaluate } from './evaluate.js';
 import { FiniteCheck } from './health.js';
-import { freshProgress, Journal, type Progress, type RunFacts } from './journal.js';
+import { freshProgress, Journal, type Progress, type RunFacts, type WeightsKind } from './journal.js';
 import { prepareParts, scheduleOf, type TrainerInput, type TrainerParts } from './prepare.js';
 import type { EpochEntry } from './run_directory.js';
+
+/** Both sets of weights, judged on the same images. */
+export interface Judged {
+  readonly raw: Evaluation;
+  readonly ema: Evaluation | null;
+}
 
 export interface Outcome {
   /** Why it ended: all epochs done, patience, the step limit, or a request to stop. */
   readonly reason: 'finished' | 'patience' | 'max-steps' | 'stopped';
   readonly best: Progress['best'];
+  /** The last evaluation of the weights as they are, and of their moving average. */
   readonly last: Evaluation | null;
+  readonly lastEma: Evaluation | null;
   readonly history: readonly EpochEntry[];
 }
 
@@ -49,10 +57,9 @@ export class Trainer implements RunFacts {
     const all = this.schedule.totalSteps;
     this.totalSteps = settings.maxSteps > 0 ? Math.min(settings.maxSteps, all) : all;
     const { arena, optimizer } = parts;
-    const finite = new FiniteCheck(arena, {
-      parameter: arena.values,
-      'first moment of': optimizer.m,
-      'second moment of': optimizer.v,
+    const finite = new FiniteCheck(arena.gpu, {
+      parameter: { layout: arena, tensor: arena.values },
+      ...optimizer.state,
     });
     this.journal = new Journal(settings, run, reporter, training, finite, this);
   }
@@ -75,20 +82,20 @@ export class Trainer implements RunFacts {
     });
     run.startLogs(progress.step);
     reporter.start(this);
-    let last: Evaluation | null = null;
+    let judged: Judged | null = null;
     let reason: Outcome['reason'] = 'finished';
     while (progress.epoch < settings.epochs && progress.step < this.totalSteps) {
       await this.trainEpoch();
       if (this.stopRequested) {
         await this.saveState();
-        return { reason: 'stopped', best: progress.best, last, history: progress.history };
+        return this.outcome('stopped', judged);
       }
       // The state of an epoch cut short by the step limit is that of its middle, so that a longer run can continue it.
       const partial = progress.batch < this.batches;
       if (partial || (progress.step >= this.totalSteps && progress.epoch + 1 < settings.epochs))
         reason = 'max-steps';
       if (partial) await this.saveState();
-      last = await this.endEpoch();
+      judged = await this.endEpoch();
       if (!partial) await this.saveState();
       const waited = progress.epoch - (progress.best?.epoch ?? 0);
       if (settings.patience > 0 && waited >= settings.patience) {
@@ -97,8 +104,13 @@ export class Trainer implements RunFacts {
       }
     }
     await this.saveWeights(checkpointNames.final);
-    if (this.parts.ema) await this.saveWeights('final.ema.safetensors', this.parts.ema.average);
-    return { reason, best: progress.best, last, history: progress.history };
+    if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema');
+    return this.outcome(reason, judged);
+  }
+
+  private outcome(reason: Outcome['reason'], judged: Judged | null): Outcome {
+    const { best, history } = this.progress;
+    return { reason, best, last: judged?.raw ?? null, lastEma: judged?.ema ?? null, history };
   }
 
   /** Evaluates the weights as they are. */
@@ -114,6 +126,13 @@ export class Trainer implements RunFacts {
       classes: dataset.classes,
       batchSize,
     });
+  }
+
+  /** Evaluates the weights, and their moving average where there is one. */
+  private async judgeWeights(): Promise<Judged> {
+    const { arena, ema } = this.parts;
+    const raw = await this.evaluate();
+    return { raw, ema: ema && (await arena.withValues(ema.average, () => this.evaluate())) };
   }
 
   /** The batches left of the epoch, or until the step limit or a request to stop. */
@@ -146,28 +165,31 @@ export class Trainer implements RunFacts {
   }
 
   /** Evaluation, history, best and numbered checkpoints; then the counters move to the next epoch. */
-  private async endEpoch(): Promise<Evaluation | null> {
+  private async endEpoch(): Promise<Judged | null> {
     const { settings, run, reporter } = this.input;
     const { progress } = this;
     const number = progress.epoch + 1;
     const last = number === settings.epochs || progress.step >= this.totalSteps;
-    const judged = last || number % settings.evalInterval === 0 ? await this.evaluate() : null;
+    const judged = last || number % settings.evalInterval === 0 ? await this.judgeWeights() : null;
     const entry: EpochEntry = {
       epoch: number,
       train_loss: progress.lossSum / progress.images,
       train_accuracy: progress.correct / progress.images,
-      val_loss: judged?.loss ?? null,
-      val_accuracy: judged?.top1 ?? null,
+      val_loss: judged?.raw.loss ?? null,
+      val_accuracy: judged?.raw.top1 ?? null,
+      ema_val_loss: judged?.ema?.loss ?? null,
+      ema_val_accuracy: judged?.ema?.top1 ?? null,
       lr: learningRate(this.schedule, progress.step - 1),
       seconds: progress.seconds,
     };
-    const isBest = judged !== null && judged.top1 > (progress.best?.accuracy ?? -1);
-    if (isBest) progress.best = { accuracy: judged.top1, epoch: number };
+    const better = judged && betterOf(judged);
+    const isBest = better !== null && better.accuracy > (progress.best?.accuracy ?? -1);
+    if (isBest) progress.best = { ...better, epoch: number };
     progress.history.push(entry);
     Object.assign(progress, { epoch: number, batch: 0, lossSum: 0, correct: 0, images: 0, seconds: 0 });
     run.writeHistory(progress.history);
     run.appendEpoch(progress.step, entry);
-    if (isBest) await this.saveWeights(checkpointNames.best);
+    if (isBest) await this.saveWeights(checkpointNames.best, better.weights);
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
       await this.saveWeights(checkpointNames.epoch(number));
     reporter.epoch(entry, isBest);
@@ -185,35 +207,43 @@ export class Trainer implements RunFacts {
     };
   }
 
-  private async saveWeights(name: string, values = this.parts.arena.values): Promise<void> {
+  private async saveWeights(name: string, weights: WeightsKind = 'raw'): Promise<void> {
     const path = this.input.run.checkpoint(name);
-    await saveCheckpoint(path, this.parts.arena, this.model.parameters(), { '': values }, this.metadata());
+    const { arena, ema } = this.parts;
+    const tensor = weights === 'ema' && ema ? ema.average : arena.values;
+    const metadata = { ...this.metadata(), weights };
+    await saveCheckpoint(path, this.model.parameters(), { '': { layout: arena, tensor } }, metadata);
   }
 
   /** All tensors that a continuation needs, by their prefix in the state file. */
   private state(): Parts {
-    const { m, v, ema: prefix } = statePrefixes;
     const { arena, optimizer, ema } = this.parts;
-    return {
-      '': arena.values,
-      [m]: optimizer.m,
-      [v]: optimizer.v,
-      ...(ema ? { [prefix]: ema.average } : {}),
-    };
+    const parts = { ...optimizer.state, ...(ema ? { ema: { layout: arena, tensor: ema.average } } : {}) };
+    const named = Object.entries(parts).map(([name, part]) => [
+      statePrefixes[name as keyof typeof statePrefixes],
+      part,
+    ]);
+    return { '': { layout: arena, tensor: arena.values }, ...Object.fromEntries(named) };
   }
 
   private async saveState(): Promise<void> {
     const path = this.input.run.checkpoint(checkpointNames.state);
     const metadata = { ...this.metadata(), progress: this.progress };
-    await saveCheckpoint(path, this.parts.arena, this.model.parameters(), this.state(), metadata);
+    await saveCheckpoint(path, this.model.parameters(), this.state(), metadata);
   }
 
   private restore(from: string): void {
     const path = findCheckpoint(from, 'state');
     const file = readCheckpoint(path);
     this.progress = metadataField<Progress>(path, file, 'progress');
-    for (const [prefix, part] of Object.entries(this.state()))
-      loadPart(path, file, this.parts.arena, part, prefix);
+    for (const [prefix, { layout, tensor }] of Object.entries(this.state()))
+      loadPart(path, file, layout, tensor, prefix);
     this.input.reporter.note(`Continuing from ${path}: ${this.progress.step} steps done.`);
   }
+}
+
+/** The more accurate of both; the weights as they are where the average is no better. */
+export function betterOf({ raw, ema }: Judged): { accuracy: number; weights: WeightsKind } {
+  if (ema && ema.top1 > raw.top1) return { accuracy: ema.top1, weights: 'ema' };
+  return { accuracy: raw.top1, weights: 'raw' };
 }

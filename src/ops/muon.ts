@@ -1,0 +1,76 @@
+/** Muon's kernels: momentum, orthogonalisation by Newton and Schulz, update. Not differentiable, so not ops. */
+import momentumSource from '../../kernels/muon_momentum_step.wgsl';
+import normalizeSource from '../../kernels/muon_normalize_step.wgsl';
+import polynomialSource from '../../kernels/muon_polynomial_step.wgsl';
+import updateSource from '../../kernels/muon_update_step.wgsl';
+import { defineKernel } from '../gpu/pipeline.js';
+import { Tensor } from '../tensor/tensor.js';
+import { ELEMENTWISE_WG, groupsFor } from './common.js';
+import { runMatmul } from './product.js';
+
+const momentumKernel = defineKernel('muon_momentum_step', momentumSource);
+const normalizeKernel = defineKernel('muon_normalize_step', normalizeSource);
+const polynomialKernel = defineKernel('muon_polynomial_step', polynomialSource);
+const updateKernel = defineKernel('muon_update_step', updateSource);
+
+/** Coefficients that take all singular values near 1 in five steps (Jordan et al., 2024). */
+export const NEWTON_SCHULZ = { steps: 5, alpha: 3.4445, beta: -4.775, gamma: 2.0315 } as const;
+
+const perElement = (n: number): number => groupsFor(n, ELEMENTWISE_WG);
+
+/** m ← β m + (1 − β) g, and into x from float `to` on what Nesterov's momentum moves along; g is clipped by `clip`. */
+export function muonMomentum(
+  operands: { readonly gradient: Tensor; readonly m: Tensor; readonly x: Tensor; readonly clip: Tensor },
+  to: number,
+  beta: number,
+): void {
+  const n = operands.gradient.size;
+  const params = { n, to, beta, rest: 1 - beta };
+  operands.x.gpu.run(momentumKernel, operands, params, perElement(n));
+}
+
+/** parameter ← parameter − lr · (weightDecay · parameter + factor · x[at …]), lr that of `step` times `scale`. */
+export function muonUpdate(
+  operands: { readonly parameter: Tensor; readonly x: Tensor; readonly clip: Tensor; readonly step: Tensor },
+  constants: {
+    readonly at: number;
+    readonly factor: number;
+    readonly weightDecay: number;
+    readonly scale: number;
+  },
+): void {
+  const { at, factor, weightDecay, scale } = constants;
+  const n = operands.parameter.size;
+  const params = { n, at, factor, weight_decay: weightDecay, scale };
+  operands.x.gpu.run(updateKernel, operands, params, perElement(n));
+}
+
+/**
+ * The nearly orthogonal matrices of x (batch, rows, columns), U·Vᵀ of each one's singular vectors: five steps of
+ * x ← α x + β (x xᵀ) x + γ (x xᵀ)² x from x over its norm. The squares are on the shorter side, three products a step,
+ * all matrices in one. Overwrites x; the result is x or memory of its own.
+ */
+export function orthogonalize(x: Tensor): Tensor {
+  const { gpu } = x;
+  const [batch, rows, columns] = x.shape as [number, number, number];
+  const tall = rows > columns;
+  const side = Math.min(rows, columns);
+  const gram = Tensor.empty(gpu, [batch, side, side], 'f32', 'muon.gram');
+  const square = Tensor.empty(gpu, gram.shape, 'f32', 'muon.square');
+  let [from, to] = [x, Tensor.empty(gpu, x.shape, 'f32', 'muon.x')];
+  gpu.run(normalizeKernel, { x }, { batch, n: rows * columns }, batch);
+  for (let step = 0; step < NEWTON_SCHULZ.steps; step++) {
+    const K = Math.max(rows, columns);
+    const inner = { batch, M: side, N: side, K, transA: tall, transB: !tall };
+    runMatmul(inner, { a: from, b: from, c: gram });
+    const plain = { transA: false, transB: false };
+    runMatmul({ batch, M: side, N: side, K: side, ...plain }, { a: gram, b: gram, c: square });
+    const { alpha, beta, gamma } = NEWTON_SCHULZ;
+    const params = { n: square.size, C: side, alpha, beta, gamma };
+    gpu.run(polynomialKernel, { a: gram, s: square }, params, perElement(square.size));
+    const [a, b] = tall ? [from, square] : [square, from];
+    runMatmul({ batch, M: rows, N: columns, K: side, ...plain }, { a, b, c: to });
+    [from, to] = [to, from];
+  }
+  return from;
+}
