@@ -7,20 +7,30 @@ import { UsageError } from './main.js';
 const dashed = (argument: string): string =>
   argument.replace(/^--[a-z][\w-]*/i, (name) => name.replaceAll('_', '-'));
 
+/** An option that is given twice means the last one, unless it is an array. */
+const lastGiven = (value: unknown): unknown => (Array.isArray(value) ? value.at(-1) : value);
+
 export function commandLine(usage: string, options: Record<string, Options>) {
+  const once = Object.entries(options).map(([name, option]): [string, Options] => [
+    name,
+    option.array ? option : { ...option, coerce: lastGiven },
+  ]);
   return yargs(process.argv.slice(2).map(dashed))
     .usage(usage)
     .version(__VERSION__)
-    .options(options)
+    .options(Object.fromEntries(once))
     .parserConfiguration({
       'camel-case-expansion': false,
       'strip-aliased': true,
-      'duplicate-arguments-array': false,
+      'greedy-arrays': false,
+      'parse-positional-numbers': false,
     })
     .strictOptions()
     .wrap(Math.min(110, process.stdout.columns ?? 110))
     .fail((message, error) => {
-      throw new UsageError(`${(message || error.message).split('\n')[0]}. --help lists what there is.`);
+      // yargs lists wrong choices over several lines.
+      const sentence = (message || error.message).replaceAll(/:?\n\s*/g, ': ');
+      throw new UsageError(`${sentence}. --help lists what there is.`);
     });
 }
 

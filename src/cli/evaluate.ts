@@ -3,11 +3,9 @@ import { openDataset } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
-import { Arena } from '../tensor/arena.js';
 import { modelOptions } from '../train/build.js';
-import { findCheckpoint, loadPart, metadataField, readCheckpoint } from '../train/checkpoint.js';
 import { type Evaluation, evaluate } from '../train/evaluate.js';
-import { resolveSettings, type Settings } from '../train/settings.js';
+import { loadWeights, readRun } from '../train/load.js';
 import { commandLine } from './arguments.js';
 /** `node dist/evaluate.js RUN|FILE.safetensors`: accuracy and loss of saved weights on the test images. */
 import { main, UsageError } from './main.js';
@@ -56,9 +54,8 @@ await main(async () => {
   const batchSize = parsed['batch-size'];
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new UsageError(`--batch-size must be a positive whole number, not ${batchSize}.`);
-  const path = findCheckpoint(String(parsed._[0]), 'weights');
-  const file = readCheckpoint(path);
-  const settings = resolveSettings(metadataField<Settings>(path, file, 'settings'));
+  const run = readRun(String(parsed._[0]));
+  const { settings } = run;
   const dataDir = parsed['data-dir'] ?? (settings.dataDir || process.env.PATCHLIGHT_DATA || 'data');
   const dataset = await openDataset(parsed.dataset ?? settings.dataset, {
     dataDir,
@@ -69,9 +66,7 @@ await main(async () => {
   const split = await dataset.load('test');
 
   const gpu = await Gpu.open({ adapter: parsed.adapter });
-  const arena = new Arena(gpu, model.parameters(), () => true);
-  const source = parsed.weights ?? path;
-  loadPart(source, parsed.weights ? readCheckpoint(parsed.weights) : file, arena, arena.values);
+  const source = loadWeights(gpu, model, run, parsed.weights);
   const store = uploadSplit(gpu, dataset, split, settings.normalize);
   const records = Uint32Array.from({ length: split.count }, (_, i) => i);
   const result = await evaluate({

@@ -52,7 +52,10 @@ export async function evaluate(input: EvaluationInput): Promise<Evaluation> {
 }
 
 /** Logits (n, K) of the given records, on the host. */
-async function logitsOf({ model, store, classes, batchSize }: EvaluationInput, records: Uint32Array) {
+export async function logitsOf(
+  { model, store, classes, batchSize }: Pick<EvaluationInput, 'model' | 'store' | 'classes' | 'batchSize'>,
+  records: Uint32Array,
+): Promise<Float32Array> {
   const { gpu } = store.labels;
   const { channels, imageSize } = model.config;
   const all = scope(() => {

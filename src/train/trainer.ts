@@ -169,11 +169,13 @@ export class Trainer implements RunFacts {
 
   private metadata(): Record<string, unknown> {
     const { settings, dataset, environment } = this.input;
+    const { channels, height, width, mean, std } = dataset;
     return {
       settings,
       environment,
       model: this.model.config,
       classes: dataset.classes,
+      images: { channels, height, width, mean, std },
       step: this.progress.step,
     };
   }
