@@ -1,6 +1,6 @@
 /** Command lines by yargs, made from the table of settings; spellings with underscores are accepted. */
 import yargs, { type Options } from 'yargs';
-import { kebab, type SettingName, settingNames, settingsTable } from '../train/settings.js';
+import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../train/settings.js';
 import { UsageError } from './main.js';
 
 /** `--batch_size=64` as `--batch-size=64`. */
@@ -76,4 +76,11 @@ export function typedSettings(
       return [name, value];
     }),
   );
+}
+
+/** The command line that a run of exactly these settings has: every one is named, so that no default matters. */
+export function settingFlags(settings: Settings): string[] {
+  // What is empty cannot be typed, and is the default where it may be at all.
+  const named = settingNames.filter((name) => settings[name] !== '');
+  return named.map((name) => `--${kebab(name)}=${settings[name]}`);
 }

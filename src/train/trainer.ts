@@ -150,6 +150,7 @@ export class Trainer implements RunFacts {
       epoch: number,
       train_loss: progress.lossSum / progress.images,
       train_accuracy: progress.correct / progress.images,
+      images: progress.images,
       val_loss: judged?.loss ?? null,
       val_accuracy: judged?.top1 ?? null,
       lr: learningRate(this.schedule, progress.step - 1),
