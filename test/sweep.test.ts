@@ -238,6 +238,16 @@ describe('the comparison', () => {
       expect(page).toContain(`${name}:`);
   });
 
+  it('numbers the points where values would be too long for labels', async () => {
+    const wide = { ...row, changes: { depth: 1, embedDim: 64 }, parameters: 1e6 };
+    const page = await sweepPage('Sweep: a', [row, wide]);
+    expect(page).toContain('labelled with their number in the table.');
+    expect(page.match(/<text[^>]*>[12]<\/text>/g)?.length).toBeGreaterThanOrEqual(6);
+    // Parameters differ by nearly two decades: a logarithmic axis has its powers of ten.
+    expect(page).toMatch(/>100k</);
+    expect(page).toMatch(/>1M</);
+  });
+
   it('has no plots before the first result', async () => {
     const page = await sweepPage('Sweep: a', [failed]);
     expect(page).not.toContain('<svg');

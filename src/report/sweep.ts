@@ -2,6 +2,7 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { type Cell, table } from '../core/table.js';
 import { snake } from '../train/configurations.js';
+import { settingsTable } from '../train/settings.js';
 import type { PlannedRun, SweepRow } from '../train/sweep.js';
 import { plotSvg } from './plot.js';
 
@@ -48,11 +49,11 @@ export function sweepMarkdown(title: string, rows: readonly SweepRow[]): string 
 
 /** One page, nothing outside of it: the plots, then the table. Light or dark as the reader's system is. */
 export async function sweepPage(title: string, rows: readonly SweepRow[]): Promise<string> {
-  const points = pointsOf(rows);
+  const labels = labelsOf(rows);
+  const points = pointsOf(rows, labels);
   const plots = points.length > 0 ? await Promise.all(panels(points).map(plotSvg)) : [];
   const line = (tag: string, texts: readonly Cell[]) =>
     `<tr>${texts.map((text) => `<${tag}>${escaped(String(text))}</${tag}>`).join('')}</tr>`;
-  const labels = labelling(rows);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -63,14 +64,14 @@ export async function sweepPage(title: string, rows: readonly SweepRow[]): Promi
 </head>
 <body>
 <h1>${escaped(title)}</h1>
-<p>Best accuracy of each configuration against what it costs.${labels ? ` Points are labelled with ${escaped(labels)}.` : ''}</p>
+<p>Best accuracy of each configuration against what it costs. Points are labelled with ${escaped(labels.about)}.</p>
 <div class="plots">
 ${plots.map((svg) => `<figure>${svg}</figure>`).join('\n')}
 </div>
 <div class="table"><table>
-<thead>${line('th', HEAD)}</thead>
+<thead>${line('th', ['', ...HEAD])}</thead>
 <tbody>
-${rows.map((row) => line('td', cells(row))).join('\n')}
+${rows.map((row, i) => line('td', [i + 1, ...cells(row)])).join('\n')}
 </tbody>
 </table></div>
 ${failures(rows)
@@ -94,21 +95,30 @@ interface Point {
   readonly seconds: number;
 }
 
-/** The settings that all configurations name, in one order: where there are some, their values are label enough. */
-function labelling(rows: readonly SweepRow[]): string | null {
-  const named = rows.map(({ name, changes }) => {
-    const settings = Object.keys(changes).map(snake);
-    return settings.every((setting) => name.includes(`${setting}=`)) ? settings.join(' / ') : '';
-  });
-  return named[0] && named.every((text) => text === named[0]) ? named[0] : null;
+interface Labels {
+  /** What they are. */
+  readonly about: string;
+  readonly texts: readonly string[];
 }
 
-function pointsOf(rows: readonly SweepRow[]): Point[] {
-  const short = labelling(rows) !== null;
-  return rows.flatMap(({ name, changes, best_accuracy, parameters, mflops, seconds }) => {
+// Longer ones would lie over each other.
+const LONGEST_LABEL = 9;
+
+/** The values of the one setting that all configurations name, where they are short; else each row's number. */
+function labelsOf(rows: readonly SweepRow[]): Labels {
+  const named = new Set(rows.map(({ changes }) => Object.keys(changes).join()));
+  const values = rows.map(({ changes }) => Object.values(changes).join());
+  const [setting = ''] = named;
+  const short = Math.max(...values.map((value) => value.length)) <= LONGEST_LABEL;
+  if (named.size === 1 && Object.hasOwn(settingsTable, setting) && short)
+    return { about: snake(setting), texts: values };
+  return { about: 'their number in the table', texts: rows.map((_, i) => `${i + 1}`) };
+}
+
+function pointsOf(rows: readonly SweepRow[], labels: Labels): Point[] {
+  return rows.flatMap(({ best_accuracy, parameters, mflops, seconds }, i) => {
     if (best_accuracy === null) return [];
-    const label = short ? Object.values(changes).join(' / ') : name;
-    return [{ label, accuracy: 100 * best_accuracy, parameters, mflops, seconds }];
+    return [{ label: labels.texts[i] as string, accuracy: 100 * best_accuracy, parameters, mflops, seconds }];
   });
 }
 
@@ -122,7 +132,7 @@ function panels(points: readonly Point[]): TopLevelSpec[] {
 
 function panel(points: readonly Point[], field: keyof Point, title: string): TopLevelSpec {
   const axis = { labelFontSize: 12, titleFontSize: 13, tickCount: 5 };
-  const domain = roomy(points.map((point) => point[field] as number));
+  const costs = points.map((point) => point[field] as number);
   return {
     data: { values: points as unknown as Record<string, unknown>[] },
     width: 300,
@@ -132,7 +142,7 @@ function panel(points: readonly Point[], field: keyof Point, title: string): Top
         field,
         type: 'quantitative',
         title,
-        scale: { domain, nice: false },
+        scale: costScale(costs),
         axis: { ...axis, format: '~s' },
       },
       y: {
@@ -146,11 +156,18 @@ function panel(points: readonly Point[], field: keyof Point, title: string): Top
     layer: [
       { mark: { type: 'point', filled: true, size: 70, opacity: 1, color: 'var(--series1)' } },
       {
-        mark: { type: 'text', dy: -12, fontSize: 12, color: 'var(--fg)' },
+        mark: { type: 'text', align: 'left', dx: 7, fontSize: 12, color: 'var(--fg)' },
         encoding: { text: { field: 'label', type: 'nominal' } },
       },
     ],
   };
+}
+
+/** Costs that span most of a decade or more are told apart by their ratios. */
+function costScale(costs: readonly number[]): Scale {
+  const [low, high] = [Math.min(...costs), Math.max(...costs)];
+  if (low <= 0 || high < 8 * low) return { domain: roomy(costs), nice: false };
+  return { type: 'log', domain: [low / 1.5, high * 1.5], nice: false };
 }
 
 /** Around the values, with room for the labels: a sixth of their range on either side, or of the value itself. */
@@ -159,6 +176,8 @@ function roomy(values: readonly number[]): [number, number] {
   const room = (high - low || Math.abs(high) || 1) / 6;
   return [Math.max(0, low - room), high + room];
 }
+
+type Scale = { type?: 'log'; domain: [number, number]; nice: false };
 
 const STYLE = `
 :root { color-scheme: light dark; --bg: #fff; --fg: #1c2024; --muted: #5c646d; --line: #dde1e6;
@@ -179,5 +198,6 @@ svg { display: block; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); text-align: right; }
 th { color: var(--muted); font-weight: 400; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
+th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; }
+td:first-child { color: var(--muted); }
 `;
