@@ -27,8 +27,7 @@ const usage = `node dist/sweep.js --grid patch_size=2,4,8 [--grid depth=3,6] --o
 node dist/sweep.js --list FILE.json --output sweeps/NAME [flags]
 node dist/sweep.js --study NAME --output sweeps/NAME [flags]
 
-Trains one configuration after another, each a run in the sweep's folder, and compares them in sweep.md, sweep.json and
-sweep.html. The same command again continues a sweep: finished runs are skipped, one cut short goes on from its state.`;
+Trains one configuration after another, each a run in the sweep's folder, and compares them in sweep.md, sweep.json and sweep.html. The same command again continues: finished runs are skipped, one cut short goes on from its state.`;
 
 const text = { type: 'string', requiresArg: true, group: 'Sweep:' } as const;
 const options = {
