@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { median } from '../src/bench/measure.js';
 import { StepBench } from '../src/bench/step.js';
-import { table } from '../src/bench/table.js';
+import { table } from '../src/core/table.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();

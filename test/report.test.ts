@@ -149,6 +149,7 @@ describe('the page', () => {
     train_accuracy: 0.2,
     val_loss: 2.1,
     val_accuracy: 0.25,
+    images: 90,
     ema_val_loss: null,
     ema_val_accuracy: null,
     lr: 1e-3,

@@ -75,6 +75,7 @@ describe('a run directory', () => {
     train_accuracy: 0.5,
     val_loss: 1.5,
     val_accuracy: 0.25,
+    images: 90,
     ema_val_loss: null,
     ema_val_accuracy: null,
     lr: 0.25,

@@ -1,26 +1,7 @@
-/** Rows as tables: aligned for a terminal, which is Markdown as well. */
+/** What the bench prints: ops, and training steps. */
+import { table } from '../core/table.js';
 import type { OpRow } from './ops.js';
 import type { StepRow } from './step.js';
-
-type Cell = string | number;
-
-/** Three digits that mean something. */
-function formatted(cell: Cell): string {
-  if (typeof cell === 'string') return cell;
-  if (Number.isInteger(cell)) return `${cell}`;
-  return Math.abs(cell) >= 100 ? cell.toFixed(0) : cell.toPrecision(3).replace(/e[-+].*/, '');
-}
-
-/** Numbers to the right, words to the left. */
-export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
-  const cells = [head, ...rows].map((row) => row.map(formatted));
-  const widths = head.map((_, c) => Math.max(3, ...cells.map((row) => (row[c] as string).length)));
-  const right = head.map((_, c) => rows.length > 0 && rows.every((row) => typeof row[c] === 'number'));
-  const line = (row: readonly string[]) =>
-    `| ${row.map((cell, c) => (right[c] ? cell.padStart(widths[c] as number) : cell.padEnd(widths[c] as number))).join(' | ')} |`;
-  const rule = `|${widths.map((width, c) => (right[c] ? `${'-'.repeat(width + 1)}:` : '-'.repeat(width + 2))).join('|')}|`;
-  return [line(cells[0] as string[]), rule, ...cells.slice(1).map(line)].join('\n');
-}
 
 export const opTable = (rows: readonly OpRow[]): string =>
   table(

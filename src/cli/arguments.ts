@@ -1,21 +1,29 @@
 /** Command lines by yargs, made from the table of settings; spellings with underscores are accepted. */
 import yargs, { type Options } from 'yargs';
-import { kebab, type SettingName, settingNames, settingsTable } from '../train/settings.js';
+import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../train/settings.js';
 import { UsageError } from './main.js';
 
 /** `--batch_size=64` as `--batch-size=64`. */
 const dashed = (argument: string): string =>
   argument.replace(/^--[a-z][\w-]*/i, (name) => name.replaceAll('_', '-'));
 
+/** An option that is given twice means the last one, unless it is an array. */
+const lastGiven = (value: unknown): unknown => (Array.isArray(value) ? value.at(-1) : value);
+
 export function commandLine(usage: string, options: Record<string, Options>) {
+  const once = Object.entries(options).map(([name, option]): [string, Options] => [
+    name,
+    option.array ? option : { ...option, coerce: lastGiven },
+  ]);
   return yargs(process.argv.slice(2).map(dashed))
     .usage(usage)
     .version(__VERSION__)
-    .options(options)
+    .options(Object.fromEntries(once))
     .parserConfiguration({
       'camel-case-expansion': false,
       'strip-aliased': true,
-      'duplicate-arguments-array': false,
+      'greedy-arrays': false,
+      'parse-positional-numbers': false,
     })
     .strictOptions()
     .wrap(Math.min(110, process.stdout.columns ?? 110))
@@ -68,4 +76,11 @@ export function typedSettings(
       return [name, value];
     }),
   );
+}
+
+/** The command line that a run of exactly these settings has: every one is named, so that no default matters. */
+export function settingFlags(settings: Settings): string[] {
+  // What is empty cannot be typed, and is the default where it may be at all.
+  const named = settingNames.filter((name) => settings[name] !== '');
+  return named.map((name) => `--${kebab(name)}=${settings[name]}`);
 }

@@ -9,11 +9,10 @@ import { writeFileAtomic } from '../io/atomic.js';
 import { VisionTransformer } from '../models/vit.js';
 import { reportPage } from '../report/page.js';
 import { readRunFiles } from '../report/run_files.js';
-import { Arena } from '../tensor/arena.js';
 import { modelOptions } from '../train/build.js';
-import { findCheckpoint, loadPart, metadataField, readCheckpoint } from '../train/checkpoint.js';
+import { metadataField } from '../train/checkpoint.js';
 import { evaluateLogits, predict } from '../train/evaluate.js';
-import { resolveSettings, type Settings } from '../train/settings.js';
+import { loadWeights, readRun } from '../train/load.js';
 import { commandLine } from './arguments.js';
 import { main, UsageError } from './main.js';
 import { downloadProgress } from './progress.js';
@@ -78,10 +77,9 @@ function reportPath({ report, weights }: Parsed, run: string | null): string | n
 await main(async () => {
   const parsed = parse();
   const target = String(parsed._[0]);
-  const path = findCheckpoint(target, 'weights');
+  const saved = readRun(target);
+  const { settings } = saved;
   const run = statSync(target).isDirectory() ? target : null;
-  const file = readCheckpoint(path);
-  const settings = resolveSettings(metadataField<Settings>(path, file, 'settings'));
   const dataDir = parsed['data-dir'] ?? (settings.dataDir || process.env.PATCHLIGHT_DATA || 'data');
   const dataset = await openDataset(parsed.dataset ?? settings.dataset, {
     dataDir,
@@ -92,10 +90,7 @@ await main(async () => {
   const split = await dataset.load('test');
 
   const gpu = await Gpu.open({ adapter: parsed.adapter });
-  const arena = new Arena(gpu, model.parameters(), () => true);
-  const weights = parsed.weights ?? path;
-  const source = parsed.weights ? readCheckpoint(parsed.weights) : file;
-  loadPart(weights, source, arena, arena.values);
+  const { path: weights, file: source } = loadWeights(gpu, model, saved, parsed.weights);
   const store = uploadSplit(gpu, dataset, split, settings.normalize);
   const input = {
     model,

@@ -1,22 +1,24 @@
 #!/usr/bin/env node
 /** `node dist/train.js`: trains a Vision Transformer and writes a run directory. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
-import { openDataset } from '../data/sources.js';
 import { adapterNames } from '../gpu/binding.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/pool.js';
 import { VisionTransformer } from '../models/vit.js';
 import { checkImageSize, modelOptions } from '../train/build.js';
 import { findCheckpoint, metadataField, readCheckpoint } from '../train/checkpoint.js';
+import { checkContinuation } from '../train/continuation.js';
 import { presetNamed, presets } from '../train/presets.js';
 import { newRunPath, RunDirectory } from '../train/run_directory.js';
-import { resolveSettings, type Settings, settingNames } from '../train/settings.js';
+import { resolveSettings, type Settings } from '../train/settings.js';
 import { type Outcome, Trainer } from '../train/trainer.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { openData, readConfig } from './files.js';
 import { main, UsageError } from './main.js';
-import { downloadProgress, duration, makeReporter, percent } from './progress.js';
+import { duration, makeReporter, percent } from './progress.js';
+import { exitCode, stopOnSignals } from './signals.js';
 
 const usage = 'node dist/train.js [--preset NAME] [flags]\n\nTrains a Vision Transformer on this machine.';
 
@@ -60,17 +62,6 @@ const options = {
   json: { type: 'boolean', group: 'Run:', default: false, describe: 'print one JSON object a line' },
 } as const;
 
-// What may differ when a run is continued: how long it goes and what it says, not what it computes.
-const FREE_TO_CHANGE = new Set([
-  'epochs',
-  'maxSteps',
-  'patience',
-  'logInterval',
-  'evalInterval',
-  'checkpointInterval',
-  'dataDir',
-]);
-
 type Parsed = Readonly<Record<string, unknown>> & {
   preset?: string;
   config?: string;
@@ -81,19 +72,6 @@ type Parsed = Readonly<Record<string, unknown>> & {
   quiet: boolean;
   json: boolean;
 };
-
-function readConfig(path: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new ConfigError(`${path} is not a readable JSON file: ${(error as Error).message}`);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new ConfigError(`${path} must hold one JSON object of settings.`);
-  // A run's own config.json has them one level down.
-  return ('settings' in value ? value.settings : value) as Record<string, unknown>;
-}
 
 function chooseSettings(parsed: Parsed): Settings {
   const typed = typedSettings(parsed);
@@ -108,28 +86,9 @@ function chooseSettings(parsed: Parsed): Settings {
   const path = findCheckpoint(parsed.resume, 'state');
   const before = resolveSettings(metadataField<Settings>(path, readCheckpoint(path), 'settings'));
   const settings = resolveSettings(before, typed);
-  const changed = settingNames.filter((name) => settings[name] !== before[name] && !FREE_TO_CHANGE.has(name));
-  if (changed.length > 0)
-    throw new ConfigError(
-      `A continued run must keep its settings: ${changed.map((name) => `${name} was ${before[name]}, now ${settings[name]}`).join('; ')}.`,
-    );
+  checkContinuation(before, settings);
   return settings;
 }
-
-/** SIGINT and SIGTERM end the run after the step under way, saved; a second one, a moment later, ends it at once. */
-function stopOnSignals(trainer: Trainer): () => NodeJS.Signals | null {
-  let caught: { signal: NodeJS.Signals; at: number } | null = null;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.on(signal, () => {
-      // npm and shells may deliver one key press twice.
-      if (caught && Date.now() - caught.at > 1000) process.exit(exitCode(signal));
-      caught ??= { signal, at: Date.now() };
-      trainer.stopRequested = true;
-    });
-  return () => caught?.signal ?? null;
-}
-
-const exitCode = (signal: NodeJS.Signals): number => (signal === 'SIGINT' ? 130 : 143);
 
 function summary(outcome: Outcome, run: RunDirectory, trainer: Trainer, seconds: number): string {
   const { best, last, lastEma, reason, history } = outcome;
@@ -185,12 +144,7 @@ await main(async () => {
   }
   const settings = chooseSettings(parsed);
   const reporter = makeReporter(parsed);
-  const dataDir = settings.dataDir || process.env.PATCHLIGHT_DATA || 'data';
-  const dataset = await openDataset(settings.dataset, {
-    dataDir,
-    download: true,
-    onProgress: downloadProgress(),
-  });
+  const dataset = await openData(settings);
   if (parsed.preset)
     checkImageSize(parsed.preset, presetNamed(parsed.preset).imageSize, dataset, settings.dataset);
   const model = new VisionTransformer(modelOptions(settings, dataset)); // refuses what cannot be before any GPU work
@@ -214,7 +168,9 @@ await main(async () => {
   const { init, resume } = parsed;
   const began = performance.now();
   const trainer = await Trainer.prepare({ gpu, settings, dataset, run, reporter, environment, init, resume });
-  const signal = stopOnSignals(trainer);
+  const signal = stopOnSignals(() => {
+    trainer.stopRequested = true;
+  });
   const outcome = await trainer.run();
   const seconds = (performance.now() - began) / 1000;
   if (parsed.json) console.log(JSON.stringify({ event: 'end', ...outcome, run: run.path, seconds }));

@@ -42,11 +42,12 @@ export interface OpenOptions {
   readonly address?: string | undefined;
 }
 
-type Description = Omit<Dataset, 'load'>;
+/** What a data set is, without its pixels. */
+export type DatasetDescription = Omit<Dataset, 'load'>;
 
 const GEOMETRY = { channels: 3, height: 32, width: 32 } as const;
 
-const descriptions: Readonly<Record<CifarKind | 'shapes10', Description>> = {
+const descriptions: Readonly<Record<CifarKind | 'shapes10', DatasetDescription>> = {
   cifar10: {
     name: 'cifar10',
     ...GEOMETRY,
@@ -77,6 +78,10 @@ const descriptions: Readonly<Record<CifarKind | 'shapes10', Description>> = {
   },
 };
 
+/** The data set of a name, none of its files needed; null where only the files in a folder tell. */
+export const describeDataset = (name: string): DatasetDescription | null =>
+  Object.hasOwn(descriptions, name) ? descriptions[name as keyof typeof descriptions] : null;
+
 /** Images that a split of shapes10 has. */
 const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, test: 2_000 };
 
@@ -92,7 +97,10 @@ export async function openDataset(name: string, options: OpenOptions): Promise<D
   return withSplits(descriptions[layout.kind], (split) => readCifar(folder, layout, split));
 }
 
-function withSplits(description: Description, read: (split: SplitName) => Omit<Split, 'count'>): Dataset {
+function withSplits(
+  description: DatasetDescription,
+  read: (split: SplitName) => Omit<Split, 'count'>,
+): Dataset {
   const splits = new Map<SplitName, Split>();
   return {
     ...description,

@@ -26,6 +26,9 @@ const NO_AUGMENTATION = { pad: 0, flip: false, stream: 0 };
 // Logits are read back once in so many batches: a read drains the queue.
 const BATCHES_A_READ = 32;
 
+/** What logits are made of. */
+export type PredictionInput = Omit<EvaluationInput, 'labels' | 'mirrored'>;
+
 export async function evaluate(input: EvaluationInput): Promise<Evaluation> {
   return evaluateLogits(input, await predict(input));
 }
@@ -42,7 +45,7 @@ export async function evaluateLogits(input: EvaluationInput, logits: Float32Arra
 }
 
 /** Logits (n, K) of the records, on the host. */
-export async function predict(input: EvaluationInput): Promise<Float32Array> {
+export async function predict(input: PredictionInput): Promise<Float32Array> {
   const { records, classes, batchSize } = input;
   const logits = new Float32Array(records.length * classes.length);
   const span = batchSize * BATCHES_A_READ;
@@ -51,7 +54,10 @@ export async function predict(input: EvaluationInput): Promise<Float32Array> {
   return logits;
 }
 
-async function logitsOf({ model, store, classes, batchSize }: EvaluationInput, records: Uint32Array) {
+async function logitsOf(
+  { model, store, classes, batchSize }: PredictionInput,
+  records: Uint32Array,
+): Promise<Float32Array> {
   const { gpu } = store.labels;
   const all = scope(() => {
     const logits = Tensor.empty(gpu, [records.length, classes.length], 'f32', 'logits');

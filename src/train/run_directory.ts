@@ -20,6 +20,8 @@ export interface EpochEntry {
   readonly epoch: number;
   readonly train_loss: number;
   readonly train_accuracy: number;
+  /** Images trained on: fewer than all where the run was cut short. */
+  readonly images: number;
   /** Null in an epoch without evaluation. */
   readonly val_loss: number | null;
   readonly val_accuracy: number | null;

@@ -175,6 +175,7 @@ export class Trainer implements RunFacts {
       epoch: number,
       train_loss: progress.lossSum / progress.images,
       train_accuracy: progress.correct / progress.images,
+      images: progress.images,
       val_loss: judged?.raw.loss ?? null,
       val_accuracy: judged?.raw.top1 ?? null,
       ema_val_loss: judged?.ema?.loss ?? null,
@@ -198,11 +199,13 @@ export class Trainer implements RunFacts {
 
   private metadata(): Record<string, unknown> {
     const { settings, dataset, environment } = this.input;
+    const { channels, height, width, mean, std } = dataset;
     return {
       settings,
       environment,
       model: this.model.config,
       classes: dataset.classes,
+      images: { channels, height, width, mean, std },
       step: this.progress.step,
     };
   }

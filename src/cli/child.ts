@@ -1,0 +1,34 @@
+/** Training in a process of its own. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+
+/** How a run ended: its exit code, as shells count where a signal killed it, and all that it said on standard error. */
+export interface ChildEnd {
+  readonly code: number;
+  readonly said: string;
+}
+
+/** Runs `node dist/train.js` with the given arguments, its output shown; `started` gets the process to signal. */
+export function trainInChild(
+  args: readonly string[],
+  started: (child: ChildProcess) => void,
+): Promise<ChildEnd> {
+  const script = join(import.meta.dirname, 'train.js');
+  const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'inherit', 'pipe'] });
+  started(child);
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) =>
+      resolve({ code: code ?? 128 + constants.signals[signal as NodeJS.Signals], said }),
+    );
+  });
+}
+
+/** The sentence that a failed run ended with; null where it crashed without one. */
+export const lastSentence = (said: string): string | null =>
+  [...said.matchAll(/^patchlight: (.+)$/gm)].at(-1)?.[1] ?? null;

@@ -1,0 +1,132 @@
+#!/usr/bin/env node
+/** `node dist/predict.js RUN|FILE.safetensors IMAGE...`: what a trained model sees in a person's own images. */
+import { PatchlightError } from '../core/errors.js';
+import { Gpu } from '../gpu/gpu.js';
+import { type DecodedImage, decodeImage, type Fit, fits, type ImageSize } from '../io/image.js';
+import { VisionTransformer } from '../models/vit.js';
+import { modelOptions } from '../train/build.js';
+import { imagesOf, loadWeights, readRun } from '../train/load.js';
+import { type Classifier, classify, likeliest, type Prediction } from '../train/predict.js';
+import { commandLine } from './arguments.js';
+import { main, UsageError } from './main.js';
+import { percent } from './progress.js';
+
+const usage = `node dist/predict.js RUN|FILE.safetensors IMAGE... [flags]
+
+Classifies images of any size (PNG, JPEG, WebP, GIF, AVIF, TIFF, SVG) by a run's weights (its best, else its final ones).`;
+
+const options = {
+  top: { type: 'number', requiresArg: true, default: 5, describe: 'classes to name for each image' },
+  fit: {
+    type: 'string',
+    requiresArg: true,
+    choices: fits,
+    default: 'crop',
+    describe: 'the middle of an oblong image, or all of it squashed',
+  },
+  tta: {
+    type: 'string',
+    requiresArg: true,
+    choices: ['none', 'flip'],
+    default: 'none',
+    describe: 'flip: the mean over the image and its mirror image',
+  },
+  weights: { type: 'string', requiresArg: true, describe: 'another file of weights, for the model of RUN' },
+  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  json: { type: 'boolean', default: false, describe: 'print an array of {file, predictions}' },
+} as const;
+
+interface Parsed {
+  readonly _: readonly string[];
+  readonly top: number;
+  readonly fit: Fit;
+  readonly tta: 'none' | 'flip';
+  readonly weights?: string;
+  readonly adapter?: string;
+  readonly json: boolean;
+}
+
+/** Images on the device at a time. */
+const BATCH = 64;
+/** Longer side over shorter, beyond which the middle of an image is not what it shows. */
+const ELONGATED = 2;
+
+interface Result {
+  readonly file: string;
+  readonly predictions: readonly Prediction[];
+}
+
+interface Named {
+  readonly file: string;
+  readonly image: DecodedImage;
+}
+
+/** The images of those files that are some; the others are named on standard error, one sentence each. */
+async function decodeAll(files: readonly string[], size: ImageSize, fit: Fit): Promise<Named[]> {
+  const decoded: Named[] = [];
+  for (const file of files)
+    try {
+      const image = await decodeImage(file, size, fit);
+      if (fit === 'crop') warnOfElongated(file, image);
+      decoded.push({ file, image });
+    } catch (error) {
+      if (!(error instanceof PatchlightError)) throw error;
+      console.error(`patchlight: ${error.message}`);
+    }
+  return decoded;
+}
+
+function warnOfElongated(file: string, { height, width }: DecodedImage): void {
+  if (Math.max(height, width) <= ELONGATED * Math.min(height, width)) return;
+  console.error(
+    `patchlight: ${file}: of ${width} x ${height} pixels only the middle is seen; --fit squash shows all.`,
+  );
+}
+
+async function predictAll(classifier: Classifier, { _, top, fit, json }: Parsed): Promise<Result[]> {
+  const { images, classes } = classifier;
+  const [, ...files] = _;
+  const results: Result[] = [];
+  for (let at = 0; at < files.length; at += BATCH) {
+    const decoded = await decodeAll(files.slice(at, at + BATCH), images, fit);
+    if (decoded.length === 0) continue;
+    const probabilities = await classify(
+      classifier,
+      decoded.map(({ image }) => image.bytes),
+    );
+    const found = decoded.map(({ file }, i) => ({
+      file,
+      predictions: likeliest(probabilities[i] as Float64Array, classes, top),
+    }));
+    results.push(...found);
+    if (!json) for (const result of found) console.log(describe(result));
+  }
+  return results;
+}
+
+function describe({ file, predictions }: Result): string {
+  const widest = Math.max(...predictions.map(({ class: name }) => name.length));
+  const lines = predictions.map(
+    ({ class: name, probability }) => `  ${name.padEnd(widest)}  ${percent(probability).padStart(8)}`,
+  );
+  return [file, ...lines].join('\n');
+}
+
+await main(async () => {
+  const parsed = commandLine(usage, options)
+    .demandCommand(2, 'Name a run directory or a safetensors file, and the images to classify')
+    .parseSync() as unknown as Parsed;
+  const { _, top, tta, weights, adapter, json } = parsed;
+  if (!Number.isInteger(top) || top < 1)
+    throw new UsageError(`--top must be a positive whole number, not ${top}.`);
+  const run = readRun(_[0] as string);
+  const images = imagesOf(run);
+  const model = new VisionTransformer(modelOptions(run.settings, images));
+  const gpu = await Gpu.open({ adapter });
+  loadWeights(gpu, model, run, weights);
+  const { normalize } = run.settings;
+  const classifier = { gpu, model, images, normalize, classes: images.classes, flip: tta === 'flip' };
+  const results = await predictAll(classifier, parsed);
+  if (json) console.log(JSON.stringify(results));
+  return results.length === _.length - 1 ? 0 : 1;
+});

@@ -1,0 +1,220 @@
+#!/usr/bin/env node
+/**
+ * `node dist/sweep.js`: a grid, a list or a ready-made study of configurations, one run after another. Each is a process
+ * of its own (`node dist/train.js`): a lost device, memory that ran out or a driver that crashed ends one run and not the
+ * sweep, the memory of a run is gone when it ends, and a run is what its command line makes of it, alone or in a sweep.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { ConfigError } from '../core/errors.js';
+import { describeDataset } from '../data/sources.js';
+import { writeFileAtomic } from '../io/atomic.js';
+import { planTable, sweepMarkdown, sweepPage, sweepTable } from '../report/sweep.js';
+import { checkImageSize } from '../train/build.js';
+import { type Configuration, crossProduct, parseAxis, parseList, snake } from '../train/configurations.js';
+import { type Preset, presetNamed } from '../train/presets.js';
+import { resolveSettings, type SettingName, type Settings } from '../train/settings.js';
+import { configurationsOf, studies, studyNamed } from '../train/studies.js';
+import { type PlannedRun, planRun, refuseTwins, SweepFolder } from '../train/sweep.js';
+import { commandLine, settingFlags, settingOptions, typedSettings } from './arguments.js';
+import { type ChildEnd, lastSentence, trainInChild } from './child.js';
+import { openData, readConfig, readJson } from './files.js';
+import { main, UsageError } from './main.js';
+import { exitCode, stopOnSignals } from './signals.js';
+
+const usage = `node dist/sweep.js --grid patch_size=2,4,8 [--grid depth=3,6] --output sweeps/NAME [flags]
+node dist/sweep.js --list FILE.json --output sweeps/NAME [flags]
+node dist/sweep.js --study NAME --output sweeps/NAME [flags]
+
+Trains one configuration after another, each a run in the sweep's folder, and compares them in sweep.md, sweep.json and sweep.html. The same command again continues: finished runs are skipped, one cut short goes on from its state.`;
+
+const text = { type: 'string', requiresArg: true, group: 'Sweep:' } as const;
+const options = {
+  grid: {
+    ...text,
+    array: true,
+    describe: 'a setting and its values, as patch_size=2,4,8; of several, all combinations',
+  },
+  list: { ...text, describe: 'a JSON file: an array of objects of settings, each with a name if it likes' },
+  study: {
+    ...text,
+    describe: Object.entries(studies)
+      .map(([name, { about }]) => `${name} (${about})`)
+      .join('; '),
+  },
+  output: { ...text, describe: 'the folder of the sweep' },
+  plan: { type: 'boolean', group: 'Sweep:', describe: 'print the configurations with their sizes and end' },
+  preset: { ...text, describe: 'settings by name that all configurations share' },
+  config: { ...text, describe: 'a JSON file of settings that all share; flags win over it' },
+  init: { ...text, describe: 'a safetensors file of weights that every run starts from' },
+  adapter: { ...text, describe: "a part of an adapter's name" },
+  quiet: { type: 'boolean', group: 'Sweep:', default: false, describe: 'print nothing of the runs' },
+  ...settingOptions(),
+} as const;
+
+interface Parsed extends Readonly<Record<string, unknown>> {
+  readonly _: readonly string[];
+  readonly grid?: readonly string[];
+  readonly list?: string;
+  readonly study?: string;
+  readonly output?: string;
+  readonly plan?: boolean;
+  readonly preset?: string;
+  readonly config?: string;
+  readonly init?: string;
+  readonly adapter?: string;
+  readonly quiet: boolean;
+}
+
+type Layer = Partial<Record<string, unknown>>;
+
+interface Base {
+  readonly preset: (Preset & { readonly name: string }) | null;
+  /** What all configurations share, later ones winning. */
+  readonly layers: readonly Layer[];
+}
+
+function baseOf({ preset, study, config, ...parsed }: Parsed): Base {
+  const chosen = study === undefined ? undefined : studyNamed(study);
+  const name = preset ?? chosen?.preset;
+  const named = name === undefined ? null : { ...presetNamed(name), name };
+  const layers = [named?.settings, chosen?.budget, config ? readConfig(config) : {}, typedSettings(parsed)];
+  return { preset: named, layers: layers.map((layer) => layer ?? {}) };
+}
+
+function configurations({ grid, list, study }: Parsed, { layers }: Base): Configuration[] {
+  if ([grid, list, study].filter((given) => given !== undefined).length !== 1)
+    throw new UsageError('Say what to sweep by one of --grid, --list and --study.');
+  if (study !== undefined) return configurationsOf(studyNamed(study), resolveSettings(...layers));
+  return list === undefined
+    ? crossProduct((grid as readonly string[]).map(parseAxis))
+    : parseList(list, readJson(list));
+}
+
+/** A flag that every configuration sets to something else would be typed in vain. */
+function refuseIdle(typed: Layer, all: readonly Configuration[]): void {
+  const idle = (Object.keys(typed) as SettingName[]).find((name) =>
+    all.every(({ changes }) => name in changes && changes[name] !== typed[name]),
+  );
+  if (idle)
+    throw new ConfigError(
+      `--${snake(idle).replaceAll('_', '-')} has no effect: every configuration sets it.`,
+    );
+}
+
+/** All configurations, each resolved and its model built: a bad one is refused before anything runs. */
+async function planOf(parsed: Parsed): Promise<PlannedRun[]> {
+  const base = baseOf(parsed);
+  const all = configurations(parsed, base);
+  refuseTwins(all);
+  refuseIdle(typedSettings(parsed), all);
+  if (parsed.init && !existsSync(parsed.init)) throw new ConfigError(`--init ${parsed.init} does not exist.`);
+  const plan: PlannedRun[] = [];
+  const imagesOf = async (settings: Settings) => {
+    const images = describeDataset(settings.dataset) ?? (await openData(settings));
+    if (base.preset) checkImageSize(base.preset.name, base.preset.imageSize, images, settings.dataset);
+    return images;
+  };
+  for (const configuration of all) plan.push(await planRun(configuration, base.layers, imagesOf));
+  return plan;
+}
+
+/** Every data set of the plan, fetched here once where it is missing, so that no run fails for the lack of it. */
+async function provideData(plan: readonly PlannedRun[]): Promise<void> {
+  const places = new Map(
+    plan.map(({ settings: { dataset, dataDir } }) => [`${dataset}\n${dataDir}`, { dataset, dataDir }]),
+  );
+  for (const place of places.values()) await openData(place);
+}
+
+const STOPPED = [exitCode('SIGINT'), exitCode('SIGTERM')];
+
+class Sweep {
+  private child: ChildProcess | null = null;
+
+  constructor(
+    private readonly folder: SweepFolder,
+    private readonly parsed: Parsed,
+  ) {}
+
+  /** Passes a signal on to the run under way, which saves its state and ends. */
+  stop(signal: NodeJS.Signals): void {
+    this.child?.kill(signal);
+  }
+
+  /** Trains one configuration, or what is left of it, and writes how it ended. */
+  async run(planned: PlannedRun): Promise<void> {
+    const { folder } = this;
+    const continued = folder.canContinue(planned);
+    folder.begin(planned);
+    const end = await trainInChild(this.argumentsFor(planned, continued), (child) => {
+      this.child = child;
+    });
+    this.child = null;
+    if (end.code === 0) folder.mark(planned, 'finished');
+    else if (STOPPED.includes(end.code)) folder.mark(planned, 'stopped');
+    else this.fail(planned, end);
+    await this.write();
+  }
+
+  private fail(planned: PlannedRun, { code, said }: ChildEnd): void {
+    const sentence = lastSentence(said);
+    // Without a sentence it is no user's mistake: all that it said may help.
+    if (sentence === null) console.error(said.trim());
+    const error = sentence ?? `The process ended with code ${code}.`;
+    console.error(`patchlight: ${planned.name} failed: ${error}`);
+    this.folder.mark(planned, 'failed', error);
+  }
+
+  async write(): Promise<void> {
+    const { path } = this.folder;
+    const rows = this.folder.rows();
+    const title = `Sweep: ${basename(resolve(path))}`;
+    const save = (name: string, content: string) =>
+      writeFileAtomic(join(path, name), new TextEncoder().encode(content));
+    save('sweep.md', sweepMarkdown(title, rows));
+    save('sweep.html', await sweepPage(title, rows));
+  }
+
+  private argumentsFor(planned: PlannedRun, continued: boolean): string[] {
+    const { init, adapter, quiet } = this.parsed;
+    const path = this.folder.runPath(planned);
+    return [
+      ...(continued ? ['--resume', path] : ['--output', path, ...(init ? ['--init', init] : [])]),
+      ...(adapter ? ['--adapter', adapter] : []),
+      ...(quiet ? ['--quiet'] : []),
+      ...settingFlags(planned.settings),
+    ];
+  }
+}
+
+await main(async () => {
+  const parsed = commandLine(usage, options).demandCommand(0, 0).parseSync() as unknown as Parsed;
+  const plan = await planOf(parsed);
+  if (parsed.plan) {
+    console.log(planTable(plan));
+    return 0;
+  }
+  if (parsed.output === undefined)
+    throw new UsageError('--output sweeps/NAME says where the runs go; --plan goes without.');
+  await provideData(plan);
+  const folder = SweepFolder.open(parsed.output, plan, __VERSION__);
+  const sweep = new Sweep(folder, parsed);
+  const caught = stopOnSignals((signal) => sweep.stop(signal));
+  for (const [i, planned] of plan.entries()) {
+    if (caught()) break;
+    const done = folder.isFinished(planned);
+    if (!parsed.quiet)
+      console.log(`[${i + 1}/${plan.length}] ${planned.name}${done ? ': finished before' : ''}`);
+    if (!done) await sweep.run(planned);
+  }
+  await sweep.write();
+  console.log(`\n${sweepTable(folder.rows())}\n\nResults: ${folder.path} (sweep.md, sweep.json, sweep.html)`);
+  const signal = caught();
+  if (signal) {
+    console.log('Stopped by a signal; the same command continues.');
+    return exitCode(signal);
+  }
+  return plan.every((planned) => folder.isFinished(planned)) ? 0 : 1;
+});

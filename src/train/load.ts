@@ -1,0 +1,46 @@
+/** From a run directory or a file of weights to a model on the device: what its metadata say is enough, no data set is read. */
+import { type DatasetDescription, describeDataset } from '../data/sources.js';
+import type { Pixels } from '../data/store.js';
+import type { Gpu } from '../gpu/gpu.js';
+import type { Safetensors } from '../io/safetensors.js';
+import type { VisionTransformer } from '../models/vit.js';
+import { Arena } from '../tensor/arena.js';
+import { findCheckpoint, loadPart, metadataField, readCheckpoint } from './checkpoint.js';
+import { resolveSettings, type Settings } from './settings.js';
+
+/** Saved weights, still on the host, with the settings that they were trained by. */
+export interface SavedRun {
+  readonly path: string;
+  readonly file: Safetensors;
+  readonly settings: Settings;
+}
+
+/** `path` is a run directory, of which the best weights are taken, else the final ones, or a file of weights. */
+export function readRun(path: string): SavedRun {
+  const found = findCheckpoint(path, 'weights');
+  const file = readCheckpoint(found);
+  return { path: found, file, settings: resolveSettings(metadataField<Settings>(found, file, 'settings')) };
+}
+
+/** The images that a run was trained on: their size, normalisation and classes. */
+export function imagesOf({ path, file, settings }: SavedRun): Omit<DatasetDescription, 'name'> {
+  // Weights saved by 0.1.0 name their data set and no more.
+  const known = 'images' in file.metadata ? null : describeDataset(settings.dataset);
+  return {
+    ...(known ?? metadataField<Pixels>(path, file, 'images')),
+    classes: metadataField<string[]>(path, file, 'classes'),
+  };
+}
+
+/** Puts a run's weights, or those of the file `weights`, into a model on the device; returns where they came from. */
+export function loadWeights(
+  gpu: Gpu,
+  model: VisionTransformer,
+  run: SavedRun,
+  weights?: string,
+): Pick<SavedRun, 'path' | 'file'> {
+  const arena = new Arena(gpu, model.parameters(), () => true);
+  const source = weights ? { path: weights, file: readCheckpoint(weights) } : run;
+  loadPart(source.path, source.file, arena, arena.values);
+  return source;
+}

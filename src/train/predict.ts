@@ -1,0 +1,69 @@
+/** Class probabilities of images that no data set holds. */
+import type { Split } from '../data/sources.js';
+import { mirrored, type Pixels, releaseStore, uploadSplit } from '../data/store.js';
+import type { Gpu } from '../gpu/gpu.js';
+import type { VisionTransformer } from '../models/vit.js';
+import { predict } from './evaluate.js';
+import { probabilities } from './score.js';
+import type { Settings } from './settings.js';
+
+export interface Prediction {
+  readonly class: string;
+  readonly probability: number;
+}
+
+export interface Classifier {
+  readonly gpu: Gpu;
+  /** With its weights on the device. */
+  readonly model: VisionTransformer;
+  /** Size, mean and deviation of the images that it was trained on, and how they were normalised. */
+  readonly images: Pixels;
+  readonly normalize: Settings['normalize'];
+  readonly classes: readonly string[];
+  /** Whether each image is also shown mirrored, and the mean of both probabilities taken. */
+  readonly flip: boolean;
+}
+
+/** Probabilities (K) of each image, given as bytes (C, H, W): one batch on the device. */
+export async function classify(
+  { gpu, model, images, normalize, classes, flip }: Classifier,
+  batch: readonly Uint8Array[],
+): Promise<Float64Array[]> {
+  const count = batch.length;
+  const K = classes.length;
+  const records = Uint32Array.from({ length: count }, (_, i) => i);
+  const probabilitiesOf = async (split: Split) => {
+    const store = uploadSplit(gpu, images, split, normalize);
+    const logits = await predict({ model, store, classes, records, batchSize: count });
+    releaseStore(store);
+    return batch.map((_, i) => probabilities(Float64Array.from(logits.subarray(i * K, (i + 1) * K))));
+  };
+  const split = { images: joined(batch), labels: new Uint8Array(count), count };
+  const plain = await probabilitiesOf(split);
+  if (!flip) return plain;
+  const other = await probabilitiesOf(mirrored(images, split));
+  return plain.map((row, i) => mean(row, other[i] as Float64Array));
+}
+
+/** The `count` likeliest classes, likeliest first; equals in the order of the classes. */
+export function likeliest(
+  probabilities: Float64Array,
+  classes: readonly string[],
+  count: number,
+): Prediction[] {
+  return [...probabilities]
+    .map((probability, c) => ({ class: classes[c] as string, probability }))
+    .sort((a, b) => b.probability - a.probability)
+    .slice(0, count);
+}
+
+const mean = (a: Float64Array, b: Float64Array): Float64Array => a.map((x, i) => (x + (b[i] as number)) / 2);
+
+function joined(images: readonly Uint8Array[]): Uint8Array {
+  const each = images[0]?.length ?? 0;
+  const bytes = new Uint8Array(images.length * each);
+  images.forEach((image, i) => {
+    bytes.set(image, i * each);
+  });
+  return bytes;
+}
