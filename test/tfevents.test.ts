@@ -138,8 +138,8 @@ describe('a run directory', () => {
     start(0).writeHistory(history);
     expect(readFileSync(join(folder, 'history.csv'), 'utf8').split('\n')).toEqual([
       Object.keys(epoch).join(','),
-      '1,2,0.5,1.5,0.25,0.25,3',
-      '2,2,0.5,,,0.25,3',
+      '1,2,0.5,1.5,0.25,90,,,0.25,3',
+      '2,2,0.5,,,90,,,0.25,3',
       '',
     ]);
   });
