@@ -1,5 +1,4 @@
 /** Whole training steps of a model on random bytes: as the trainer runs them, at most two in flight. */
-import { stream } from '../core/rng.js';
 import type { Dataset, Split } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -7,6 +6,7 @@ import { VisionTransformer } from '../models/vit.js';
 import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
 import { Arena } from '../tensor/arena.js';
+import { trainingInput } from '../train/augmentation.js';
 import { decayRule, modelOptions } from '../train/build.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
 import { TrainingStep } from '../train/step.js';
@@ -101,14 +101,13 @@ export class StepBench {
     } = settings;
     this.optimizer = new AdamW(arena, { beta1, beta2, eps, weightDecay });
     this.ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
-    const crop = settings.augment === 'flip-crop';
+    const store = uploadSplit(gpu, dataset, split, settings.normalize);
     this.training = new TrainingStep({
       model,
       arena,
       optimizer: this.optimizer,
       ema: this.ema,
-      store: uploadSplit(gpu, dataset, split, settings.normalize),
-      augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
+      input: trainingInput(settings, dataset, store, Math.ceil(RECORDS / batchSize)),
       clipGrad,
       labelSmoothing,
       slots: 1,

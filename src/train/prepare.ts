@@ -1,5 +1,4 @@
 /** From settings to the parts of a run: data on the device, model, arena, optimizer, the recorded step, the schedule. */
-import { stream } from '../core/rng.js';
 import { Sampler, splitIndices } from '../data/sampler.js';
 import type { Dataset, Split } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
@@ -10,6 +9,7 @@ import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
 import type { Schedule } from '../optim/schedule.js';
 import { Arena } from '../tensor/arena.js';
+import { trainingInput } from './augmentation.js';
 import { decayRule, modelOptions } from './build.js';
 import { loadPart, readCheckpoint } from './checkpoint.js';
 import type { Reporter } from './journal.js';
@@ -73,19 +73,17 @@ export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
           split: test,
           name: 'test',
         };
-  const crop = settings.augment === 'flip-crop';
+  const sampler = new Sampler(records, settings.batchSize, { shuffle: settings.shuffle, seed });
   const training = new TrainingStep({
     model,
     arena,
     optimizer,
     ema,
-    store,
-    augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
+    input: trainingInput(settings, dataset, store, sampler.batches),
     clipGrad: settings.clipGrad,
     labelSmoothing: settings.labelSmoothing,
     slots: settings.logInterval,
   });
-  const sampler = new Sampler(records, settings.batchSize, { shuffle: settings.shuffle, seed });
   return { model, arena, optimizer, ema, sampler, training, validation };
 }
 

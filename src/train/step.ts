@@ -5,10 +5,11 @@
  */
 
 import { Tape } from '../autograd/tape.js';
+import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import type { Recording } from '../gpu/commands.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { VisionTransformer } from '../models/vit.js';
-import { type Augmentation, gatherBatch, type ImageStore, METRICS, recordMetrics } from '../ops/batch.js';
+import { METRICS, recordMetrics } from '../ops/batch.js';
 import { correct, crossEntropy, sum } from '../ops/index.js';
 import { clipNorm } from '../ops/optimizer.js';
 import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/step_state.js';
@@ -23,8 +24,7 @@ export interface StepParts {
   readonly arena: Arena;
   readonly optimizer: AdamW;
   readonly ema: Ema | null;
-  readonly store: ImageStore;
-  readonly augmentation: Augmentation;
+  readonly input: TrainingInput;
   readonly clipGrad: number;
   readonly labelSmoothing: number;
   /** Rows of the metrics ring. */
@@ -39,9 +39,7 @@ export interface StepMetrics {
 }
 
 interface Batch {
-  readonly index: Tensor;
-  readonly images: Tensor;
-  readonly labels: Tensor;
+  readonly input: TrainingBatch;
   recording: Recording | null;
 }
 
@@ -67,8 +65,8 @@ export class TrainingStep {
   /** Asks for one step on the given records; returns before it has run. */
   run(records: Uint32Array<ArrayBuffer>, values: StepValues): void {
     const batch = this.batch(records.length);
-    batch.index.upload(records);
-    writeStepState(this.state, values);
+    const mix = batch.input.draw(records, values.seed, values.step);
+    writeStepState(this.state, values, mix);
     if (batch.recording) this.gpu.play(batch.recording);
     else batch.recording = this.gpu.record(() => this.body(batch)).recording;
   }
@@ -82,15 +80,16 @@ export class TrainingStep {
     });
   }
 
-  private body({ index, images, labels }: Batch): void {
-    const { model, arena, optimizer, ema, store, augmentation, clipGrad, labelSmoothing } = this.parts;
+  private body({ input }: Batch): void {
+    const { model, arena, optimizer, ema, clipGrad, labelSmoothing } = this.parts;
+    const { images, labels, targets } = input;
     scope(() => {
-      gatherBatch(store, index, this.state, augmentation, images, labels);
+      input.gather(this.state);
       const tape = new Tape();
       const mode = { training: true, key: keyOf(this.state) };
       const { loss, right } = tape.run(() => {
         const logits = model.forward(images, mode);
-        return { loss: crossEntropy(logits, labels, labelSmoothing), right: sum(correct(logits, labels)) };
+        return { loss: crossEntropy(logits, targets, labelSmoothing), right: sum(correct(logits, labels)) };
       });
       tape.backward(loss, { gradient: this.one });
       clipNorm(arena.gradients, this.clip, clipGrad);
@@ -103,13 +102,7 @@ export class TrainingStep {
   private batch(size: number): Batch {
     const known = this.batches.get(size);
     if (known) return known;
-    const { channels, imageSize } = this.parts.model.config;
-    const batch: Batch = {
-      index: keep(Tensor.zeros(this.gpu, [size], 'u32', 'index')),
-      images: keep(Tensor.zeros(this.gpu, [size, channels, ...imageSize], 'f32', 'images')),
-      labels: keep(Tensor.zeros(this.gpu, [size], 'u32', 'labels')),
-      recording: null,
-    };
+    const batch: Batch = { input: new TrainingBatch(this.gpu, size, this.parts.input), recording: null };
     this.batches.set(size, batch);
     return batch;
   }
