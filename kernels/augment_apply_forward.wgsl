@@ -126,8 +126,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     case SHARPNESS: { value = blend(smoothed(b, row, column), own, at); }
     case HUE: { value = turned(own, program[at + 1u]); }
     default: {
-      let of = 256u * b;
-      value = vec3u(table[of + own.x] & 255u, (table[of + own.y] >> 8u) & 255u, (table[of + own.z] >> 16u) & 255u);
+      let first = 256u * b;
+      value = vec3u(table[first + own.x] & 255u, (table[first + own.y] >> 8u) & 255u, (table[first + own.z] >> 16u) & 255u);
     }
   }
   pixels_to[i] = pack(value);
