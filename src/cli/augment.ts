@@ -5,9 +5,10 @@ import { openDataset } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import { Gpu } from '../gpu/gpu.js';
+import { writeFileAtomic } from '../io/atomic.js';
 import type { ImagePlan } from '../ops/augment.js';
 import { type Mix, makeStepState, writeStepState } from '../ops/step_state.js';
-import { writeContactSheet } from '../report/contact_sheet.js';
+import { contactSheet } from '../report/contact_sheet.js';
 import { trainingInput } from '../train/augmentation.js';
 import { resolveSettings } from '../train/settings.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
@@ -105,7 +106,8 @@ await main(async () => {
       console.log(`row ${b + 1} column ${i + 1}: ${sentence(plan, mix)}`);
     });
   }
-  await writeContactSheet(parsed.grid, { images, rows: records.length, columns, height, width }, scale);
+  const sheet = { images, rows: records.length, columns, height, width };
+  writeFileAtomic(parsed.grid, await contactSheet(sheet, scale));
   if (!parsed.list) console.log(`${records.length} images, ${columns - 1} draws of each: ${parsed.grid}`);
   return 0;
 });

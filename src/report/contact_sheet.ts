@@ -12,18 +12,18 @@ export interface Sheet {
 
 const GAP = 1;
 
-/** Writes the sheet to `path`; a pixel of an image becomes `scale` x `scale`. */
-export async function writeContactSheet(path: string, sheet: Sheet, scale: number): Promise<void> {
+/** The sheet as a PNG file's bytes; a pixel of an image becomes `scale` x `scale`. */
+export async function contactSheet(sheet: Sheet, scale: number): Promise<Uint8Array> {
   const { rows, columns, height, width } = sheet;
   const raw = {
     width: columns * (width + GAP) + GAP,
     height: rows * (height + GAP) + GAP,
     channels: 3,
   } as const;
-  await sharp(arrange(sheet, raw.width, raw.height), { raw })
+  return sharp(arrange(sheet, raw.width, raw.height), { raw })
     .resize({ width: raw.width * scale, kernel: 'nearest' })
     .png()
-    .toFile(path);
+    .toBuffer();
 }
 
 /** All images on white, as bytes (height, width, 3). */
