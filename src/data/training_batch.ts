@@ -78,33 +78,33 @@ export class TrainingBatch {
 
   /** Asks the device for images, labels and targets of what was drawn. */
   gather(step: Tensor): void {
-    const { store, augmentation } = this.input;
-    const { images, own, index, frames, program } = this;
-    const { flipCrop: flip, reflect, resizedCrop, bilinear, fill, erasing } = augmentation;
     scope(() => {
-      if (this.plain)
-        gatherBatch(
-          store,
-          index,
-          step,
-          { pad: flip ? PADDING : 0, reflect, flip, stream: stream.augment },
-          images,
-          own,
-        );
-      else {
-        const [red, green, blue] = fill as [number, number, number];
-        const options = {
-          reflect,
-          resize: resizedCrop !== null,
-          bilinear,
-          fill: red + 256 * green + 65536 * blue,
-          noise: erasing.noise ? stream.noise : null,
-        };
-        augmentBatch(store, { index, frames, program, step }, options, images, own);
-      }
+      if (this.plain) this.cropOnly(step);
+      else this.augment(step);
       if (!this.mixed) return;
-      mixImages(images, step);
-      mixTargets(own, step, this.targets, this.labels);
+      mixImages(this.images, step);
+      mixTargets(this.own, step, this.targets, this.labels);
     });
+  }
+
+  private cropOnly(step: Tensor): void {
+    const { store, augmentation } = this.input;
+    const { flipCrop: flip, reflect } = augmentation;
+    const options = { pad: flip ? PADDING : 0, reflect, flip, stream: stream.augment };
+    gatherBatch(store, this.index, step, options, this.images, this.own);
+  }
+
+  private augment(step: Tensor): void {
+    const { store, augmentation } = this.input;
+    const { index, frames, program } = this;
+    const { reflect, resizedCrop, bilinear, fill, erasing } = augmentation;
+    const options = {
+      reflect,
+      resize: resizedCrop !== null,
+      bilinear,
+      fill: fill.reduce((word, byte, c) => word + byte * 256 ** c, 0),
+      noise: erasing.noise ? stream.noise : null,
+    };
+    augmentBatch(store, { index, frames, program, step }, options, this.images, this.own);
   }
 }

@@ -4,25 +4,28 @@
  * factors) are computed here; the kernels then work on integers.
  */
 
-/** What an op's `value` is. */
+/** Kinds of the apply kernel; from TABLE on they are those of the table kernel. */
+const [IDENTITY, AFFINE, COLOR, SHARPNESS, HUE, TABLE] = [0, 1, 2, 3, 4, 5];
+
+/** What an op's `value` is, and the kind by which the kernels know it. */
 export const imageOps = {
-  Identity: 'nothing',
-  ShearX: 'columns a row moves by: x + value · y is read',
-  ShearY: 'rows a column moves by: y + value · x is read',
-  TranslateX: 'columns to the right',
-  TranslateY: 'rows down',
-  Rotate: 'degrees, counter-clockwise',
-  Color: 'factor: 0 is grey, 1 the image',
-  Sharpness: 'factor: 0 is smoothed, 1 the image',
-  Hue: 'turns of the colour circle, −0.5 to 0.5',
-  Posterize: 'bits kept of a byte',
-  Solarize: 'bytes from here on are inverted',
-  SolarizeAdd: 'added to bytes below 128',
-  Invert: 'nothing',
-  Brightness: 'factor: 0 is black, 1 the image',
-  Contrast: 'factor: 0 is the mean grey, 1 the image',
-  AutoContrast: 'nothing',
-  Equalize: 'nothing',
+  Identity: { kind: IDENTITY, value: 'none' },
+  ShearX: { kind: AFFINE, value: 'columns a row moves by: x + value · y is read' },
+  ShearY: { kind: AFFINE, value: 'rows a column moves by: y + value · x is read' },
+  TranslateX: { kind: AFFINE, value: 'columns to the right' },
+  TranslateY: { kind: AFFINE, value: 'rows down' },
+  Rotate: { kind: AFFINE, value: 'degrees, counter-clockwise' },
+  Color: { kind: COLOR, value: 'factor: 0 is grey, 1 the image' },
+  Sharpness: { kind: SHARPNESS, value: 'factor: 0 is smoothed, 1 the image' },
+  Hue: { kind: HUE, value: 'turns of the colour circle, -0.5 to 0.5' },
+  Posterize: { kind: TABLE, value: 'bits kept of a byte' },
+  Solarize: { kind: TABLE + 1, value: 'bytes from here on are inverted' },
+  SolarizeAdd: { kind: TABLE + 2, value: 'added to bytes below 128' },
+  Invert: { kind: TABLE + 3, value: 'none' },
+  Brightness: { kind: TABLE + 4, value: 'factor: 0 is black, 1 the image' },
+  Contrast: { kind: TABLE + 5, value: 'factor: 0 is the mean grey, 1 the image' },
+  AutoContrast: { kind: TABLE + 6, value: 'none' },
+  Equalize: { kind: TABLE + 7, value: 'none' },
 } as const;
 
 export type ImageOpName = keyof typeof imageOps;
@@ -35,30 +38,9 @@ export interface ImageOp {
 /** Words of an op's record: its kind, and up to six parameters. */
 export const IMAGE_OP_WORDS = 8;
 
-/** Kinds as in augment_apply_forward.wgsl, and from Posterize on in augment_table_forward.wgsl. */
-const KINDS: Readonly<Record<ImageOpName, number>> = {
-  Identity: 0,
-  ShearX: 1,
-  ShearY: 1,
-  TranslateX: 1,
-  TranslateY: 1,
-  Rotate: 1,
-  Color: 2,
-  Sharpness: 3,
-  Hue: 4,
-  Posterize: 5,
-  Solarize: 6,
-  SolarizeAdd: 7,
-  Invert: 8,
-  Brightness: 9,
-  Contrast: 10,
-  AutoContrast: 11,
-  Equalize: 12,
-};
-
 /** The record of an op for images of `height` x `width`. */
 export const encodeImageOp = ({ op, value }: ImageOp, height: number, width: number): readonly number[] => [
-  KINDS[op],
+  imageOps[op].kind,
   ...parameters(op, value, height, width),
 ];
 
@@ -78,7 +60,7 @@ function parameters(op: ImageOpName, value: number, height: number, width: numbe
     case 'SolarizeAdd':
       return [value];
     default:
-      return KINDS[op] === 1 ? fixedPoint(inverseMatrix(op, value, height, width)) : [];
+      return imageOps[op].kind === AFFINE ? fixedPoint(inverseMatrix(op, value, height, width)) : [];
   }
 }
 
