@@ -2,8 +2,8 @@
 //   images (count, C, H, W) bytes, four to a word   index (B) u32   step: see STEP in src/ops/step_state.ts
 //   y (B, C, H, W) f32   norm (2, C): 1/(255 std) and −mean/std   labels u32
 // One invocation per element of y. With PAD the image is padded with zeros (black, before normalisation, as torchvision's
-//   RandomCrop on images) and cropped at a random place; with FLIP it is mirrored in half of the cases. The draws of an
-//   image are words of hash(seed, stream, step, b). A data set larger than one binding comes in parts: images first ..
+//   RandomCrop on images), or with REFLECT by its mirror image about the edge pixels, and cropped at a random place; with
+//   FLIP it is mirrored in half of the cases. The draws of an image are words of hash(seed, stream, step, b). A data set larger than one binding comes in parts: images first ..
 //   first + count - 1 are in this one, and others are left alone.
 // Any sizes; C·H·W·count bytes start on a word.
 // Tuned: nothing.
@@ -12,6 +12,7 @@ requires immediate_address_space;
 override WG: u32 = 256u;
 override PAD: u32 = 0u;
 override FLIP: bool = false;
+override REFLECT: bool = false;
 
 struct Params { B: u32, C: u32, H: u32, W: u32, first: u32, count: u32, stream: u32 }
 
@@ -33,6 +34,12 @@ fn pcg4d(key: vec4u) -> vec4u {
   return v;
 }
 
+// The mirror image of a place outside of 0 .. n - 1, at most n - 1 beyond; unsigned numbers wrap below zero.
+fn reflected(place: u32, n: u32) -> u32 {
+  if (place < n) { return place; }
+  return select(2u * (n - 1u) - place, 0u - place, place > 0x7fffffffu);
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = (group.y * groups.x + group.x) * WG + local;
@@ -51,6 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     row = row + draw.x % (2u * PAD + 1u) - PAD;
     column = column + draw.y % (2u * PAD + 1u) - PAD;
   }
+  if (REFLECT) { row = reflected(row, p.H); column = reflected(column, p.W); }
   var value = 0.0;
   if (row < p.H && column < p.W) {
     let at = ((image * p.C + c) * p.H + row) * p.W + column;

@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { generateShapes10 } from '../src/data/shapes10.js';
 
 let folder: string;
 beforeAll(() => {
@@ -44,6 +46,9 @@ it.each([
   ['train', '--resume x --preset quickstart', 2, /goes without --preset/],
   ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
   ['train', '--amp', 1, /--amp is not built yet/],
+  ['augment', '', 2, /Missing required argument: grid/],
+  ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],
+  ['augment', '--grid x.png --augment nope', 2, /Invalid values/],
   ['evaluate', '', 2, /Name a run directory/],
   ['evaluate', 'x --tta crop', 2, /Argument: tta, Given: "crop", Choices: "none", "flip"/],
   ['evaluate', '/nope', 1, /\/nope does not exist/],
@@ -118,4 +123,32 @@ it('takes a config file, and continues a run only with its own settings', () => 
   expect(longer.out).toContain('2 steps done');
   expect(longer.code).toBe(0);
   expect(run('train', [...tiny, '--output', output]).err).toContain('already holds a run');
+});
+
+it('draws a sheet of augmented images, and says what happened to them', async () => {
+  const grid = join(folder, 'sheet.png');
+  const flags =
+    '--dataset shapes10 --rows 3 --columns 4 --scale 2 --augment rand --rand-num-ops 1 --cutmix 1 --list'.split(
+      ' ',
+    );
+  const { code, out, err } = run('augment', ['--grid', grid, ...flags]);
+  expect([code, err]).toEqual([0, '']);
+  expect(out.trim().split('\n')).toHaveLength(9);
+  expect(out).toMatch(/^row 1 column 2: (mirrored )?crop 32x32 at -?\d,-?\d, \w+ \S+/);
+  const { data, info } = await sharp(grid).raw().toBuffer({ resolveWithObject: true });
+  expect(info).toMatchObject({ width: 2 * (4 * 33 + 1), height: 2 * (3 * 33 + 1), channels: 3 });
+  // The first image, as it is, behind two pixels of white.
+  const { images } = generateShapes10('train', 1);
+  const pixel = (x: number, y: number) => [
+    ...data.subarray(3 * (y * info.width + x), 3 * (y * info.width + x) + 3),
+  ];
+  expect(pixel(1, 1)).toEqual([255, 255, 255]);
+  for (const [x, y] of [
+    [0, 0],
+    [31, 0],
+    [13, 20],
+  ] as const)
+    expect(pixel(2 + 2 * x, 3 + 2 * y)).toEqual([0, 1, 2].map((c) => images[c * 1024 + y * 32 + x]));
+  const nowhere = run('augment', ['--grid', join(folder, 'no', 'sheet.png'), ...flags]);
+  expect([nowhere.code, nowhere.err]).toEqual([1, expect.stringMatching(/^patchlight: .*ENOENT/)]);
 });

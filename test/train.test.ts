@@ -201,6 +201,26 @@ describe('accumulated gradients', () => {
   });
 });
 
+it('with every augmentation on, stopped and continued is the undisturbed run', async () => {
+  const augmented: Partial<Settings> = {
+    augment: 'rand',
+    scaleMin: 0.5,
+    colorJitter: 0.4,
+    randomErasing: 0.5,
+    erasingMode: 'pixel',
+    mixup: 0.8,
+    cutmix: 1,
+    mixupOffEpoch: 1,
+  };
+  const whole = await train('augmented', augmented);
+  const stopped = await train('augmented-stopped', augmented, { stopAfter: 4 });
+  await train('', augmented, { resume: stopped.path });
+  expect(timeless(steps(stopped.path))).toEqual(timeless(steps(whole.path)));
+  expect(weights(stopped.path, 'last.state.safetensors').tensors).toEqual(
+    weights(whole.path, 'last.state.safetensors').tensors,
+  );
+});
+
 it('learns: the training loss of 90 images falls by half', async () => {
   const { outcome } = await train('learns', {
     epochs: 90,
@@ -277,8 +297,12 @@ describe('settings', () => {
     [{ epochs: '3' }, /--epochs must be a number/],
     [{ pool: 'max' }, /--pool must be one of cls, mean, not "max"/],
     [{ dropout: 1 }, /--dropout must be below 1/],
-    [{ mixup: 0.8 }, /--mixup is not built yet; only 0 is accepted/],
-    [{ augment: 'rand' }, /--augment rand is not built yet/],
+    [{ mixupProb: 1.5 }, /--mixup-prob must be at most 1/],
+    [{ augment: 'none', scaleMin: 0.5 }, /--scale-min 0\.5 needs a crop/],
+    [
+      { augment: 'rand', randFlavour: 'timm', randMagnitude: 12 },
+      /--rand-magnitude must be at most 10 with --rand-flavour timm/,
+    ],
     [{ embedDim: 100, numHeads: 3 }, /--embed-dim 100 must divide by --num-heads 3/],
     [{ warmupEpochs: 5, epochs: 5 }, /--warmup-epochs 5 must be fewer than --epochs 5/],
     [{ learningRate: Number.NaN }, /--learning-rate must be a finite number/],

@@ -1,11 +1,11 @@
 /** Whole training steps of a model on random bytes: as the trainer runs them, at most two in flight. */
-import { stream } from '../core/rng.js';
 import type { Dataset, Split } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
 import { Ema } from '../optim/ema.js';
 import type { Optimizer } from '../optim/optimizer.js';
+import { trainingInput } from '../train/augmentation.js';
 import { buildOptimizer, modelOptions } from '../train/build.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
 import { TrainingStep } from '../train/step.js';
@@ -91,14 +91,13 @@ export class StepBench {
     const { emaDecay, batchSize, clipGrad, labelSmoothing } = settings;
     this.optimizer = optimizer;
     this.ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
-    const crop = settings.augment === 'flip-crop';
+    const store = uploadSplit(gpu, dataset, split, settings.normalize);
     this.training = new TrainingStep({
       model,
       arena,
       optimizer,
       ema: this.ema,
-      store: uploadSplit(gpu, dataset, split, settings.normalize),
-      augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
+      input: trainingInput(settings, dataset, store, Math.ceil(RECORDS / batchSize)),
       clipGrad,
       labelSmoothing,
       microBatch: batchSize,

@@ -5,7 +5,18 @@
  */
 
 /** One stream per independent use, so that no two uses ever see the same counter. */
-export const stream = { init: 1, shuffle: 2, augment: 3, shapes: 5, split: 6 } as const;
+export const stream = {
+  init: 1,
+  shuffle: 2,
+  augment: 3,
+  shapes: 5,
+  split: 6,
+  resize: 7,
+  policy: 8,
+  erase: 9,
+  noise: 10,
+  mix: 11,
+} as const;
 
 export type Words = [number, number, number, number];
 
@@ -34,11 +45,12 @@ export const unit = (word: number): number => (word >>> 8) / 16777216;
 
 /** A sequence view of one (seed, stream, step): the i-th draw is a function of i alone. */
 export class Counter {
-  private element = 0;
   constructor(
     private readonly seed: number,
     private readonly streamId: number,
     private readonly step = 0,
+    /** The first element: counters of one step that start far enough apart share no draw. */
+    private element = 0,
   ) {}
 
   /** Uniform in [0, 1). */
@@ -49,6 +61,11 @@ export class Counter {
   /** Uniform integer in [0, n). */
   below(n: number): number {
     return Math.floor(this.uniform() * n);
+  }
+
+  /** Uniform in [low, high). */
+  between(low: number, high: number): number {
+    return low + (high - low) * this.uniform();
   }
 
   /** Standard normal, by Box and Muller. */

@@ -18,8 +18,10 @@ export interface ImageStore {
 }
 
 export interface Augmentation {
-  /** Zeros around the image before a random crop of its own size; 0 for none. */
+  /** Pixels added on each side before a random crop of the image's own size; 0 for none. */
   readonly pad: number;
+  /** Whether they mirror the image about its edge pixels, instead of being black. */
+  readonly reflect: boolean;
   /** Whether half of the images are mirrored. */
   readonly flip: boolean;
   readonly stream: number;
@@ -30,7 +32,7 @@ export function gatherBatch(
   store: ImageStore,
   index: Tensor,
   step: Tensor,
-  { pad, flip, stream }: Augmentation,
+  { pad, reflect, flip, stream }: Augmentation,
   images: Tensor,
   labels: Tensor,
 ): void {
@@ -47,7 +49,9 @@ export function gatherBatch(
     };
     const params = { B, C, H, W, first, count, stream };
     const groups = groupsFor(images.size, ELEMENTWISE_WG);
-    images.gpu.run(augmentKernel, operands, params, groups, { overrides: { PAD: pad, FLIP: flip } });
+    images.gpu.run(augmentKernel, operands, params, groups, {
+      overrides: { PAD: pad, FLIP: flip, REFLECT: reflect },
+    });
   }
 }
 

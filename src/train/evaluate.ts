@@ -22,7 +22,7 @@ export interface EvaluationInput {
   readonly batchSize: number;
 }
 
-const NO_AUGMENTATION = { pad: 0, flip: false, stream: 0 };
+const NO_AUGMENTATION = { pad: 0, reflect: false, flip: false, stream: 0 };
 // Logits are read back once in so many batches: a read drains the queue.
 const BATCHES_A_READ = 32;
 

@@ -1,5 +1,4 @@
 /** From settings to the parts of a run: data on the device, model, arena, optimizer, the recorded step, the schedule. */
-import { stream } from '../core/rng.js';
 import { Sampler, splitIndices } from '../data/sampler.js';
 import type { Dataset, Split } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
@@ -10,6 +9,7 @@ import { Ema } from '../optim/ema.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import type { Schedule } from '../optim/schedule.js';
 import type { Arena } from '../tensor/arena.js';
+import { trainingInput } from './augmentation.js';
 import { buildOptimizer, modelOptions } from './build.js';
 import { loadPart, readCheckpoint } from './checkpoint.js';
 import type { Reporter } from './journal.js';
@@ -72,23 +72,21 @@ export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
           split: test,
           name: 'test',
         };
-  const crop = settings.augment === 'flip-crop';
+  const sampler = new Sampler(records, settings.batchSize * settings.gradAccumSteps, {
+    shuffle: settings.shuffle,
+    seed,
+  });
   const training = new TrainingStep({
     model,
     arena,
     optimizer,
     ema,
-    store,
-    augmentation: { pad: crop ? 4 : 0, flip: crop, stream: stream.augment },
+    input: trainingInput(settings, dataset, store, sampler.batches * settings.gradAccumSteps),
     clipGrad: settings.clipGrad,
     labelSmoothing: settings.labelSmoothing,
     microBatch: settings.batchSize,
     accumulate: settings.gradAccumSteps,
     unread: settings.logInterval,
-  });
-  const sampler = new Sampler(records, settings.batchSize * settings.gradAccumSteps, {
-    shuffle: settings.shuffle,
-    seed,
   });
   return { model, arena, optimizer, ema, sampler, training, validation };
 }

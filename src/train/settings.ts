@@ -12,6 +12,8 @@ interface Describe<T> {
   /** The lowest value, and whether it must be whole. */
   readonly min?: number;
   readonly below?: number;
+  /** The highest value. */
+  readonly most?: number;
   readonly whole?: true;
   /** For what is not built: the only value accepted. */
   readonly only?: T;
@@ -95,14 +97,40 @@ export const settingsTable = {
     'Data',
     ['none', 'flip-crop', 'auto', 'rand', 'trivial'],
     'flip-crop',
-    'random changes to training images',
+    'random changes to training images: crop and mirror, and AutoAugment (CIFAR-10), RandAugment or TrivialAugmentWide',
   ),
+  paddingMode: choice('Data', ['zero', 'reflect'], 'zero', 'what crops show beyond the image'),
+  scaleMin: number(
+    'Data',
+    0,
+    'least share of the area that a random resized crop takes; 0 for shifted crops by up to 4 pixels',
+    { most: 1 },
+  ),
+  ratioMax: number('Data', 1.3333, 'widest proportions of a random resized crop', { min: 1 }),
+  randFlavour: choice('Data', ['torchvision', 'timm'], 'torchvision', 'whose RandAugment --augment rand is'),
+  randMagnitude: number('Data', 9, 'of RandAugment: of 30 (torchvision), of 10 (timm)'),
+  randNumOps: count('Data', 2, 'ops that RandAugment chooses', { min: 1 }),
+  randMstd: number('Data', 0.5, "deviation of timm's magnitude; above 100 it is uniform"),
+  randInc: flag('Data', true, "timm's increasing ranges (inc1)"),
+  interpolation: choice('Data', ['nearest', 'bilinear'], 'nearest', 'of geometric ops'),
+  fill: choice(
+    'Data',
+    ['zero', 'grey', 'mean'],
+    'zero',
+    "what geometric ops uncover: black (torchvision), 128, or the data set's mean (timm)",
+  ),
+  colorJitter: number('Data', 0, 'limit of random brightness, contrast and saturation'),
+  hueJitter: number('Data', 0, 'limit of random hue, in turns of the colour circle', { most: 0.5 }),
   valSplit: count('Data', 0, 'training images held out for validation; 0 validates on the test images'),
   limitTrain: count('Data', 0, 'use only the first so many training images; 0 for all'),
   shuffle: flag('Data', true, 'draw images in a new order each epoch; --no-shuffle keeps file order'),
-  mixup: number('Data', 0, 'alpha of mixup', { only: 0 }),
-  cutmix: number('Data', 0, 'alpha of cutmix', { only: 0 }),
-  randomErasing: number('Data', 0, 'probability of random erasing', { only: 0 }),
+  mixup: number('Data', 0, 'alpha of mixup; 0 for none'),
+  cutmix: number('Data', 0, 'alpha of cutmix; 0 for none'),
+  mixupProb: number('Data', 1, 'probability that a batch is mixed', { most: 1 }),
+  mixupSwitchProb: number('Data', 0.5, 'probability of cutmix where mixup is on too', { most: 1 }),
+  mixupOffEpoch: count('Data', 0, 'epochs after which batches are no longer mixed; 0 for never'),
+  randomErasing: number('Data', 0, 'probability of random erasing', { most: 1 }),
+  erasingMode: choice('Data', ['const', 'pixel'], 'const', 'what is left of it: zeros, or normal noise'),
 
   epochs: count('Optimisation', 100, 'passes over the training images', { min: 1 }),
   maxSteps: count('Optimisation', 0, 'stop after so many steps; 0 for none'),
@@ -203,7 +231,7 @@ export function resolveSettings(...layers: readonly Partial<Record<string, unkno
 }
 
 function checked(name: SettingName, value: unknown): Value {
-  const { default: fallback, choices, min, below, whole, only } = describe(name);
+  const { default: fallback, choices, min, below, most, whole, only } = describe(name);
   const label = `--${kebab(name)}`;
   const fail = (expected: string): never => {
     throw new ConfigError(`${label} must be ${expected}, not ${JSON.stringify(value)}.`);
@@ -214,12 +242,11 @@ function checked(name: SettingName, value: unknown): Value {
     if (!Number.isFinite(value)) return fail('a finite number');
     if (whole && !Number.isInteger(value)) return fail('a whole number');
     if (min !== undefined && value < min) return fail(`at least ${min}`);
+    if (most !== undefined && value > most) return fail(`at most ${most}`);
     if (below !== undefined && value >= below) return fail(`below ${below}`);
   }
   if (only !== undefined && value !== only)
     throw new ConfigError(`${label} is not built yet; only ${only} is accepted.`);
-  if (name === 'augment' && !['none', 'flip-crop'].includes(value as string))
-    throw new ConfigError(`--augment ${value} is not built yet; only none and flip-crop are accepted.`);
   return value as Value;
 }
 
@@ -243,5 +270,18 @@ function checkTogether(settings: Settings): void {
       throw new ConfigError(
         `--${kebab(name)} must be a rate from 0, or -1 for that of --dropout, not ${settings[name]}.`,
       );
+  checkAugmentation(settings);
   if (seed > 0xffffffff) throw new ConfigError(`--seed must be below 4294967296, not ${seed}.`);
+}
+
+function checkAugmentation({ augment, scaleMin, randFlavour, randMagnitude }: Settings): void {
+  if (augment === 'none' && scaleMin > 0)
+    throw new ConfigError(
+      `--scale-min ${scaleMin} needs a crop: --augment flip-crop, auto, rand or trivial.`,
+    );
+  const most = randFlavour === 'timm' ? 10 : 30;
+  if (augment === 'rand' && randMagnitude > most)
+    throw new ConfigError(
+      `--rand-magnitude must be at most ${most} with --rand-flavour ${randFlavour}, not ${randMagnitude}.`,
+    );
 }

@@ -8,11 +8,12 @@
  */
 
 import { Tape } from '../autograd/tape.js';
+import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import type { Recording } from '../gpu/commands.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FreeList } from '../gpu/pool.js';
 import type { VisionTransformer } from '../models/vit.js';
-import { type Augmentation, gatherBatch, type ImageStore, METRICS, recordMetrics } from '../ops/batch.js';
+import { METRICS, recordMetrics } from '../ops/batch.js';
 import { correct, crossEntropy, sum } from '../ops/index.js';
 import { clipNorm, findNonFinite, NON_FINITE_PARTIALS } from '../ops/optimizer.js';
 import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/step_state.js';
@@ -27,8 +28,7 @@ export interface StepParts {
   readonly arena: Arena;
   readonly optimizer: Optimizer;
   readonly ema: Ema | null;
-  readonly store: ImageStore;
-  readonly augmentation: Augmentation;
+  readonly input: TrainingInput;
   readonly clipGrad: number;
   readonly labelSmoothing: number;
   /** Images that go through the model at a time; larger batches accumulate gradients. */
@@ -51,12 +51,6 @@ export interface StepMetrics {
   readonly badGradient: string | null;
 }
 
-interface Batch {
-  readonly index: Tensor;
-  readonly images: Tensor;
-  readonly labels: Tensor;
-}
-
 /** What of a step is done: all of it, or the gradients of the first or a later part. */
 type Stage = 'whole' | 'first' | 'next';
 
@@ -73,7 +67,7 @@ export class TrainingStep {
   private weighs = 1;
   /** Loss and images right of the part under way, for the row that the end of a step writes again. */
   private readonly part: { readonly loss: Tensor; readonly right: Tensor };
-  private readonly batches = new Map<number, Batch>();
+  private readonly batches = new Map<number, TrainingBatch>();
   private readonly recordings = new Map<string, Recording>();
   // No recording needs what another has left in its activations.
   private readonly activations: FreeList = new Map();
@@ -97,10 +91,9 @@ export class TrainingStep {
     const count = Math.ceil(records.length / microBatch);
     for (let i = 0; i < count; i++) {
       const part = records.slice(i * microBatch, (i + 1) * microBatch);
-      this.batch(part.length).index.upload(part);
-      // Each part draws numbers of its own.
-      const slot = this.row(values.step) + i;
-      writeStepState(this.state, { ...values, step: values.step * accumulate + i, slot });
+      const step = values.step * accumulate + i; // each part draws numbers of its own
+      const mix = this.batch(part.length).draw(part, values.seed, step);
+      writeStepState(this.state, { ...values, step, slot: this.row(values.step) + i }, mix);
       this.weigh(part.length / records.length);
       this.play(part.length, count === 1 ? 'whole' : i === 0 ? 'first' : 'next');
     }
@@ -146,15 +139,16 @@ export class TrainingStep {
     else this.recordings.set(name, this.gpu.record(body, this.activations).recording);
   }
 
-  private body({ index, images, labels }: Batch, stage: Stage): void {
-    const { model, store, augmentation, labelSmoothing } = this.parts;
+  private body(batch: TrainingBatch, stage: Stage): void {
+    const { model, labelSmoothing } = this.parts;
+    const { images, labels, targets } = batch;
     scope(() => {
-      gatherBatch(store, index, this.state, augmentation, images, labels);
+      batch.gather(this.state);
       const tape = new Tape();
       const mode = { training: true, key: keyOf(this.state) };
       const { loss, right } = tape.run(() => {
         const logits = model.forward(images, mode);
-        return { loss: crossEntropy(logits, labels, labelSmoothing), right: sum(correct(logits, labels)) };
+        return { loss: crossEntropy(logits, targets, labelSmoothing), right: sum(correct(logits, labels)) };
       });
       tape.backward(loss, { gradient: this.weight, accumulate: stage === 'next' });
       if (stage === 'whole') return this.update(loss, right);
@@ -179,15 +173,10 @@ export class TrainingStep {
     recordMetrics({ loss, correct, clip, first, step }, this.metrics);
   }
 
-  private batch(size: number): Batch {
+  private batch(size: number): TrainingBatch {
     const known = this.batches.get(size);
     if (known) return known;
-    const { channels, imageSize } = this.parts.model.config;
-    const batch: Batch = {
-      index: keep(Tensor.zeros(this.gpu, [size], 'u32', 'index')),
-      images: keep(Tensor.zeros(this.gpu, [size, channels, ...imageSize], 'f32', 'images')),
-      labels: keep(Tensor.zeros(this.gpu, [size], 'u32', 'labels')),
-    };
+    const batch = new TrainingBatch(this.gpu, size, this.parts.input);
     this.batches.set(size, batch);
     return batch;
   }

@@ -1,0 +1,113 @@
+#!/usr/bin/env node
+/** `node dist/augment.js --grid FILE.png`: a contact sheet of what training does to images. */
+import { planImage } from '../data/augmentation.js';
+import { openDataset } from '../data/sources.js';
+import { uploadSplit } from '../data/store.js';
+import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
+import { Gpu } from '../gpu/gpu.js';
+import { writeFileAtomic } from '../io/atomic.js';
+import type { ImagePlan } from '../ops/augment.js';
+import { type Mix, makeStepState, writeStepState } from '../ops/step_state.js';
+import { contactSheet } from '../report/contact_sheet.js';
+import { trainingInput } from '../train/augmentation.js';
+import { resolveSettings } from '../train/settings.js';
+import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { main, UsageError } from './main.js';
+import { downloadProgress } from './progress.js';
+
+const usage =
+  'node dist/augment.js --grid FILE.png [flags]\n\nDraws training images, each followed by what training makes of it in so many steps.\nThe images of one column are a batch: mixing meets the first with the last.';
+
+const NOT_OF_IMAGES = ['val-split', 'limit-train', 'shuffle', 'mixup-off-epoch'];
+const imageOptions = Object.fromEntries(
+  Object.entries(settingOptions()).filter(
+    ([name, { group }]) => name === 'seed' || (group === 'Data:' && !NOT_OF_IMAGES.includes(name)),
+  ),
+);
+
+const options = {
+  grid: { type: 'string', requiresArg: true, demandOption: true, describe: 'the PNG file to write' },
+  rows: { type: 'number', default: 8, describe: 'images' },
+  columns: { type: 'number', default: 12, describe: 'the image as it is, and draws' },
+  scale: { type: 'number', default: 3, describe: 'size of a pixel' },
+  list: { type: 'boolean', default: false, describe: 'print what happened to every image' },
+  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  ...imageOptions,
+} as const;
+
+type Parsed = Readonly<Record<string, unknown>> & {
+  grid: string;
+  rows: number;
+  columns: number;
+  scale: number;
+  list: boolean;
+  adapter?: string;
+};
+
+/** One column: the first records of the data set as step `step` of training sees them, as bytes (B, 3, H, W). */
+async function column(
+  gpu: Gpu,
+  input: TrainingInput,
+  records: Uint32Array<ArrayBuffer>,
+  seed: number,
+  step: number,
+) {
+  const batch = new TrainingBatch(gpu, records.length, input);
+  const state = makeStepState(gpu);
+  const mix = batch.draw(records, seed, step);
+  writeStepState(state, { seed, step, slot: 0, lr: 0, stepSize: 0, rootC2: 1, emaDecay: 0 }, mix);
+  batch.gather(state);
+  const norm = await input.store.norm.toFloat32();
+  const plane = input.shape[1] * input.shape[2];
+  const bytes = Uint8ClampedArray.from(await batch.images.toFloat32(), (v, i) => {
+    const c = Math.floor(i / plane) % 3;
+    return (v - (norm[3 + c] as number)) / (norm[c] as number);
+  });
+  return { bytes, mix };
+}
+
+const sentence = ({ frame, ops }: ImagePlan, mix: Mix): string =>
+  [
+    `${frame.flip ? 'mirrored ' : ''}crop ${frame.height}x${frame.width} at ${frame.top},${frame.left}`,
+    ...ops.map(({ op, value }) => `${op} ${Number(value.toFixed(3))}`),
+    ...(frame.erase ? [`erased ${Object.values(frame.erase).join(' ')}`] : []),
+    ...(mix.share < 1 ? [`own share ${mix.share.toFixed(3)}`] : []),
+  ].join(', ');
+
+await main(async () => {
+  const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
+  const { rows, columns, scale } = parsed;
+  for (const [name, value] of Object.entries({ rows, columns, scale }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new UsageError(`--${name} must be a positive whole number, not ${value}.`);
+  const settings = resolveSettings(typedSettings(parsed));
+  const dataDir = settings.dataDir || process.env.PATCHLIGHT_DATA || 'data';
+  const dataset = await openDataset(settings.dataset, {
+    dataDir,
+    download: true,
+    onProgress: downloadProgress(),
+  });
+  const split = await dataset.load('train');
+  const gpu = await Gpu.open({ adapter: parsed.adapter });
+  const store = uploadSplit(gpu, dataset, split, settings.normalize);
+  const records = Uint32Array.from({ length: Math.min(rows, split.count) }, (_, i) => i);
+  const augmented = trainingInput(settings, dataset, store, 1);
+  const original = trainingInput(resolveSettings({ augment: 'none' }), dataset, store, 1);
+  const { height, width } = dataset;
+  const size = 3 * height * width;
+  const images = new Uint8Array(records.length * columns * size);
+  for (let i = 0; i < columns; i++) {
+    const step = i - 1;
+    const { bytes, mix } = await column(gpu, i === 0 ? original : augmented, records, settings.seed, step);
+    records.forEach((_, b) => {
+      images.set(bytes.subarray(b * size, (b + 1) * size), (b * columns + i) * size);
+      if (i === 0 || !parsed.list) return;
+      const plan = planImage(augmented.augmentation, dataset, settings.seed, step, b);
+      console.log(`row ${b + 1} column ${i + 1}: ${sentence(plan, mix)}`);
+    });
+  }
+  const sheet = { images, rows: records.length, columns, height, width };
+  writeFileAtomic(parsed.grid, await contactSheet(sheet, scale));
+  if (!parsed.list) console.log(`${records.length} images, ${columns - 1} draws of each: ${parsed.grid}`);
+  return 0;
+});

@@ -1,0 +1,157 @@
+/**
+ * Augmentation beyond a crop and a mirror, in passes over the batch: bytes to pixels, one pass (and a table) for every
+ * slot of the program, pixels to normalised images; and mixing. What happens to which image is data, made on the host.
+ */
+import applySource from '../../kernels/augment_apply_forward.wgsl';
+import gatherSource from '../../kernels/augment_gather_forward.wgsl';
+import normaliseSource from '../../kernels/augment_normalise_forward.wgsl';
+import tableSource from '../../kernels/augment_table_forward.wgsl';
+import mixSource from '../../kernels/mix_forward.wgsl';
+import mixTargetsSource from '../../kernels/mix_targets_forward.wgsl';
+import { formatShape, need } from '../core/shape.js';
+import { defineKernel } from '../gpu/pipeline.js';
+import { Tensor } from '../tensor/tensor.js';
+import type { ImageStore } from './batch.js';
+import { ELEMENTWISE_WG, groupsFor } from './common.js';
+import { encodeImageOp, IMAGE_OP_WORDS, type ImageOp } from './image_ops.js';
+import { type Box, NO_BOX } from './step_state.js';
+
+const gatherKernel = defineKernel('augment_gather_forward', gatherSource);
+const tableKernel = defineKernel('augment_table_forward', tableSource);
+const applyKernel = defineKernel('augment_apply_forward', applySource);
+const normaliseKernel = defineKernel('augment_normalise_forward', normaliseSource);
+const mixKernel = defineKernel('mix_forward', mixSource);
+const mixTargetsKernel = defineKernel('mix_targets_forward', mixTargetsSource);
+
+/** Where in its record an image comes from, and what is erased of it in the end. */
+export interface Frame {
+  readonly flip: boolean;
+  /** The window's corner, which may lie outside of the image, and its size. */
+  readonly top: number;
+  readonly left: number;
+  readonly height: number;
+  readonly width: number;
+  readonly erase: Box | null;
+}
+
+/** What one image goes through. */
+export interface ImagePlan {
+  readonly frame: Frame;
+  readonly ops: readonly ImageOp[];
+}
+
+export const FRAME_WORDS = 9;
+
+/** What is the same for all images of a run. */
+export interface PixelOptions {
+  /** What windows show beyond the image: its mirror image, instead of black. */
+  readonly reflect: boolean;
+  /** Whether windows are enlarged to the size of the image. */
+  readonly resize: boolean;
+  readonly bilinear: boolean;
+  /** Bytes, red + 256 green + 65536 blue, of what geometric ops uncover. */
+  readonly fill: number;
+  /** Erase with normal noise of this random stream; with zeros where it is null. */
+  readonly noise: number | null;
+}
+
+/** Frames (B, 9) and the program (slots, B, 8), as the kernels read them. */
+export function encodePlans(
+  plans: readonly ImagePlan[],
+  slots: number,
+  height: number,
+  width: number,
+): { frames: Uint32Array<ArrayBuffer>; program: Uint32Array<ArrayBuffer> } {
+  const frames = new Uint32Array(plans.length * FRAME_WORDS);
+  const program = new Uint32Array(slots * plans.length * IMAGE_OP_WORDS);
+  plans.forEach(({ frame, ops }, b) => {
+    const { top, bottom, left, right } = frame.erase ?? NO_BOX;
+    const corner = [frame.top, frame.left, frame.height, frame.width];
+    frames.set([Number(frame.flip), ...corner, top, bottom, left, right], b * FRAME_WORDS);
+    ops.forEach((op, slot) => {
+      program.set(encodeImageOp(op, height, width), (slot * plans.length + b) * IMAGE_OP_WORDS);
+    });
+  });
+  return { frames, program };
+}
+
+/**
+ * images (B, 3, H, W) and labels (B) ← the records that `index` names, each by its frame and its ops, normalised.
+ * `frames` (B, 9) and `program` (slots, B, 8) are of `encodePlans`; `step` is the key of erasing's noise.
+ */
+export function augmentBatch(
+  store: ImageStore,
+  { index, frames, program, step }: Record<'index' | 'frames' | 'program' | 'step', Tensor>,
+  options: PixelOptions,
+  images: Tensor,
+  labels: Tensor,
+): void {
+  const [B, C, H, W] = images.shape as [number, number, number, number];
+  need(C === 3, 'augment', `images ${formatShape(images.shape)} must have 3 channels, red, green and blue.`);
+  const gathered = gather(store, index, frames, options, [B, H, W], labels);
+  const pixels = applyProgram(gathered, program, options);
+  const operands = { pixels, frames, norm: store.norm, step, y: images };
+  images.gpu.run(normaliseKernel, operands, { B, H, W, stream: options.noise ?? 0 }, pixelGroups(pixels), {
+    overrides: { NOISE: options.noise !== null },
+  });
+}
+
+function gather(
+  store: ImageStore,
+  index: Tensor,
+  frames: Tensor,
+  { reflect, resize }: PixelOptions,
+  shape: readonly [number, number, number],
+  label: Tensor,
+): Tensor {
+  const { gpu } = index;
+  const pixels = Tensor.empty(gpu, shape, 'u32', 'pixels');
+  const [B, H, W] = shape;
+  for (const { first, count, images } of store.parts) {
+    const operands = { images, labels: store.labels, index, frames, pixels, label };
+    gpu.run(gatherKernel, operands, { B, H, W, first, count }, pixelGroups(pixels), {
+      overrides: { REFLECT: reflect, RESIZE: resize },
+    });
+  }
+  return pixels;
+}
+
+/** pixels (B, H, W) u32 → pixels, after every slot of the program (slots, B, 8). */
+export function applyProgram(
+  pixels: Tensor,
+  program: Tensor,
+  { bilinear, fill }: Pick<PixelOptions, 'bilinear' | 'fill'>,
+): Tensor {
+  const [B, H, W] = pixels.shape as [number, number, number];
+  const slots = program.shape[0] as number;
+  const { gpu } = pixels;
+  if (slots === 0) return pixels;
+  const table = Tensor.empty(gpu, [B, 256], 'u32', 'table');
+  let from = pixels;
+  let to = Tensor.empty(gpu, pixels.shape, 'u32', 'pixels');
+  for (let slot = 0; slot < slots; slot++) {
+    gpu.run(tableKernel, { program, pixels: from, table }, { B, pixels: H * W, slot }, B);
+    const operands = { program, table, pixels_from: from, pixels_to: to };
+    gpu.run(applyKernel, operands, { B, H, W, slot, fill }, pixelGroups(pixels), {
+      overrides: { BILINEAR: bilinear },
+    });
+    [from, to] = [to, from];
+  }
+  return from;
+}
+
+const pixelGroups = (pixels: Tensor): number => groupsFor(pixels.size, ELEMENTWISE_WG);
+
+/** Mixes images (B, C, H, W) in place, b with B − 1 − b, as the step's state says. */
+export function mixImages(images: Tensor, step: Tensor): void {
+  const [B, C, H, W] = images.shape as [number, number, number, number];
+  const groups = groupsFor(Math.ceil(B / 2) * C * H * W, ELEMENTWISE_WG);
+  images.gpu.run(mixKernel, { step, x: images }, { B, C, H, W }, groups);
+}
+
+/** targets (B, K) and the labels of the larger share, major (B) ← labels (B), mixed as the images of the step are. */
+export function mixTargets(label: Tensor, step: Tensor, targets: Tensor, major: Tensor): void {
+  const [B, K] = targets.shape as [number, number];
+  const operands = { label, step, target_weights: targets, major };
+  label.gpu.run(mixTargetsKernel, operands, { B, K }, groupsFor(B * K, ELEMENTWISE_WG));
+}

@@ -1,0 +1,41 @@
+/** Images side by side as a PNG, every pixel a square, so that a person can see what happened to them. */
+import sharp from 'sharp';
+
+export interface Sheet {
+  /** Bytes (rows · columns, 3, height, width), row by row. */
+  readonly images: Uint8Array;
+  readonly rows: number;
+  readonly columns: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+const GAP = 1;
+
+/** The sheet as a PNG file's bytes; a pixel of an image becomes `scale` x `scale`. */
+export async function contactSheet(sheet: Sheet, scale: number): Promise<Uint8Array> {
+  const { rows, columns, height, width } = sheet;
+  const raw = {
+    width: columns * (width + GAP) + GAP,
+    height: rows * (height + GAP) + GAP,
+    channels: 3,
+  } as const;
+  return sharp(arrange(sheet, raw.width, raw.height), { raw })
+    .resize({ width: raw.width * scale, kernel: 'nearest' })
+    .png()
+    .toBuffer();
+}
+
+/** All images on white, as bytes (height, width, 3). */
+function arrange({ images, columns, height, width }: Sheet, across: number, down: number): Uint8Array {
+  const canvas = new Uint8Array(across * down * 3).fill(255);
+  images.forEach((value, i) => {
+    const [x, y] = [i % width, Math.floor(i / width) % height];
+    const channel = Math.floor(i / (width * height)) % 3;
+    const cell = Math.floor(i / (3 * width * height));
+    const left = GAP + (cell % columns) * (width + GAP) + x;
+    const top = GAP + Math.floor(cell / columns) * (height + GAP) + y;
+    canvas[3 * (top * across + left) + channel] = value;
+  });
+  return canvas;
+}

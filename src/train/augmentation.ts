@@ -1,0 +1,66 @@
+/** From settings to what happens to training images: the one place where flags and the parts of augmentation meet. */
+import type { AugmentationOptions } from '../data/augmentation.js';
+import { colorJitter } from '../data/color_jitter.js';
+import type { MixingOptions } from '../data/mixing.js';
+import { autoAugment, type Policy, randAugment, trivialAugment } from '../data/policies.js';
+import type { Dataset } from '../data/sources.js';
+import { timmRandAugment } from '../data/timm_policy.js';
+import type { TrainingInput } from '../data/training_batch.js';
+import type { ImageStore } from '../ops/batch.js';
+import type { Settings } from './settings.js';
+
+/** `batches` is how often images are drawn in an epoch: steps, times their parts where gradients accumulate. */
+export function trainingInput(
+  settings: Settings,
+  dataset: Pick<Dataset, 'channels' | 'height' | 'width' | 'classes' | 'mean'>,
+  store: ImageStore,
+  batches: number,
+): TrainingInput {
+  return {
+    store,
+    shape: [dataset.channels, dataset.height, dataset.width],
+    classes: dataset.classes.length,
+    augmentation: augmentationOptions(settings, dataset.mean),
+    mixing: mixingOptions(settings, batches),
+  };
+}
+
+/** `mean` is the data set's, of pixels scaled to [0, 1]. */
+export function augmentationOptions(settings: Settings, mean: readonly number[]): AugmentationOptions {
+  const { colorJitter: limit, hueJitter: hue, randomErasing, erasingMode } = settings;
+  const jitter = colorJitter({ brightness: limit, contrast: limit, saturation: limit, hue });
+  const fills: Record<Settings['fill'], (m: number) => number> = {
+    zero: () => 0,
+    grey: () => 128,
+    mean: (m) => Math.round(255 * m),
+  };
+  return {
+    flipCrop: settings.augment !== 'none',
+    reflect: settings.paddingMode === 'reflect',
+    resizedCrop: settings.scaleMin > 0 ? { scaleMin: settings.scaleMin, ratioMax: settings.ratioMax } : null,
+    policies: [...policyOf(settings), jitter],
+    bilinear: settings.interpolation === 'bilinear',
+    fill: mean.map(fills[settings.fill]),
+    erasing: { probability: randomErasing, noise: erasingMode === 'pixel' },
+  };
+}
+
+function policyOf(settings: Settings): readonly Policy[] {
+  const { augment, randFlavour, randNumOps: numOps, randMagnitude: magnitude, randMstd, randInc } = settings;
+  if (augment === 'auto') return [autoAugment];
+  if (augment === 'trivial') return [trivialAugment];
+  if (augment !== 'rand') return [];
+  if (randFlavour === 'torchvision') return [randAugment(numOps, magnitude)];
+  return [timmRandAugment({ numOps, magnitude, std: randMstd, increasing: randInc })];
+}
+
+function mixingOptions(settings: Settings, batches: number): MixingOptions {
+  const { mixup, cutmix, mixupProb, mixupSwitchProb, mixupOffEpoch } = settings;
+  return {
+    mixup,
+    cutmix,
+    probability: mixupProb,
+    switchProbability: mixupSwitchProb,
+    offStep: mixupOffEpoch > 0 ? mixupOffEpoch * batches : Number.POSITIVE_INFINITY,
+  };
+}
