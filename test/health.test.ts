@@ -39,7 +39,7 @@ type Inside = Record<'parts', Record<string, never>> & {
   parts: {
     arena: { values: Tensor; slots: { parameter: { name: string }; start: number }[] };
     optimizer: { m: Tensor; v: Tensor };
-    training: { weight: Tensor; parts: { store: { norm: Tensor } } };
+    training: { weight: Tensor; parts: { input: { store: { norm: Tensor } } } };
   };
 };
 
@@ -62,7 +62,7 @@ const places: [string, (inside: Inside, value: number) => Promise<void>, RegExp]
   ['first moment', inArena(({ parts }) => parts.optimizer.m, 'blocks.1.mlp.fc1.weight'), /parameter blocks\.1\.mlp\.fc1\.weight/],
   ['second moment', inArena(({ parts }) => parts.optimizer.v, 'pos_embed'), /(v|parameter) pos_embed/],
   ['gradient', ({ parts }, value) => plant(parts.training.weight, 0, value), /gradient of \S+/],
-  ['input images', ({ parts }, value) => plant(parts.training.parts.store.norm, 0, value), /the loss is NaN/],
+  ['input images', ({ parts }, value) => plant(parts.training.parts.input.store.norm, 0, value), /the loss is NaN/],
 ]; // biome-ignore format: one place a line
 
 it.each(

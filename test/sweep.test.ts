@@ -234,7 +234,7 @@ describe('the comparison', () => {
     expect(page).toContain('<h1>Sweep: a&lt;b</h1>');
     expect(page).toContain('prefers-color-scheme: dark');
     expect(page).not.toMatch(/<script|(src|href)="(?!data:)|@import|NaN[",]|undefined/);
-    for (const name of new Set([...page.matchAll(/var\((--\w+)\)/g)].map(([, found]) => found)))
+    for (const name of new Set([...page.matchAll(/"var\((--\w+)\)"/g)].map(([, found]) => found)))
       expect(page).toContain(`${name}:`);
   });
 
