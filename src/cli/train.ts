@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { adapterNames } from '../gpu/binding.js';
 import { Gpu } from '../gpu/gpu.js';
-import { formatBytes } from '../gpu/pool.js';
+import { formatBytes } from '../gpu/memory.js';
 import { VisionTransformer } from '../models/vit.js';
 import { checkImageSize, modelOptions } from '../train/build.js';
 import { findCheckpoint, metadataField, readCheckpoint } from '../train/checkpoint.js';
