@@ -1,9 +1,14 @@
-/** Named settings. Each says what it is for, and what it came to where it was run. */
+/**
+ * Named settings: `node dist/train.js --preset NAME`. Each says what it is for, and what it came to where it was run:
+ * adapter, minutes, accuracy on all test images, or that it has not been run yet. Sources are named by paper or repository.
+ */
 import { ConfigError } from '../core/errors.js';
 import type { Settings } from './settings.js';
 
 export interface Preset {
   readonly about: string;
+  /** Where it was run, for how long, and what it reached; `not yet run` where it was not. */
+  readonly reached: string;
   readonly settings: Partial<Settings>;
   /** Pixels that images of this preset have; the data set's own when absent. */
   readonly imageSize?: number;
@@ -12,6 +17,7 @@ export interface Preset {
 export const presets: Readonly<Record<string, Preset>> = {
   quickstart: {
     about: 'a small ViT that learns in minutes on two CPU cores',
+    reached: 'CIFAR-10, llvmpipe on 2 cores: 55.95 % in 5 minutes',
     settings: {
       embedDim: 96,
       depth: 3,
@@ -30,6 +36,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   notebook: {
     about: 'the course notebook: 256/6/8, 20 epochs, no augmentation, everything as PyTorch layers start',
+    reached: 'NOTEBOOK',
     settings: {
       embedDim: 256,
       depth: 6,
@@ -49,6 +56,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   'vit-tiny-cifar10': {
     about: 'ViT-Tiny with patches of 4 on CIFAR-10, 100 epochs',
+    reached: 'not yet run',
     settings: {
       embedDim: 192,
       depth: 12,
@@ -65,6 +73,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   'vit-base-cifar100': {
     about: 'ViT-Base with patches of 4 on CIFAR-100, early stopping',
+    reached: 'not yet run',
     settings: {
       dataset: 'cifar100',
       embedDim: 768,
@@ -82,8 +91,72 @@ export const presets: Readonly<Record<string, Preset>> = {
       epochs: 100,
     },
   },
+  'vit-lite': {
+    about:
+      'the 300-pass recipe of "Vision Transformer for Small-Size Datasets" (Lee et al., 2021): 192/9/12, AutoAugment',
+    // That reports 93.58 % (CIFAR-10) and 73.81 % (CIFAR-100). Of its settings, ours differ in timm's erasing (area up to a
+    // third, zeros), timm's first values, mirrored mixing partners, and a bias in qkv.
+    reached: 'not yet run',
+    settings: {
+      embedDim: 192,
+      depth: 9,
+      numHeads: 12,
+      mlpRatio: 2,
+      patchSize: 4,
+      layerNormEps: 1e-5,
+      epochs: 300,
+      batchSize: 128,
+      learningRate: 1e-3,
+      warmupEpochs: 30,
+      minLr: 1e-6,
+      weightDecay: 0.05,
+      decay: 'all',
+      dropPath: 0.1,
+      dropPathMode: 'constant',
+      labelSmoothing: 0.1,
+      augment: 'auto',
+      fill: 'grey',
+      mixup: 1,
+      cutmix: 1,
+      mixupProb: 0.5,
+      randomErasing: 0.25,
+    },
+  },
+  best: {
+    about:
+      'our best guess for 15 million images: 256/8/8, mean pooling, timm RandAugment, mixup and cutmix until the last tenth',
+    reached: 'not yet run',
+    settings: {
+      embedDim: 256,
+      depth: 8,
+      numHeads: 8,
+      mlpRatio: 2,
+      patchSize: 4,
+      pool: 'mean',
+      epochs: 300,
+      batchSize: 256,
+      learningRate: 1e-3,
+      warmupEpochs: 15,
+      minLr: 1e-6,
+      weightDecay: 0.06,
+      clipGrad: 1,
+      emaDecay: 0.9998,
+      dropPath: 0.1,
+      labelSmoothing: 0.1,
+      augment: 'rand',
+      randFlavour: 'timm',
+      fill: 'mean',
+      interpolation: 'bilinear',
+      mixup: 0.8,
+      cutmix: 1,
+      mixupOffEpoch: 270,
+      randomErasing: 0.25,
+      erasingMode: 'pixel',
+    },
+  },
   'vit-b16': {
     about: 'ViT-B/16 for images of 224 x 224',
+    reached: 'not yet run',
     imageSize: 224,
     settings: {
       embedDim: 768,
@@ -100,6 +173,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   'vit-l16': {
     about: 'ViT-L/16 for images of 224 x 224',
+    reached: 'not yet run',
     imageSize: 224,
     settings: {
       embedDim: 1024,
