@@ -1,12 +1,6 @@
 /** The engine: memory to the byte, kernels that are wrong, time, loss of the device, bytes there and back, waiting. */
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import {
-  AdapterError,
-  DeviceLostError,
-  KernelError,
-  LimitError,
-  OutOfMemoryError,
-} from '../src/core/errors.js';
+import { AdapterError, DeviceLostError, KernelError, OutOfMemoryError } from '../src/core/errors.js';
 import type { OpenOptions } from '../src/gpu/device.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { defineKernel } from '../src/gpu/pipeline.js';

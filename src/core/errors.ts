@@ -61,6 +61,11 @@ export class LimitError extends PatchlightError {
   override name = 'LimitError';
 }
 
+/** What was under way was asked to end before it was done. */
+export class InterruptedError extends PatchlightError {
+  override name = 'InterruptedError';
+}
+
 /** A loss, gradient or parameter became NaN or infinite. */
 export class NonFiniteError extends PatchlightError {
   override name = 'NonFiniteError';
