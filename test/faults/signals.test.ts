@@ -1,0 +1,114 @@
+/** Signals, readers that go, errors that nobody expects: a run ends soon, with the right code, and can be continued. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { Counter } from '../../src/core/rng.js';
+import { Trainer } from '../../src/train/trainer.js';
+import { withGpu } from '../gpu.js';
+import { printed, sleep, small, start, withBuild } from './commands.js';
+import { LONG, record, scratch, times } from './common.js';
+import { results, silent, statePath, trainerInput } from './run.js';
+
+withBuild();
+const gpuOf = withGpu();
+const folder = scratch('signals');
+const section = 'Stopping and going on';
+
+const run = [...small, '--epochs', '3', '--quiet'];
+const files = (path: string) => readdirSync(path, { recursive: true, encoding: 'utf8' });
+
+describe('a signal', () => {
+  it('at random moments: the run ends within 10 s, and continued is the undisturbed one', {
+    timeout: LONG,
+  }, async () => {
+    const whole = join(folder, 'whole');
+    const undisturbed = await start([...run, '--output', whole]).ended;
+    expect(undisturbed).toMatchObject({ code: 0, err: '' });
+    const draw = new Counter(3, 1);
+    const count = times(4, 50);
+    const seen = { unsaved: 0, saved: 0, done: 0 };
+    for (let i = 0; i < count; i++) {
+      const path = join(folder, `stopped-${i}`);
+      const [signal, code] = i % 2 ? (['SIGINT', 130] as const) : (['SIGTERM', 143] as const);
+      const { child, ended } = start([...run, '--output', path]);
+      await sleep(draw.uniform() * undisturbed.seconds);
+      child.kill(signal);
+      const at = performance.now();
+      const end = await ended;
+      expect((performance.now() - at) / 1000).toBeLessThan(10);
+      expect(end.err).toBe('');
+      const saved = existsSync(statePath(path));
+      if (end.code === 0) seen.done++;
+      else {
+        expect(end.code).toBe(code);
+        seen[saved ? 'saved' : 'unsaved']++;
+        const again = saved ? ['--resume', path, '--quiet'] : [...run, '--output', path];
+        expect(await start(again).ended).toMatchObject({ code: 0, err: '' });
+      }
+      expect(results(path)).toEqual(results(whole));
+      expect(files(path).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    }
+    const held = `exit 130 or 143 within 10 s (${seen.saved} saved, ${seen.unsaved} with nothing to save yet, ${seen.done} done before); continued: bit-identical`;
+    record({ section, provoked: 'SIGINT or SIGTERM to a run at a random moment', times: count, held });
+  });
+
+  it('before the first step ends the run at once, and the folder can be used again', async () => {
+    const path = join(folder, 'early');
+    const { child, ended } = start([...small, '--epochs', '1', '--output', path]);
+    await printed(child, /into /);
+    const at = performance.now();
+    child.kill('SIGTERM');
+    expect(await ended).toMatchObject({ code: 143, err: '' });
+    expect(performance.now() - at).toBeLessThan(1000);
+    expect(existsSync(statePath(path))).toBe(false);
+    expect(await start([...small, '--max-steps', '1', '--quiet', '--output', path]).ended).toMatchObject({
+      code: 0,
+    });
+  });
+
+  it('that comes a second time ends it at once', async () => {
+    const path = join(folder, 'twice');
+    // Steps of a second and more: three of them are under way.
+    const slow =
+      '--dataset shapes10 --embed-dim 192 --depth 4 --num-heads 3 --batch-size 128 --json --log-interval 1';
+    const { child, ended } = start([...slow.split(' '), '--output', path]);
+    await printed(child, /"event":"step"/);
+    child.kill('SIGINT');
+    await sleep(1.1);
+    const at = performance.now();
+    child.kill('SIGINT');
+    expect((await ended).code).toBe(130);
+    expect(performance.now() - at).toBeLessThan(2000);
+    expect(existsSync(statePath(path))).toBe(false);
+  });
+});
+
+it('a reader that has gone ends nothing', async () => {
+  const path = join(folder, 'piped');
+  const { child, ended } = start([...small, '--epochs', '2', '--json', '--output', path]);
+  await printed(child, /"event":"step"/);
+  child.stdout?.destroy();
+  expect(await ended).toMatchObject({ code: 0, err: '' });
+  expect(existsSync(join(path, 'checkpoints', 'final.safetensors'))).toBe(true);
+});
+
+it('an error that nobody expected saves nothing over the state', async () => {
+  const path = join(folder, 'broken');
+  const first = await Trainer.prepare(
+    trainerInput(gpuOf(), path, {
+      onStep: (step) => {
+        if (step === 2) first.stopRequested = true;
+      },
+    }),
+  );
+  await first.run();
+  const saved = readFileSync(statePath(path));
+  const step = () => {
+    throw new RangeError('on purpose');
+  };
+  const second = await Trainer.prepare(
+    trainerInput(gpuOf(), path, { resume: path, reporter: { ...silent, step } }),
+  );
+  await expect(second.run()).rejects.toThrow('on purpose');
+  expect(readFileSync(statePath(path))).toEqual(saved);
+});
