@@ -69,3 +69,12 @@ export function printed(child: ChildProcess, pattern: RegExp): Promise<void> {
     });
   });
 }
+
+/** Does `body` for 0 to `count` − 1, so many of them at a time. */
+export async function atOnce(most: number, count: number, body: (i: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    for (let i = next++; i < count; i = next++) await body(i);
+  };
+  await Promise.all(Array.from({ length: most }, worker));
+}

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { Counter } from '../../src/core/rng.js';
 import { Trainer } from '../../src/train/trainer.js';
 import { withGpu } from '../gpu.js';
-import { printed, sleep, small, start, withBuild } from './commands.js';
+import { atOnce, printed, sleep, small, start, withBuild } from './commands.js';
 import { LONG, record, scratch, times } from './common.js';
 import { results, silent, statePath, trainerInput } from './run.js';
 
@@ -27,11 +27,12 @@ describe('a signal', () => {
     const draw = new Counter(3, 1);
     const count = times(4, 50);
     const seen = { unsaved: 0, saved: 0, done: 0 };
-    for (let i = 0; i < count; i++) {
+    const disturb = async (i: number) => {
       const path = join(folder, `stopped-${i}`);
       const [signal, code] = i % 2 ? (['SIGINT', 130] as const) : (['SIGTERM', 143] as const);
+      const moment = draw.uniform() * undisturbed.seconds;
       const { child, ended } = start([...run, '--output', path]);
-      await sleep(draw.uniform() * undisturbed.seconds);
+      await sleep(moment);
       child.kill(signal);
       const at = performance.now();
       const end = await ended;
@@ -47,7 +48,8 @@ describe('a signal', () => {
       }
       expect(results(path)).toEqual(results(whole));
       expect(files(path).filter((name) => name.endsWith('.tmp'))).toEqual([]);
-    }
+    };
+    await atOnce(2, count, disturb);
     const held = `exit 130 or 143 within 10 s (${seen.saved} saved, ${seen.unsaved} with nothing to save yet, ${seen.done} done before); continued: bit-identical`;
     record({ section, provoked: 'SIGINT or SIGTERM to a run at a random moment', times: count, held });
   });

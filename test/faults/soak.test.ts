@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Trainer } from '../../src/train/trainer.js';
 import { withGpu } from '../gpu.js';
-import { type Ended, small, start, withBuild } from './commands.js';
+import { atOnce, type Ended, small, start, withBuild } from './commands.js';
 import { LONG, record, scratch, times } from './common.js';
 import { images, tiny, trainerInput } from './run.js';
 
@@ -23,19 +23,15 @@ it('with a garbage collection at every step a run exits 0', { timeout: LONG }, a
 });
 
 it('many runs at once exit 0', { timeout: LONG }, async () => {
-  const [count, atOnce] = [times(6, 100), times(3, 6)];
-  let next = 0;
+  const [count, most] = [times(6, 100), times(3, 6)];
   const ends: Ended[] = [];
-  const worker = async () => {
-    for (let i = next++; i < count; i = next++)
-      ends.push(
-        await start([...small, '--max-steps', '3', '--quiet', '--output', join(folder, `many-${i}`)]).ended,
-      );
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  await atOnce(most, count, async (i) => {
+    const output = join(folder, `many-${i}`);
+    ends.push(await start([...small, '--max-steps', '3', '--quiet', '--output', output]).ended);
+  });
   expect(ends.filter(({ code, err }) => code !== 0 || err !== '')).toEqual([]);
   expect(ends).toHaveLength(count);
-  record({ section, provoked: `a whole run as a process, ${atOnce} at once`, times: count, held: 'exit 0' });
+  record({ section, provoked: `a whole run as a process, ${most} at once`, times: count, held: 'exit 0' });
 });
 
 it('memory stays what it is after the first steps', { timeout: LONG }, async () => {
