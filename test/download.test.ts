@@ -69,7 +69,7 @@ describe('downloads', () => {
   it('arrive, with progress, and leave no part', async () => {
     const seen: [number, number | undefined][] = [];
     await serving(serve(content), (address) =>
-      download(`${address}a`, target(), md5(content), (received, total) => seen.push([received, total])),
+      download(`${address}a`, target(), md5(content), { onProgress: (...seenNow) => seen.push(seenNow) }),
     );
     expect(fetched()).toBe(true);
     expect(seen.at(-1)).toEqual([200_000, 200_000]);
