@@ -61,7 +61,7 @@ export function diskError(action: string, path: string, needed: number, error: u
   const available = availableBytes(path);
   const room = available === undefined ? '' : `, ${available} available`;
   const remedy = REMEDIES[code ?? ''];
-  const sentence = `could not ${action} ${path} (${needed} bytes needed${room}): ${reason(error)}${remedy ? `; ${remedy}` : ''}.`;
+  const sentence = `could not ${action} ${path} (${needed} bytes needed${room}): ${reason(error).replace(/\.$/, '')}${remedy ? `; ${remedy}` : ''}.`;
   return new DiskError(path, code, needed, available, sentence);
 }
 
@@ -84,8 +84,8 @@ function syncFolder(fs: FileSystem, folder: string): void {
   }
 }
 
-/** Where the new bytes of `path` wait for their rename. The number tells whose they are: `staleTemporaries` finds the dead. */
-export const temporaryOf = (path: string): string => `${path}.${process.pid}.tmp`;
+/** Where the new bytes of `path` wait for their rename. The number tells whose they are. */
+const temporaryOf = (path: string): string => `${path}.${process.pid}.tmp`;
 
 /**
  * Replaces the file at `path`, whose folder must exist. `keep` runs when the new bytes are durable and the old file is

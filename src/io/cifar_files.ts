@@ -1,7 +1,6 @@
 /** CIFAR on the disk: finding its files, reading a split, and fetching the archive when they are missing. */
 import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { FormatError } from '../core/errors.js';
 import { largestArchive, unpackTarGz } from './archive.js';
 import { diskError } from './atomic.js';
 import {
@@ -33,11 +32,11 @@ export function readCifar(folder: string, layout: CifarLayout, split: SplitName)
   const labels = new Uint8Array(files.length * records);
   files.forEach((name, i) => {
     const path = join(folder, name);
-    const part = parseCifar(path, readBytes(path, records * recordBytes(layout.kind)), layout.kind);
-    if (part.labels.length !== records)
-      throw new FormatError(path, `the file holds ${part.labels.length} records, not ${records}.`);
-    images.set(part.images, i * records * IMAGE_BYTES);
-    labels.set(part.labels, i * records);
+    const bytes = readBytes(path, records * recordBytes(layout.kind));
+    parseCifar(path, bytes, layout.kind, {
+      images: images.subarray(i * records * IMAGE_BYTES, (i + 1) * records * IMAGE_BYTES),
+      labels: labels.subarray(i * records, (i + 1) * records),
+    });
   });
   return { images, labels };
 }

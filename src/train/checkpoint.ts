@@ -2,11 +2,12 @@
  * Checkpoints as safetensors with timm's names. A weights file holds the model alone; a state file holds all that an
  * exact continuation needs: weights, moments, average, and the counters in its metadata.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { formatShape, sameShape } from '../core/shape.js';
-import { reason, writeFileAtomic } from '../io/atomic.js';
+import { writeFileAtomic } from '../io/atomic.js';
+import { readBytes } from '../io/read.js';
 import {
   asFloat32,
   decodeSafetensors,
@@ -30,11 +31,18 @@ export type Parts = Readonly<Record<string, Tensor>>;
 /** Writes the given parts of an arena's layout, all or nothing. */
 export async function saveCheckpoint(
   path: string,
+  ...contents: Parameters<typeof encodeCheckpoint>
+): Promise<void> {
+  writeFileAtomic(path, await encodeCheckpoint(...contents));
+}
+
+/** The given parts of an arena's layout as the bytes of a file. */
+export async function encodeCheckpoint(
   arena: Arena,
   order: readonly Parameter[],
   parts: Parts,
   metadata: Metadata,
-): Promise<void> {
+): Promise<Uint8Array> {
   const tensors = new Map();
   for (const [prefix, part] of Object.entries(parts)) {
     const values = await arena.read(part);
@@ -45,17 +53,11 @@ export async function saveCheckpoint(
     key,
     typeof value === 'string' ? value : JSON.stringify(value),
   ]);
-  writeFileAtomic(path, encodeSafetensors(tensors, { format: 'pt', ...Object.fromEntries(texts) }));
+  return encodeSafetensors(tensors, { format: 'pt', ...Object.fromEntries(texts) });
 }
 
 export function readCheckpoint(path: string): Safetensors {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    throw new ConfigError(`${path} cannot be read (${reason(error)}).`);
-  }
-  return decodeSafetensors(path, bytes);
+  return decodeSafetensors(path, readBytes(path));
 }
 
 /** Loads one part by strict names and shapes; the error lists what does not fit. */
