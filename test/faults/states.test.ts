@@ -135,7 +135,9 @@ describe.each([true, false])('with a fault at every call of a save (hard links: 
           attempt(run, 3, failingFs(n, 'torn', { links }));
           attempt(run, 4, failingFs(m, 'torn', { links }));
           expectWhole(run, what);
-          expect(new Set(steps(run).filter((step) => step !== null)).size, what).toBeGreaterThan(1);
+          // A copy cannot be told from a state of its own, so that two crashes may leave one state, twice.
+          const different = new Set(steps(run).filter((step) => step !== null)).size;
+          expect(different, what).toBeGreaterThan(links ? 1 : 0);
           rmSync(run, { recursive: true });
           pairs++;
         }
@@ -143,7 +145,7 @@ describe.each([true, false])('with a fault at every call of a save (hard links: 
         section,
         provoked: `Two crashes, each at every system call of a save${links ? '' : ', without hard links'}`,
         times: pairs,
-        held: 'the newest state and one before it are there byte for byte, no temporary file is left',
+        held: `the newest state${links ? ' and one before it are' : ' is'} there byte for byte, no temporary file is left`,
       });
     },
     LONG,
