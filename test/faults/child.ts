@@ -1,5 +1,5 @@
 /** A process for the fault tests to kill, to limit or to race: `node child.mjs <command> <arguments>`. */
-import { writeSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { PatchlightError } from '../../src/core/errors.js';
 import { cifarLayouts } from '../../src/io/cifar.js';
@@ -16,6 +16,10 @@ function sentenceOf(error: unknown): string {
   if (error instanceof PatchlightError) return `${error.name}: ${error.message}`;
   throw error;
 }
+
+/** Bytes at most so far. What getrusage says starts with the peak of the parent. */
+const peakMemory = (): number =>
+  1024 * Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 
 const commands: Record<string, (...texts: string[]) => void> = {
   /** Saves state after state, and says the number of each one that is saved. */
@@ -59,14 +63,14 @@ const commands: Record<string, (...texts: string[]) => void> = {
 
   /** Reads a file and says by how many bytes the process has grown at most. */
   read(kind, path) {
-    const before = process.resourceUsage().maxRSS;
+    const before = peakMemory();
     try {
       if (kind === 'cifar100') readCifar(path as string, cifarLayouts.cifar100, 'train');
       else readCheckpoint(path as string);
     } catch (error) {
       sentenceOf(error);
     }
-    say(String((process.resourceUsage().maxRSS - before) * 1024));
+    say(String(peakMemory() - before));
   },
 };
 

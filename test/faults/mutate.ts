@@ -114,7 +114,8 @@ export function mutate(bytes: Uint8Array, random: Counter, own: readonly Mutatio
     const from = own.length > 0 && random.uniform() < 0.6 ? own : general;
     return (from[random.below(from.length)] as Mutation)(before, random);
   };
-  let result = once(bytes);
+  // A Buffer's slice is no copy.
+  let result = once(new Uint8Array(bytes));
   while (random.uniform() < 0.3) result = once(result);
   return result;
 }
