@@ -36,7 +36,8 @@ function refuseOddKeys(text: string, what: string, fail: Fail): void {
     let next = i + 1;
     while (' \t\r\n'.includes(text[next] as string)) next++;
     if (text[next] !== ':') continue;
-    const key = JSON.parse(text.slice(begin, i + 1)) as string;
+    const raw = text.slice(begin + 1, i);
+    const key = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
     if (key === '__proto__') fail(`the key __proto__ is not allowed in ${what}.`);
     if (objects.at(-1)?.has(key)) fail(`the key ${key} appears twice in one object of ${what}.`);
     objects.at(-1)?.add(key);

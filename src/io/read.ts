@@ -1,4 +1,4 @@
-/** Whole files into memory: of any size that memory holds, and never more than what was allowed. */
+/** Whole files into memory: of any size that memory holds (readFileSync ends at 2 GiB), and never more than was allowed. */
 import { constants } from 'node:buffer';
 import * as nodeFs from 'node:fs';
 import { ConfigError, FormatError } from '../core/errors.js';
@@ -23,8 +23,8 @@ export function readBytes(
       const stat = fs.fstatSync(fd);
       if (stat.isDirectory()) throw new ConfigError(`${path} is a folder, not a file.`);
       if (stat.size > limit) throw tooLarge(path, limit);
-      // Only of a plain file does the system know the size; node's own readFileSync ends at 2 GiB.
-      return stat.isFile() ? readFile(fs, fd, stat.size) : readStream(fs, fd, path, limit);
+      // Of pipes, devices and what is in /proc the system knows no size.
+      return stat.isFile() && stat.size > 0 ? readFile(fs, fd, stat.size) : readStream(fs, fd, path, limit);
     } finally {
       fs.closeSync(fd);
     }
