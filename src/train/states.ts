@@ -98,11 +98,15 @@ function candidatesOf(path: string): { folder: string; candidates: string[] } {
   return { folder, candidates };
 }
 
-/** `writeFileAtomic` is not interrupted within a process: what is left there under our own number is of another life. */
+/** Of processes that are no more. `writeFileAtomic` is not interrupted: one under our own number is of another life. */
 function removeStaleTemporaries(folder: string): void {
   for (const name of nodeFs.existsSync(folder) ? nodeFs.readdirSync(folder) : []) {
     const owner = Number(/\.(\d+)\.tmp$/.exec(name)?.[1]);
-    if (owner > 0 && (owner === process.pid || !isRunning(owner)))
+    if (!(owner > 0) || (owner !== process.pid && isRunning(owner))) continue;
+    try {
       nodeFs.rmSync(join(folder, name), { force: true });
+    } catch {
+      // A run may be continued from a disk that is read-only.
+    }
   }
 }
