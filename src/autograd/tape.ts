@@ -29,6 +29,9 @@ export class Tape {
     active = this;
     try {
       return scope(body);
+    } catch (error) {
+      this.clear();
+      throw error;
     } finally {
       active = before;
     }
@@ -56,15 +59,12 @@ export class Tape {
     const start =
       gradient?.retain() ?? keep(Tensor.from(output.gpu, new Float32Array([seed]), output.shape, 'dloss'));
     gradients.start(output, start);
-    for (let record = this.records.pop(); record; record = this.records.pop()) {
-      const dy = gradients.take(record.output);
-      if (dy) {
-        scope(() => record.op.backward?.(gradients.call(record, dy)));
-        dy.release();
-      }
-      for (const tensor of held(record)) tensor.release();
+    try {
+      for (let record = this.records.pop(); record; record = this.records.pop()) walk(record, gradients);
+    } finally {
+      gradients.clear();
+      this.clear();
     }
-    gradients.clear();
   }
 
   /** Frees what is saved without a backward pass. */
@@ -78,6 +78,17 @@ export class Tape {
       const shapes = inputs.map((input) => input.shape);
       return sum + op.flops(shapes, attrs);
     }, 0);
+  }
+}
+
+/** One record's gradients, from that of its output; what it held is free then. */
+function walk(record: TapeRecord, gradients: Gradients): void {
+  const dy = gradients.take(record.output);
+  try {
+    if (dy) scope(() => record.op.backward?.(gradients.call(record, dy)));
+  } finally {
+    dy?.release();
+    for (const tensor of held(record)) tensor.release();
   }
 }
 

@@ -6,8 +6,20 @@ export class UsageError extends PatchlightError {
   override name = 'UsageError';
 }
 
+/**
+ * A reader that has gone (`train.js | head`) ends nothing: what a command does is in its files, and what nobody reads is not
+ * written. Without this, the first line after it would be an unhandled error.
+ */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+}
+
 /** Runs a command and exits with its code; a user's mistake is one sentence, only a bug shows its stack. */
 export async function main(command: () => Promise<number>): Promise<never> {
+  outliveReaders();
   let code: number;
   try {
     code = await command();

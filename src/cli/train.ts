@@ -4,22 +4,23 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { adapterNames } from '../gpu/binding.js';
+import type { OpenOptions } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
-import { formatBytes } from '../gpu/pool.js';
+import { formatBytes } from '../gpu/memory.js';
 import { VisionTransformer } from '../models/vit.js';
 import { checkImageSize, modelOptions } from '../train/build.js';
 import { findCheckpoint, metadataField, readCheckpoint } from '../train/checkpoint.js';
 import { readConfig } from '../train/config_file.js';
 import { checkContinuation } from '../train/continuation.js';
 import { presetNamed, presets } from '../train/presets.js';
+import { type Trained, trainWithRestarts } from '../train/restarts.js';
 import { newRunPath, RunDirectory } from '../train/run_directory.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
-import { type Outcome, Trainer } from '../train/trainer.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
 import { openData } from './files.js';
 import { main, UsageError } from './main.js';
 import { duration, makeReporter, percent } from './progress.js';
-import { exitCode, stopOnSignals } from './signals.js';
+import { exitCode, Stopping } from './signals.js';
 
 const usage = 'node dist/train.js [--preset NAME] [flags]\n\nTrains a Vision Transformer on this machine.';
 
@@ -57,6 +58,19 @@ const options = {
     requiresArg: true,
     describe: 'the run directory [runs/<time>-<dataset>]',
   },
+  restarts: {
+    type: 'number',
+    group: 'Run:',
+    requiresArg: true,
+    default: 0,
+    describe: 'how often to go on from the last saved state when the device is lost',
+  },
+  'memory-budget': {
+    type: 'number',
+    group: 'Run:',
+    requiresArg: true,
+    describe: 'the most megabytes to use on the device [no limit]',
+  },
   adapter: { type: 'string', group: 'Run:', requiresArg: true, describe: "a part of an adapter's name" },
   'list-adapters': { type: 'boolean', group: 'Run:', describe: 'print the names of the adapters and end' },
   quiet: { type: 'boolean', group: 'Run:', default: false, describe: 'print nothing but errors' },
@@ -69,6 +83,8 @@ type Parsed = Readonly<Record<string, unknown>> & {
   init?: string;
   resume?: string;
   output?: string;
+  restarts: number;
+  'memory-budget'?: number;
   adapter?: string;
   quiet: boolean;
   json: boolean;
@@ -91,7 +107,19 @@ function chooseSettings(parsed: Parsed): Settings {
   return settings;
 }
 
-function summary(outcome: Outcome, run: RunDirectory, trainer: Trainer, seconds: number): string {
+/** How a device is opened, the first and those after it. */
+function deviceOptions({ adapter, 'memory-budget': megabytes }: Parsed): OpenOptions {
+  if (megabytes === undefined) return { adapter };
+  if (!(megabytes > 0)) throw new UsageError('--memory-budget must be a positive number of megabytes.');
+  return { adapter, budgetBytes: 1e6 * megabytes };
+}
+
+function checkRestarts({ restarts }: Parsed): void {
+  if (!Number.isSafeInteger(restarts) || restarts < 0)
+    throw new UsageError('--restarts must be a whole number, at least 0.');
+}
+
+function summary({ outcome, trainer, gpu }: Trained, run: RunDirectory, seconds: number): string {
   const { best, last, lastEma, reason, history } = outcome;
   const ends = {
     finished: `All ${history.length} epochs done`,
@@ -118,6 +146,7 @@ function summary(outcome: Outcome, run: RunDirectory, trainer: Trainer, seconds:
     reason === 'stopped'
       ? `Continue: node dist/train.js --resume ${run.path}`
       : `Evaluate: node dist/evaluate.js ${run.path}`,
+    `GPU memory at its peak: ${formatBytes(gpu.memory.peakBytes)}.`,
   );
   return lines.join('\n');
 }
@@ -143,6 +172,8 @@ await main(async () => {
     console.log(names.length > 0 ? names.join('\n') : 'No WebGPU adapter was found.');
     return names.length > 0 ? 0 : 1;
   }
+  checkRestarts(parsed);
+  const opening = deviceOptions(parsed);
   const settings = chooseSettings(parsed);
   const reporter = makeReporter(parsed);
   const dataset = await openData(settings);
@@ -156,29 +187,28 @@ await main(async () => {
     parsed.output ??
     resumed ??
     (parsed.resume ? join(parsed.resume, '..', '..') : newRunPath(settings.dataset, new Date()));
-  const gpu = await Gpu.open({ adapter: parsed.adapter });
+  const gpu = await Gpu.open(opening);
   const run = RunDirectory.open(output, { resume: parsed.resume !== undefined });
-  const environment = {
-    version: __VERSION__,
-    adapter: gpu.info.name,
-    driver: gpu.info.driver,
-    seed: settings.seed,
-  };
   if (!parsed.json && !parsed.quiet)
     console.log(`${model.summary()}\nOn ${gpu.info.name}; ${dataset.name}; into ${run.path}`);
-  const { init, resume } = parsed;
+  const { init, resume, restarts } = parsed;
   const began = performance.now();
-  const trainer = await Trainer.prepare({ gpu, settings, dataset, run, reporter, environment, init, resume });
-  const signal = stopOnSignals(() => {
-    trainer.stopRequested = true;
+  const stopping = new Stopping();
+  const trained = await trainWithRestarts({
+    ...{ gpu, settings, dataset, run, reporter, init, resume, restarts },
+    reopen: () => Gpu.open(opening),
+    environmentOf: ({ info }) => ({
+      version: __VERSION__,
+      adapter: info.name,
+      driver: info.driver,
+      seed: settings.seed,
+    }),
+    prepared: (trainer) => stopping.follow(trainer),
+    onStep: () => stopping.listen(),
   });
-  const outcome = await trainer.run();
   const seconds = (performance.now() - began) / 1000;
+  const { outcome } = trained;
   if (parsed.json) console.log(JSON.stringify({ event: 'end', ...outcome, run: run.path, seconds }));
-  else if (!parsed.quiet)
-    console.log(
-      `${summary(outcome, run, trainer, seconds)}\nGPU memory at its peak: ${formatBytes(gpu.pool.peakBytes)}.`,
-    );
-  const caught = signal();
-  return outcome.reason === 'stopped' && caught ? exitCode(caught) : 0;
+  else if (!parsed.quiet) console.log(summary(trained, run, seconds));
+  return outcome.reason === 'stopped' && stopping.caught ? exitCode(stopping.caught) : 0;
 });

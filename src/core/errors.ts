@@ -81,11 +81,28 @@ export class AdapterError extends PatchlightError {
 /** The device was lost (driver reset, unplugged, destroyed): nothing more can run on it. */
 export class DeviceLostError extends PatchlightError {
   override name = 'DeviceLostError';
+  constructor(
+    sentence: string,
+    /** Whether we closed it ourselves: then another device is not wanted. */
+    readonly closed: boolean,
+  ) {
+    super(sentence);
+  }
 }
 
 /** A buffer would exceed the budget or the adapter could not allocate it. */
 export class OutOfMemoryError extends PatchlightError {
   override name = 'OutOfMemoryError';
+}
+
+/** More than the adapter allows at once: workgroups of a dispatch, bytes of a binding, bindings or parameters of a kernel. */
+export class LimitError extends PatchlightError {
+  override name = 'LimitError';
+}
+
+/** What was under way was asked to end before it was done. */
+export class InterruptedError extends PatchlightError {
+  override name = 'InterruptedError';
 }
 
 /** A loss, gradient or parameter became NaN or infinite. */

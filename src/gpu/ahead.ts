@@ -5,6 +5,7 @@
  */
 import { type Command, setImmediates, TEXELS_PER_ROW } from './commands.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
+import { Reports } from './reports.js';
 
 /** What the other process is told: an adapter by its name, and kernels in order. */
 export interface CompileJob {
@@ -43,7 +44,7 @@ export function compileAll(
   immediates: boolean,
   kernels: readonly { readonly kernel: Kernel; readonly specialisation: Specialisation }[],
 ): void {
-  const cache = new PipelineCache(device, immediates, () => {}); // the process that runs them reports errors
+  const cache = new PipelineCache(device, immediates, new Reports()); // the process that runs them reports errors
   const buffer = (usage: number, size = QUAD_BYTES) => device.createBuffer({ size, usage });
   // One a binding: what may be written must not be bound twice.
   const most = Math.max(...kernels.map(({ kernel }) => kernel.interface.bindings.length));

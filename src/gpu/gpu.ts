@@ -1,16 +1,18 @@
 /** The engine's view of one device: run kernels, move bytes, wait, account. */
-import { DeviceLostError, KernelError, type PatchlightError } from '../core/errors.js';
+import { DeviceLostError, KernelError, LimitError } from '../core/errors.js';
 import { jobFor } from './ahead.js';
 import { compileElsewhere } from './binding.js';
 import { type Command, encode, type Recording, stage } from './commands.js';
 import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
+import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
+import { DeviceMemory } from './memory.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
 import { BufferPool, type FreeList, type PoolBuffer } from './pool.js';
 import { Profiler } from './profile.js';
+import { Reports } from './reports.js';
 import { StagedBuffers, type StagingTexture, TexturePool } from './textures.js';
 import { type Choice, type Family, pick } from './tuning.js';
 import { waitFor } from './wait.js';
-import type { Field } from './wgsl.js';
 
 /** A range of a buffer: what a kernel's binding is given. */
 export interface Region {
@@ -21,14 +23,12 @@ export interface Region {
   readonly bytes: number;
 }
 
-export type Workgroups = number | readonly [number, number] | readonly [number, number, number];
-
-const MAX_GROUPS = 65535;
 // Enough that encoding overlaps with execution, few enough that a submit's own cost does not show.
 const FLUSH_AT = 512;
 const MAX_BIND_GROUPS = 16384;
 
 export class Gpu {
+  readonly memory: DeviceMemory;
   readonly pool: BufferPool;
   readonly textures: TexturePool;
   readonly profiler: Profiler | null;
@@ -54,7 +54,7 @@ export class Gpu {
   private readonly readback = new Map<number, GPUBuffer[]>();
   private pending: Command[] = [];
   private log: Command[] | null = null;
-  private failure: PatchlightError | null = null;
+  private readonly reports = new Reports();
   private readonly lost: Promise<never>;
   private closed = false;
 
@@ -63,23 +63,30 @@ export class Gpu {
     readonly info: AdapterInfo,
     budgetBytes: number,
   ) {
-    this.pool = new BufferPool(device, budgetBytes, () => this.bindGroups.clear());
-    this.textures = new TexturePool(device);
+    this.memory = new DeviceMemory(device, budgetBytes, this.reports, {
+      reclaim: () => this.reclaim(),
+      distrust: () => this.distrust(),
+    });
+    this.pool = new BufferPool(this.memory, () => this.bindGroups.clear());
+    this.textures = new TexturePool(this.memory);
     this.staged = new StagedBuffers(this.textures);
     const spare = (id: number): Region => {
-      const buffer = device.createBuffer({ size: 16, usage: 0x80, label: 'spare' });
+      const buffer = this.memory.buffer(16, 0x80, 'spare');
       return { buffer: { id, buffer, bytes: 16, home: new Map() }, offset: 0, bytes: 16 };
     };
     this.spare = [spare(-1), spare(-2)]; // the pool's ids start at 0
-    this.pipelines = new PipelineCache(device, info.immediates, (error) => this.fail(error, true));
+    this.pipelines = new PipelineCache(device, info.immediates, this.reports);
     this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
-      this.fail(new KernelError(event.error.message));
+      this.reports.fail(new KernelError(event.error.message));
     });
     this.lost = device.lost.then(({ message, reason }) => {
       const why = this.closed ? 'it was closed' : message || reason;
-      throw new DeviceLostError(`The GPU device was lost (${why}); nothing more can run on it.`);
+      const sentence = `The GPU device was lost (${why}); nothing more can run on it.`;
+      const error = new DeviceLostError(sentence, this.closed);
+      this.reports.fail(error, true);
+      throw error;
     });
     this.lost.catch(() => {});
   }
@@ -101,12 +108,8 @@ export class Gpu {
     workgroups: Workgroups,
     specialisation: Specialisation = {},
   ): void {
-    const groups = shapeGroups(workgroups);
+    const groups = shapeGroups(kernel, workgroups);
     if (groups.some((n) => n === 0)) return;
-    if (groups.some((n) => n > MAX_GROUPS))
-      throw new KernelError(
-        `[${kernel.name}] dispatch of ${groups.join(' x ')} workgroups exceeds ${MAX_GROUPS}.`,
-      );
     const compiled = this.pipelines.get(kernel, specialisation);
     const immediates = packParams(kernel, params);
     const resources = kernel.interface.bindings.map(({ name, kind }) => {
@@ -131,7 +134,7 @@ export class Gpu {
       if (kind === 'read_write') this.staged.wrote((operands[name] as Region).buffer.id);
     });
     this.staged.trim();
-    if (this.pending.length >= FLUSH_AT) this.flush();
+    if (this.pending.length >= FLUSH_AT && !this.log) this.flush();
   }
 
   /** The variant of a kernel for this adapter and shape, with its tuning. */
@@ -184,16 +187,22 @@ export class Gpu {
   /**
    * Runs `body` and keeps its commands for `play`. Buffers acquired inside stay with the recording, so that nothing
    * else is given them between two plays; recordings that need nothing of each other's may share them by one list.
+   * Where `body` throws, none of its commands runs.
    */
   record<T>(body: () => T, buffers: FreeList = new Map()): { result: T; recording: Recording } {
     this.flush();
     this.staged.trim(0); // what a play finds in a texture, it has copied there itself
     const commands: Command[] = [];
+    const shared = buffers.size > 0;
     this.log = commands;
     try {
       const result = this.pool.withList(buffers, body);
       this.flush();
       return { result, recording: { commands, buffers } };
+    } catch (error) {
+      this.pending = [];
+      if (!shared) this.pool.trim(buffers); // what other recordings play on is theirs
+      throw error;
     } finally {
       this.log = null;
       this.staged.trim(0);
@@ -210,22 +219,16 @@ export class Gpu {
   /** Reads bytes back; rejects with DeviceLostError, or with what went wrong since the last check. */
   async read({ buffer, offset, bytes }: Region): Promise<ArrayBuffer> {
     const size = align4(bytes);
-    const staging = this.readback.get(size)?.pop() ?? this.device.createBuffer({ size, usage: 0x08 | 0x01 });
-    this.push({
-      kind: 'copy',
-      from: buffer.buffer,
-      fromOffset: offset,
-      to: staging,
-      toOffset: 0,
-      bytes: size,
-    });
+    const known = this.readback.get(size) ?? [];
+    this.readback.set(size, known);
+    const staging = known.pop() ?? this.memory.buffer(size, 0x08 | 0x01, 'readback');
+    const to = { to: staging, toOffset: 0 };
+    this.push({ kind: 'copy', from: buffer.buffer, fromOffset: offset, ...to, bytes: size });
     this.flush();
-    await this.settle(staging.mapAsync(1, 0, size));
-    const copy = staging.getMappedRange(0, size).slice(0, bytes);
+    const copied = staging.mapAsync(1, 0, size).then(() => staging.getMappedRange(0, size).slice(0, bytes));
+    const copy = await this.settle(copied);
     staging.unmap();
-    const list = this.readback.get(size);
-    if (list) list.push(staging);
-    else this.readback.set(size, [staging]);
+    known.push(staging);
     this.check();
     return copy;
   }
@@ -244,9 +247,16 @@ export class Gpu {
     this.check();
   }
 
-  /** Throws the first error that the device reported, if any; while kernels compile it waits for what they report. */
+  /** Resolves when the driver has granted the memory asked for so far; rejects with OutOfMemoryError where it has not. */
+  async granted(): Promise<void> {
+    const { pending } = this.reports;
+    if (pending) await this.settle(pending);
+    this.check();
+  }
+
+  /** Throws the first error that the device reported, if any; while an answer is open that may tell its cause, it waits. */
   check(): void {
-    if (this.failure && this.pipelines.reporting === 0) throw this.failure;
+    this.reports.check();
   }
 
   close(): void {
@@ -267,8 +277,22 @@ export class Gpu {
   }
 
   private wait<T>(promise: Promise<T>): Promise<T> {
-    const both = Promise.allSettled([promise, this.pipelines.reported]).then(() => promise);
+    const both = Promise.allSettled([promise, this.reports.pending]).then(() => promise);
     return waitFor(Promise.race([both, this.lost]), this.info.software);
+  }
+
+  // Commands that wait may use what is free by now: they go first.
+  private reclaim(): void {
+    this.flush();
+    this.pool.trim();
+    for (const [size, buffers] of this.readback)
+      for (const buffer of buffers.splice(0)) this.memory.free(buffer, size);
+  }
+
+  private distrust(): void {
+    this.staged.trim(0);
+    this.bindGroups.clear();
+    this.uniforms.clear();
   }
 
   private push(command: Command): void {
@@ -305,7 +329,9 @@ export class Gpu {
     const entries: GPUBindGroupEntry[] = resources.map((it, binding) => ({
       binding,
       resource:
-        'texture' in it ? it.view : { buffer: it.buffer.buffer, offset: it.offset, size: this.bound(it) },
+        'texture' in it
+          ? it.view
+          : { buffer: it.buffer.buffer, offset: it.offset, size: this.bound(compiled.kernel, it) },
     }));
     if (params && uniform)
       entries.push({ binding: entries.length, resource: { buffer: this.uniform(uniform, params) } });
@@ -317,50 +343,26 @@ export class Gpu {
   }
 
   // Storage covers whole quads (vec4), so a kernel that works on vec4 may be shown the quad its last element is in.
-  private bound({ buffer, offset, bytes }: Region): number {
-    return Math.min(Math.ceil(bytes / 16) * 16 + this.slackBytes, buffer.bytes - offset);
+  private bound({ name }: Kernel, { buffer, offset, bytes }: Region): number {
+    const size = Math.min(Math.ceil(bytes / 16) * 16 + this.slackBytes, buffer.bytes - offset);
+    const most = this.device.limits.maxStorageBufferBindingSize;
+    if (size > most)
+      throw new LimitError(
+        `[${name}] binds ${size} bytes at once; this adapter allows ${most}. A smaller batch size needs less.`,
+      );
+    return size;
   }
 
   // Parameters are shapes and constants: the same contents recur every step, so each gets one buffer for good.
   private uniform(key: string, params: Uint32Array<ArrayBuffer>): GPUBuffer {
     let buffer = this.uniforms.get(key);
     if (!buffer) {
-      buffer = this.device.createBuffer({ size: Math.ceil(params.byteLength / 16) * 16, usage: 0x40 | 0x08 });
+      buffer = this.memory.buffer(Math.ceil(params.byteLength / 16) * 16, 0x40 | 0x08, 'parameters');
       this.device.queue.writeBuffer(buffer, 0, params);
       this.uniforms.set(key, buffer);
     }
     return buffer;
   }
-
-  // The first error is the cause; a compile error says more than the validation errors that follow from it.
-  private fail(error: PatchlightError, better = false): void {
-    if (!this.failure || better) this.failure = error;
-  }
 }
 
 const align4 = (bytes: number): number => Math.ceil(bytes / 4) * 4;
-
-function shapeGroups(groups: Workgroups): readonly [number, number, number] {
-  if (typeof groups !== 'number') return [groups[0], groups[1], groups[2] ?? 1];
-  // One axis that is too long spills into the second; kernels number their workgroups by x + y · width and guard the tail.
-  if (groups <= MAX_GROUPS) return [groups, 1, 1];
-  const rows = Math.ceil(groups / MAX_GROUPS);
-  return [Math.ceil(groups / rows), rows, 1];
-}
-
-function packParams(
-  kernel: Kernel,
-  params: Readonly<Record<string, number>>,
-): Uint32Array<ArrayBuffer> | null {
-  const { fields } = kernel.interface;
-  if (fields.length === 0) return null;
-  const words = new Uint32Array(fields.length);
-  const view = new DataView(words.buffer);
-  fields.forEach(({ name, type }: Field, i) => {
-    const value = params[name];
-    if (value === undefined) throw new KernelError(`[${kernel.name}] parameter ${name} is missing.`);
-    if (type === 'f32') view.setFloat32(4 * i, value, true);
-    else view.setUint32(4 * i, value, true);
-  });
-  return words;
-}

@@ -1,5 +1,6 @@
 /** Kernels to pipelines: tuned, specialised, compiled once and kept; compile errors name file, line and column. */
-import { KernelError } from '../core/errors.js';
+import { KernelError, LimitError } from '../core/errors.js';
+import type { Reports } from './reports.js';
 import { applyTuning, type Interface, immediatesAsUniform, readInterface } from './wgsl.js';
 
 /** A `.wgsl` file and what its text declares. */
@@ -40,14 +41,11 @@ function layoutEntry(binding: number, kind: string): GPUBindGroupLayoutEntry {
 export class PipelineCache {
   private readonly pipelines = new Map<string, Compiled>();
   private readonly modules = new Map<string, GPUShaderModule>();
-  /** Modules whose compile errors, if any, are still to be reported; and a promise for the time when none is. */
-  reporting = 0;
-  reported: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly device: GPUDevice,
     private readonly immediates: boolean,
-    private readonly report: (error: KernelError) => void,
+    private readonly reports: Reports,
   ) {}
 
   get(kernel: Kernel, specialisation: Specialisation): Compiled {
@@ -70,21 +68,19 @@ export class PipelineCache {
     if (!this.immediates) code = immediatesAsUniform(code, kernel.interface.bindings.length);
     const module = this.device.createShaderModule({ code, label: kernel.name });
     this.modules.set(key, module);
-    this.reporting++;
     const told = module.getCompilationInfo().then(({ messages }) => {
       const worst = messages.find((message) => message.type === 'error');
-      if (worst)
-        this.report(
-          new KernelError(`kernels/${kernel.name}.wgsl:${worst.lineNum}:${worst.linePos}: ${worst.message}`),
-        );
+      if (!worst) return;
+      const where = `kernels/${kernel.name}.wgsl:${worst.lineNum}:${worst.linePos}`;
+      this.reports.fail(new KernelError(`${where}: ${worst.message}`), true);
     });
-    const done = told.catch(ignore).finally(() => this.reporting--);
-    this.reported = Promise.all([this.reported, done]);
+    this.reports.expect(told);
     return module;
   }
 
   private compile(kernel: Kernel, module: GPUShaderModule, specialisation: Specialisation): Compiled {
     const { bindings, fields } = kernel.interface;
+    this.demandRoom(kernel);
     const entries = bindings.map(({ kind }, binding) => layoutEntry(binding, kind));
     const uniform = fields.length > 0 && !this.immediates;
     if (uniform) entries.push({ binding: bindings.length, visibility: COMPUTE, buffer: { type: 'uniform' } });
@@ -106,7 +102,15 @@ export class PipelineCache {
     });
     return { id: this.pipelines.size, kernel, specialisation, pipeline, layout };
   }
+  private demandRoom({ name, interface: { bindings, fields } }: Kernel): void {
+    const { maxStorageBuffersPerShaderStage: most } = this.device.limits;
+    const buffers = bindings.filter(({ kind }) => kind !== 'texture').length;
+    if (buffers > most)
+      throw new LimitError(`[${name}] binds ${buffers} buffers; this adapter allows ${most}.`);
+    const { maxImmediateSize } = this.device.limits as { maxImmediateSize?: number };
+    if (this.immediates && 4 * fields.length > (maxImmediateSize ?? 64))
+      throw new LimitError(
+        `[${name}] has ${4 * fields.length} bytes of parameters; this adapter allows ${maxImmediateSize ?? 64}.`,
+      );
+  }
 }
-
-// A device that is lost while it compiles is reported where it is waited for.
-const ignore = (): void => {};

@@ -2,7 +2,7 @@
  * GPU buffers by size class, with exact accounting. A released buffer is free at once: everything runs on one queue in
  * order, so whoever gets it next writes after the last reader has read.
  */
-import { OutOfMemoryError } from '../core/errors.js';
+import type { DeviceMemory } from './memory.js';
 
 export interface PoolBuffer {
   /** Never reused: bind groups are cached by it. */
@@ -15,13 +15,6 @@ export interface PoolBuffer {
 
 /** Free buffers by capacity. A recording holds one of its own, so that nothing else gets its buffers. */
 export type FreeList = Map<number, PoolBuffer[]>;
-
-export const formatBytes = (bytes: number): string =>
-  bytes >= 1e9
-    ? `${(bytes / 1e9).toFixed(2)} GB`
-    : bytes >= 1e6
-      ? `${(bytes / 1e6).toFixed(1)} MB`
-      : `${bytes} B`;
 
 /** Eight classes an octave: at most one eighth is wasted, and a 256-byte granule keeps every offset alignable. */
 export function sizeClass(bytes: number): number {
@@ -44,10 +37,11 @@ export class BufferPool {
   private nextId = 0;
   private readonly common: FreeList = new Map();
   private active: FreeList = this.common;
+  /** What the driver refused after it was lent: never lent again. */
+  private readonly refused = new WeakSet<PoolBuffer>();
 
   constructor(
-    private readonly device: GPUDevice,
-    private readonly budgetBytes: number,
+    private readonly memory: DeviceMemory,
     private readonly onDestroyed: () => void,
   ) {}
 
@@ -60,6 +54,7 @@ export class BufferPool {
 
   release(buffer: PoolBuffer): void {
     this.liveBytes -= buffer.bytes;
+    if (this.refused.has(buffer)) return;
     const list = buffer.home.get(buffer.bytes);
     if (list) list.push(buffer);
     else buffer.home.set(buffer.bytes, [buffer]);
@@ -80,7 +75,7 @@ export class BufferPool {
   trim(list: FreeList = this.common): void {
     for (const buffers of list.values())
       for (const { buffer, bytes } of buffers) {
-        buffer.destroy();
+        this.memory.free(buffer, bytes);
         this.reservedBytes -= bytes;
       }
     list.clear();
@@ -88,20 +83,18 @@ export class BufferPool {
   }
 
   private create(bytes: number, label: string): PoolBuffer {
-    if (this.reservedBytes + bytes > this.budgetBytes) this.trim();
-    if (this.reservedBytes + bytes > this.budgetBytes)
-      throw new OutOfMemoryError(
-        `[${label}] out of memory: wanted ${formatBytes(bytes)}, live ${formatBytes(this.liveBytes)} of a budget of ` +
-          `${formatBytes(this.budgetBytes)}, peak ${formatBytes(this.peakBytes)}. A smaller batch size needs less.`,
-      );
-    if (bytes > this.device.limits.maxBufferSize)
-      throw new OutOfMemoryError(
-        `[${label}] wanted ${formatBytes(bytes)} in one buffer; this adapter allows ${formatBytes(this.device.limits.maxBufferSize)}.`,
-      );
-    const buffer = this.device.createBuffer({ size: bytes, usage: USAGE, label });
+    const buffer = this.memory.buffer(bytes, USAGE, label, () => this.disown(made));
+    const made = { id: this.nextId++, buffer, bytes, home: this.active };
     this.created++;
     this.reservedBytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.reservedBytes);
-    return { id: this.nextId++, buffer, bytes, home: this.active };
+    return made;
+  }
+
+  private disown(buffer: PoolBuffer): void {
+    this.reservedBytes -= buffer.bytes;
+    this.refused.add(buffer);
+    const list = buffer.home.get(buffer.bytes);
+    if (list?.includes(buffer)) list.splice(list.indexOf(buffer), 1);
   }
 }

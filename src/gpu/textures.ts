@@ -1,5 +1,6 @@
 /** Textures that buffers are staged through, by power-of-two height; lent for one dispatch, so a few serve all. */
 import { TEXELS_PER_ROW } from './commands.js';
+import type { DeviceMemory } from './memory.js';
 
 export interface StagingTexture {
   readonly id: number;
@@ -15,25 +16,35 @@ export class TexturePool {
   private nextId = 0;
   bytes = 0;
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(private readonly memory: DeviceMemory) {}
 
   acquire(texels: number): StagingTexture {
     const height = 2 ** Math.ceil(Math.log2(Math.ceil(texels / TEXELS_PER_ROW)));
     const known = this.free.get(height)?.pop();
     if (known) return known;
-    const texture = this.device.createTexture({
-      size: [TEXELS_PER_ROW, height],
-      format: 'rgba32float',
-      usage: USAGE,
+    const bytes = TEXELS_PER_ROW * height * 16;
+    const texture = this.memory.texture(TEXELS_PER_ROW, height, USAGE, 'staging texture', () => {
+      this.bytes -= bytes;
+      this.forget(made);
     });
-    this.bytes += TEXELS_PER_ROW * height * 16;
-    return { id: this.nextId++, texture, view: texture.createView(), height };
+    const made = { id: this.nextId++, texture, view: texture.createView(), height };
+    this.bytes += bytes;
+    return made;
   }
 
   release(staging: StagingTexture): void {
     const list = this.free.get(staging.height);
     if (list) list.push(staging);
     else this.free.set(staging.height, [staging]);
+  }
+
+  // What the driver refuses, it refuses between dispatches: the texture is free, or staged and free soon.
+  private forget({ id, height }: StagingTexture): void {
+    const list = this.free.get(height) ?? [];
+    this.free.set(
+      height,
+      list.filter((staging) => staging.id !== id),
+    );
   }
 }
 

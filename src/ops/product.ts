@@ -3,7 +3,7 @@ import tiles from '../../kernels/matmul_forward.wgsl';
 import plain from '../../kernels/matmul_forward_plain.wgsl';
 import texture from '../../kernels/matmul_forward_texture.wgsl';
 import pitch from '../../kernels/pitch_forward.wgsl';
-import type { Workgroups } from '../gpu/gpu.js';
+import type { Workgroups } from '../gpu/dispatch.js';
 import { defineKernel, type Kernel } from '../gpu/pipeline.js';
 import { type Choice, type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
 import { scope } from '../tensor/scope.js';

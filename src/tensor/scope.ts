@@ -5,6 +5,7 @@ export interface Releasable {
 }
 
 let current: Set<Releasable> | null = null;
+let owner: Set<Releasable> | null = null;
 
 /** Gives a new tensor to the scope it is made in. */
 export function adopt(tensor: Releasable): void {
@@ -29,10 +30,39 @@ export function scope<T>(body: () => T): T {
   }
 }
 
-/** Takes a tensor out of every scope: the caller releases it. */
+/** Takes a tensor out of every scope: the caller releases it, or who owns what the caller made. */
 export function keep<T extends Releasable>(tensor: T): T {
   current?.delete(tensor);
+  owner?.add(tensor);
   return tensor;
+}
+
+/** Something made of tensors that it keeps, and what releases them all. */
+export interface Owned<T> {
+  readonly made: T;
+  readonly release: () => void;
+}
+
+/**
+ * Runs `body` in a scope and collects what it keeps, for one to release it who knows nothing of its parts. Where it throws,
+ * nothing is left of it. What it keeps, it must not release itself.
+ */
+export function owned<T>(body: () => T): Owned<T> {
+  const outer = owner;
+  const mine = new Set<Releasable>();
+  owner = mine;
+  const release = () => {
+    for (const tensor of mine) tensor.release();
+    mine.clear();
+  };
+  try {
+    return { made: scope(body), release };
+  } catch (error) {
+    release();
+    throw error;
+  } finally {
+    owner = outer;
+  }
 }
 
 function returned(result: unknown): Releasable[] {

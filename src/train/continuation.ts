@@ -1,6 +1,9 @@
-/** What a continued run may change. */
+/** What a continued run may change, and what it says of it. */
 import { ConfigError } from '../core/errors.js';
-import { type SettingName, type Settings, settingNames } from './settings.js';
+import type { Safetensors } from '../io/safetensors.js';
+import { metadataField } from './checkpoint.js';
+import type { Fingerprint } from './fingerprint.js';
+import { resolveSettings, type SettingName, type Settings, settingNames } from './settings.js';
 
 /** How long a run goes. */
 const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'patience'];
@@ -17,9 +20,56 @@ const FREE_TO_CHANGE = new Set<SettingName>([
 export function checkContinuation(before: Settings, now: Settings): void {
   const changed = settingNames.filter((name) => now[name] !== before[name] && !FREE_TO_CHANGE.has(name));
   if (changed.length > 0)
-    throw new ConfigError(
-      `A continued run must keep its settings: ${changed.map((name) => `${name} was ${before[name]}, now ${now[name]}`).join('; ')}.`,
-    );
+    throw new ConfigError(`A continued run must keep its settings: ${differences(changed, before, now)}.`);
 }
 
 export const equallyLong = (a: Settings, b: Settings): boolean => LENGTH.every((name) => a[name] === b[name]);
+
+type Environment = Readonly<Record<string, unknown>>;
+
+/** What bits are promised for: with any of it changed, the rest of a run may round otherwise. */
+const PLACE = ['version', 'adapter', 'driver'] as const;
+
+/**
+ * Compares a saved state with the run that is to continue it: a sentence where the place has changed, and one where the
+ * length has; both are allowed. Other training images are a ConfigError.
+ */
+export function describeContinuation(
+  path: string,
+  state: Safetensors,
+  now: { readonly settings: Settings; readonly environment: Environment; readonly data: Fingerprint },
+): string[] {
+  // States saved by 0.1.0 do not tell their images.
+  if ('data' in state.metadata) checkData(path, metadataField<Fingerprint>(path, state, 'data'), now.data);
+  const place = metadataField<Environment>(path, state, 'environment');
+  const settings = resolveSettings(metadataField<Settings>(path, state, 'settings'));
+  const moved = PLACE.filter((name) => place[name] !== now.environment[name]);
+  const resized = LENGTH.filter((name) => settings[name] !== now.settings[name]);
+  const notes: string[] = [];
+  if (moved.length > 0)
+    notes.push(
+      `The run goes on elsewhere, and may round otherwise: ${differences(moved, place, now.environment)}.`,
+    );
+  if (resized.length > 0)
+    notes.push(
+      `The run has a new length, and the learning rate its schedule: ${differences(resized, settings, now.settings)}.`,
+    );
+  return notes;
+}
+
+function checkData(path: string, before: Fingerprint, now: Fingerprint): void {
+  const said = ({ dataset, images, crc32c }: Fingerprint) =>
+    `${dataset}, ${images} images, checksum ${crc32c}`;
+  if (said(before) !== said(now))
+    throw new ConfigError(
+      `A continued run must see the images it began with: those of ${path} are ${said(before)}; now ${said(now)}.`,
+    );
+}
+
+function differences<K extends string>(
+  names: readonly K[],
+  before: Readonly<Partial<Record<K, unknown>>>,
+  now: Readonly<Partial<Record<K, unknown>>>,
+): string {
+  return names.map((name) => `${name} was ${before[name]}, now ${now[name]}`).join('; ');
+}

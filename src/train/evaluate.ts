@@ -1,5 +1,7 @@
 /** Evaluation: the logits of every image, and what follows from them. */
 
+import { InterruptedError } from '../core/errors.js';
+import { Pace } from '../gpu/pace.js';
 import type { VisionTransformer } from '../models/vit.js';
 import type { Mode } from '../nn/module.js';
 import { gatherBatch, type ImageStore } from '../ops/batch.js';
@@ -20,6 +22,8 @@ export interface EvaluationInput {
   readonly labels: ArrayLike<number>;
   readonly classes: readonly string[];
   readonly batchSize: number;
+  /** Asked between batches: where it says yes, the evaluation ends with an InterruptedError. */
+  readonly interrupted?: (() => boolean) | undefined;
 }
 
 const NO_AUGMENTATION = { pad: 0, reflect: false, flip: false, stream: 0 };
@@ -55,22 +59,25 @@ export async function predict(input: PredictionInput): Promise<Float32Array> {
 }
 
 async function logitsOf(
-  { model, store, classes, batchSize }: PredictionInput,
+  { model, store, classes, batchSize, interrupted }: PredictionInput,
   records: Uint32Array,
 ): Promise<Float32Array> {
   const { gpu } = store.labels;
-  const all = scope(() => {
-    const logits = Tensor.empty(gpu, [records.length, classes.length], 'f32', 'logits');
-    for (let at = 0; at < records.length; at += batchSize)
+  const pace = new Pace(gpu);
+  const logits = Tensor.empty(gpu, [records.length, classes.length], 'f32', 'logits');
+  try {
+    for (let at = 0; at < records.length; at += batchSize) {
+      if (interrupted?.()) throw new InterruptedError('The evaluation was asked to end.');
       scope(() => {
         const rows = forward(model, store, records.subarray(at, at + batchSize));
         gpu.copy(rows, { buffer: logits.buffer, offset: 4 * at * classes.length, bytes: rows.bytes });
       });
-    return logits;
-  });
-  const values = await all.toFloat32();
-  all.release();
-  return values;
+      await pace.next();
+    }
+    return await logits.toFloat32();
+  } finally {
+    logits.release();
+  }
 }
 
 /** Logits (n, K) of a batch of records as they are, neither augmented nor dropped out. */

@@ -21,7 +21,7 @@ export class EventsLog {
     const name = `${PREFIX}${Math.floor(now / 1000)}.${host}.${String(count).padStart(4, '0')}`;
     const log = new EventsLog(join(folder, name));
     log.append({ wallTime: now / 1000, step: 0, fileVersion: FILE_VERSION });
-    if (step > 0) log.append({ wallTime: now / 1000, step: step + 1, sessionStart: true });
+    if (count > 0) log.append({ wallTime: now / 1000, step: step + 1, sessionStart: true });
     return log;
   }
 

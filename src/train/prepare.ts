@@ -9,9 +9,12 @@ import { Ema } from '../optim/ema.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import type { Schedule } from '../optim/schedule.js';
 import type { Arena } from '../tensor/arena.js';
+import { type Owned, owned } from '../tensor/scope.js';
 import { trainingInput } from './augmentation.js';
 import { buildOptimizer, modelOptions } from './build.js';
 import { loadPart, readCheckpoint } from './checkpoint.js';
+import { type Fingerprint, fingerprint } from './fingerprint.js';
+import { FiniteCheck } from './health.js';
 import type { Reporter } from './journal.js';
 import type { RunDirectory } from './run_directory.js';
 import type { Settings } from './settings.js';
@@ -27,6 +30,8 @@ export interface TrainerInput {
   readonly environment: Readonly<Record<string, unknown>>;
   readonly init?: string | undefined;
   readonly resume?: string | undefined;
+  /** Called for every step, from 1, when the device has been asked for it. */
+  readonly onStep?: ((step: number) => void) | undefined;
 }
 
 /** What judges the weights. */
@@ -46,14 +51,22 @@ export interface TrainerParts {
   readonly sampler: Sampler;
   readonly training: TrainingStep;
   readonly validation: Validation;
+  readonly finite: FiniteCheck;
+  readonly fingerprint: Fingerprint;
 }
 
 /** Reads the data, builds the model, loads --init. The model's shape is checked before any of it. */
-export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
-  const { gpu, settings, dataset } = input;
+export async function prepareParts(input: TrainerInput): Promise<Owned<TrainerParts>> {
+  const { settings, dataset } = input;
   const model = new VisionTransformer(modelOptions(settings, dataset));
   const train = await dataset.load('train');
   const test = await dataset.load('test');
+  return owned(() => partsOn(input, model, train, test));
+}
+
+/** What of it is on the device. */
+function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, test: Split): TrainerParts {
+  const { gpu, settings, dataset } = input;
   const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
   const { train: records, validation: held } = splitIndices(count, settings.valSplit, settings.seed);
   const { arena, optimizer } = buildOptimizer(gpu, model, settings);
@@ -88,7 +101,10 @@ export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
     accumulate: settings.gradAccumSteps,
     unread: settings.logInterval,
   });
-  return { model, arena, optimizer, ema, sampler, training, validation };
+  const parameter = { layout: arena, tensor: arena.values };
+  const finite = new FiniteCheck(gpu, { parameter, ...optimizer.state });
+  const data = fingerprint(dataset, train);
+  return { model, arena, optimizer, ema, sampler, training, validation, finite, fingerprint: data };
 }
 
 /** `batches` is steps an epoch. */

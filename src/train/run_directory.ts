@@ -1,5 +1,5 @@
 /** The folder of a run: config.json, steps.jsonl, history.json and .csv, TensorBoard's events, checkpoints/. */
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { appendLine, reason, writeFileAtomic } from '../io/atomic.js';
@@ -42,11 +42,11 @@ export class RunDirectory {
 
   private constructor(readonly path: string) {}
 
-  /** Makes the folder; one that holds a run already is refused unless it is to be continued. */
+  /** Makes the folder; one that holds a run already is refused unless it is to be continued, or took no step. */
   static open(path: string, { resume }: { resume: boolean }): RunDirectory {
     try {
       mkdirSync(join(path, 'checkpoints'), { recursive: true });
-      if (!resume && readdirSync(path).includes('config.json'))
+      if (!resume && existsSync(join(path, 'config.json')) && hasStepped(path))
         throw new ConfigError(
           `${path} already holds a run; continue it with --resume ${path} or give another --output.`,
         );
@@ -98,6 +98,12 @@ export class RunDirectory {
       .filter((line) => isStepUpTo(line, step));
     writeFileAtomic(path, utf8(kept.map((line) => `${line}\n`).join('')));
   }
+}
+
+/** Whether a run has left more in its folder than what it was started with. */
+function hasStepped(path: string): boolean {
+  const log = statSync(join(path, 'steps.jsonl'), { throwIfNoEntry: false });
+  return (log?.size ?? 0) > 0 || readdirSync(join(path, 'checkpoints')).length > 0;
 }
 
 /** val_loss as val/loss, ema_val_accuracy as ema_val/accuracy: TensorBoard groups by what is before the slash. */

@@ -20,7 +20,7 @@ import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/st
 import type { Ema } from '../optim/ema.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import type { Arena } from '../tensor/arena.js';
-import { keep, scope } from '../tensor/scope.js';
+import { keep, type Owned, owned, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 
 export interface StepParts {
@@ -67,7 +67,7 @@ export class TrainingStep {
   private weighs = 1;
   /** Loss and images right of the part under way, for the row that the end of a step writes again. */
   private readonly part: { readonly loss: Tensor; readonly right: Tensor };
-  private readonly batches = new Map<number, TrainingBatch>();
+  private readonly batches = new Map<number, Owned<TrainingBatch>>();
   private readonly recordings = new Map<string, Recording>();
   // No recording needs what another has left in its activations.
   private readonly activations: FreeList = new Map();
@@ -117,6 +117,14 @@ export class TrainingStep {
       }
       return result;
     });
+  }
+
+  /** Gives back what steps have made; its own tensors belong to who made it. */
+  release(): void {
+    for (const { release } of this.batches.values()) release();
+    this.batches.clear();
+    this.recordings.clear();
+    this.gpu.pool.trim(this.activations);
   }
 
   /** The first row of the metrics ring of a step, counted from 0. */
@@ -175,9 +183,9 @@ export class TrainingStep {
 
   private batch(size: number): TrainingBatch {
     const known = this.batches.get(size);
-    if (known) return known;
-    const batch = new TrainingBatch(this.gpu, size, this.parts.input);
+    if (known) return known.made;
+    const batch = owned(() => new TrainingBatch(this.gpu, size, this.parts.input));
     this.batches.set(size, batch);
-    return batch;
+    return batch.made;
   }
 }

@@ -1,4 +1,6 @@
 /** A training run: epochs of steps, evaluation, early stopping, checkpoints. Says what happens through a Reporter. */
+import { InterruptedError } from '../core/errors.js';
+import { Pace } from '../gpu/pace.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { learningRate, type Schedule } from '../optim/schedule.js';
 import {
@@ -11,8 +13,8 @@ import {
   saveCheckpoint,
   statePrefixes,
 } from './checkpoint.js';
+import { describeContinuation } from './continuation.js';
 import { type Evaluation, evaluate } from './evaluate.js';
-import { FiniteCheck } from './health.js';
 import { freshProgress, Journal, type Progress, type RunFacts, type WeightsKind } from './journal.js';
 import { prepareParts, scheduleOf, type TrainerInput, type TrainerParts } from './prepare.js';
 import type { EpochEntry } from './run_directory.js';
@@ -42,33 +44,37 @@ export class Trainer implements RunFacts {
   stopRequested = false;
 
   private progress = freshProgress();
+  private judged: Judged | null = null;
   private readonly journal: Journal;
 
   private constructor(
     private readonly input: TrainerInput,
     private readonly parts: TrainerParts,
+    private readonly releaseParts: () => void,
   ) {
     const { settings, run, reporter } = input;
-    const { model, sampler, validation, training } = parts;
+    const { model, sampler, validation, training, finite } = parts;
     this.model = model;
     this.judge = validation.name;
     this.batches = sampler.batches;
     this.schedule = scheduleOf(settings, this.batches);
     const all = this.schedule.totalSteps;
     this.totalSteps = settings.maxSteps > 0 ? Math.min(settings.maxSteps, all) : all;
-    const { arena, optimizer } = parts;
-    const finite = new FiniteCheck(arena.gpu, {
-      parameter: { layout: arena, tensor: arena.values },
-      ...optimizer.state,
-    });
     this.journal = new Journal(settings, run, reporter, training, finite, this);
   }
 
   /** Everything that a run needs, and what is to be continued where something is. */
   static async prepare(input: TrainerInput): Promise<Trainer> {
-    const trainer = new Trainer(input, await prepareParts(input));
+    const { made, release } = await prepareParts(input);
+    const trainer = new Trainer(input, made, release);
     if (input.resume) trainer.restore(input.resume);
     return trainer;
+  }
+
+  /** Gives its memory on the device back: after a run, or after one that failed for the want of memory. */
+  release(): void {
+    this.parts.training.release();
+    this.releaseParts();
   }
 
   async run(): Promise<Outcome> {
@@ -82,20 +88,32 @@ export class Trainer implements RunFacts {
     });
     run.startLogs(progress.step);
     reporter.start(this);
-    let judged: Judged | null = null;
+    try {
+      const reason = await this.epochs();
+      await this.saveWeights(checkpointNames.final);
+      if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema');
+      return this.outcome(reason);
+    } catch (error) {
+      if (!(error instanceof InterruptedError)) throw error;
+      await this.saveState();
+      return this.outcome('stopped');
+    }
+  }
+
+  /** The epochs that are left; throws InterruptedError at a request to stop. */
+  private async epochs(): Promise<Outcome['reason']> {
+    const { settings } = this.input;
+    const { progress } = this;
     let reason: Outcome['reason'] = 'finished';
-    while (progress.epoch < settings.epochs && progress.step < this.totalSteps) {
+    // An epoch whose last step is done may still have to be judged.
+    while (progress.epoch < settings.epochs && (progress.step < this.totalSteps || progress.batch > 0)) {
       await this.trainEpoch();
-      if (this.stopRequested) {
-        await this.saveState();
-        return this.outcome('stopped', judged);
-      }
       // The state of an epoch cut short by the step limit is that of its middle, so that a longer run can continue it.
       const partial = progress.batch < this.batches;
       if (partial || (progress.step >= this.totalSteps && progress.epoch + 1 < settings.epochs))
         reason = 'max-steps';
       if (partial) await this.saveState();
-      judged = await this.endEpoch();
+      await this.endEpoch();
       if (!partial) await this.saveState();
       const waited = progress.epoch - (progress.best?.epoch ?? 0);
       if (settings.patience > 0 && waited >= settings.patience) {
@@ -103,17 +121,16 @@ export class Trainer implements RunFacts {
         break;
       }
     }
-    await this.saveWeights(checkpointNames.final);
-    if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema');
-    return this.outcome(reason, judged);
+    return reason;
   }
 
-  private outcome(reason: Outcome['reason'], judged: Judged | null): Outcome {
+  private outcome(reason: Outcome['reason']): Outcome {
     const { best, history } = this.progress;
+    const { judged } = this;
     return { reason, best, last: judged?.raw ?? null, lastEma: judged?.ema ?? null, history };
   }
 
-  /** Evaluates the weights as they are. */
+  /** Evaluates the weights as they are; a request to stop ends it with an InterruptedError. */
   async evaluate(): Promise<Evaluation> {
     const { store, records, split } = this.parts.validation;
     const { dataset, settings } = this.input;
@@ -125,6 +142,7 @@ export class Trainer implements RunFacts {
       labels: split.labels,
       classes: dataset.classes,
       batchSize,
+      interrupted: () => this.stopRequested,
     });
   }
 
@@ -135,12 +153,12 @@ export class Trainer implements RunFacts {
     return { raw, ema: ema && (await arena.withValues(ema.average, () => this.evaluate())) };
   }
 
-  /** The batches left of the epoch, or until the step limit or a request to stop. */
+  /** The batches left of the epoch, or until the step limit; throws InterruptedError at a request to stop. */
   private async trainEpoch(): Promise<void> {
     const { settings, gpu } = this.input;
     const { progress, journal } = this;
     const { sampler, training, optimizer, ema } = this.parts;
-    const submitted: Promise<unknown>[] = [];
+    const pace = new Pace(gpu);
     journal.resume();
     while (progress.batch < this.batches && progress.step < this.totalSteps && !this.stopRequested) {
       const records = sampler.batch(progress.epoch, progress.batch);
@@ -156,21 +174,22 @@ export class Trainer implements RunFacts {
       journal.add({ step: t, images: records.length, lr });
       progress.step = t;
       progress.batch++;
-      // At most two steps in flight: the host prepares one while the device runs the other.
-      submitted.push(gpu.submitted());
-      if (submitted.length > 2) await gpu.settle(submitted.shift() as Promise<unknown>);
+      await pace.next();
+      this.input.onStep?.(t);
       if (t % settings.logInterval === 0) await journal.write(progress);
     }
     await journal.write(progress);
+    if (this.stopRequested) throw new InterruptedError('The run was asked to end.');
   }
 
   /** Evaluation, history, best and numbered checkpoints; then the counters move to the next epoch. */
-  private async endEpoch(): Promise<Judged | null> {
+  private async endEpoch(): Promise<void> {
     const { settings, run, reporter } = this.input;
     const { progress } = this;
     const number = progress.epoch + 1;
     const last = number === settings.epochs || progress.step >= this.totalSteps;
     const judged = last || number % settings.evalInterval === 0 ? await this.judgeWeights() : null;
+    this.judged = judged;
     const entry: EpochEntry = {
       epoch: number,
       train_loss: progress.lossSum / progress.images,
@@ -194,7 +213,6 @@ export class Trainer implements RunFacts {
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
       await this.saveWeights(checkpointNames.epoch(number));
     reporter.epoch(entry, isBest);
-    return judged;
   }
 
   private metadata(): Record<string, unknown> {
@@ -206,6 +224,7 @@ export class Trainer implements RunFacts {
       model: this.model.config,
       classes: dataset.classes,
       images: { channels, height, width, mean, std },
+      data: this.parts.fingerprint,
       step: this.progress.step,
     };
   }
@@ -241,7 +260,10 @@ export class Trainer implements RunFacts {
     this.progress = metadataField<Progress>(path, file, 'progress');
     for (const [prefix, { layout, tensor }] of Object.entries(this.state()))
       loadPart(path, file, layout, tensor, prefix);
-    this.input.reporter.note(`Continuing from ${path}: ${this.progress.step} steps done.`);
+    const { settings, environment, reporter } = this.input;
+    const now = { settings, environment, data: this.parts.fingerprint };
+    for (const note of describeContinuation(path, file, now)) reporter.note(note);
+    reporter.note(`Continuing from ${path}: ${this.progress.step} steps done.`);
   }
 }
 

@@ -1,0 +1,104 @@
+/** The one place where device memory is asked for: counted against a budget, and the driver's refusals told by name. */
+import { LimitError, OutOfMemoryError } from '../core/errors.js';
+import type { Reports } from './reports.js';
+
+export const formatBytes = (bytes: number): string =>
+  bytes >= 1e9
+    ? `${(bytes / 1e9).toFixed(2)} GB`
+    : bytes >= 1e6
+      ? `${(bytes / 1e6).toFixed(1)} MB`
+      : `${bytes} B`;
+
+/** What the owner of memory does when it is short. */
+export interface MemoryOwner {
+  /** Destroys what nobody holds, by `free`. */
+  reclaim(): void;
+  /** Forgets what it made of memory that may have been refused. */
+  distrust(): void;
+}
+
+export class DeviceMemory {
+  /** Bytes in all buffers and textures that exist, free ones of pools included. */
+  usedBytes = 0;
+  /** The highest usedBytes so far. */
+  peakBytes = 0;
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly budgetBytes: number,
+    private readonly reports: Reports,
+    private readonly owner: MemoryOwner,
+  ) {}
+
+  /**
+   * A buffer. Throws OutOfMemoryError where the budget or the driver refuses at once; a driver that refuses later is
+   * reported, and `refused` is called: the buffer is then none, and counts no more.
+   */
+  buffer(bytes: number, usage: number, label: string, refused: () => void = () => {}): GPUBuffer {
+    const { maxBufferSize } = this.device.limits;
+    if (bytes > maxBufferSize)
+      throw new OutOfMemoryError(
+        `[${label}] wanted ${formatBytes(bytes)} in one buffer; this adapter allows ${formatBytes(maxBufferSize)}.`,
+      );
+    return this.create(bytes, label, () => this.device.createBuffer({ size: bytes, usage, label }), refused);
+  }
+
+  /** A texture of 16 bytes a texel; as `buffer`. Throws LimitError where it has more rows or columns than can be. */
+  texture(width: number, height: number, usage: number, label: string, refused: () => void): GPUTexture {
+    const most = this.device.limits.maxTextureDimension2D;
+    if (Math.max(width, height) > most)
+      throw new LimitError(
+        `[${label}] wanted a texture of ${width} x ${height}; this adapter allows ${most} x ${most}. A smaller batch size needs less.`,
+      );
+    const create = () =>
+      this.device.createTexture({ size: [width, height], format: 'rgba32float', usage, label });
+    return this.create(16 * width * height, label, create, refused);
+  }
+
+  /** Destroys a buffer or texture of so many bytes. */
+  free(resource: GPUBuffer | GPUTexture, bytes: number): void {
+    resource.destroy();
+    this.usedBytes -= bytes;
+  }
+
+  private create<T>(bytes: number, label: string, create: () => T, refused: () => void): T {
+    const exceeds = () => this.usedBytes + bytes > this.budgetBytes;
+    if (exceeds()) this.owner.reclaim();
+    if (exceeds()) throw this.shortage(bytes, label);
+    this.device.pushErrorScope('out-of-memory');
+    let answer: Promise<GPUError | null> | null = null;
+    try {
+      const made = create();
+      answer = this.device.popErrorScope();
+      this.count(bytes);
+      this.reports.expect(answer.then((error) => error && this.refuse(bytes, label, error, refused)));
+      return made;
+    } catch (error) {
+      if (!answer) this.device.popErrorScope().catch(() => {});
+      throw this.shortage(bytes, label, (error as Error).message);
+    }
+  }
+
+  private count(bytes: number): void {
+    this.usedBytes += bytes;
+    this.peakBytes = Math.max(this.peakBytes, this.usedBytes);
+  }
+
+  private refuse(bytes: number, label: string, { message }: GPUError, refused: () => void): void {
+    this.usedBytes -= bytes;
+    this.owner.distrust();
+    refused();
+    this.reports.fail(this.shortage(bytes, label, message), true);
+  }
+
+  private shortage(bytes: number, label: string, driver?: string): OutOfMemoryError {
+    const budget = Number.isFinite(this.budgetBytes)
+      ? ` of a budget of ${formatBytes(this.budgetBytes)}`
+      : '';
+    const said = driver === undefined ? '' : ` (the driver: ${driver.split('\n')[0]})`;
+    return new OutOfMemoryError(
+      `[${label || 'tensor'}] out of memory: wanted ${formatBytes(bytes)}, live ${formatBytes(this.usedBytes)}${budget}, ` +
+        `peak ${formatBytes(this.peakBytes)}${said}. A smaller batch size needs less.`,
+    );
+  }
+}

@@ -1,0 +1,147 @@
+/** A device that is lost: named within two seconds wherever it happens, no step told that was not, and with restarts no trace. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { DeviceLostError } from '../../src/core/errors.js';
+import { Counter } from '../../src/core/rng.js';
+import { Gpu } from '../../src/gpu/gpu.js';
+import { decodeSafetensors } from '../../src/io/safetensors.js';
+import { trainWithRestarts } from '../../src/train/restarts.js';
+import { Trainer } from '../../src/train/trainer.js';
+import { LONG, record, scratch, times } from './common.js';
+import { loseAt, type Phase, phases } from './loss.js';
+import { results, statePath, steps, trainerInput } from './run.js';
+
+const folder = scratch('device');
+const section = 'A device that is lost';
+const open = () => Gpu.open({ adapter: process.env.PATCHLIGHT_ADAPTER });
+
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
+
+let whole: ReturnType<typeof results>;
+/** How many moments of each phase there are in the undisturbed run. */
+let moments: Map<Phase, number>;
+beforeAll(async () => {
+  const gpu = await open();
+  const path = join(folder, 'whole');
+  const trainer = await Trainer.prepare(trainerInput(gpu, path));
+  const never = phases.map((phase) => [phase, loseAt(gpu, trainer, phase, 0)] as const);
+  await trainer.run();
+  gpu.close();
+  whole = results(path);
+  moments = new Map(never.map(([phase, { seen }]) => [phase, seen]));
+});
+
+describe('lost', () => {
+  const count = times(2, 20);
+  const draw = new Counter(11, 7);
+
+  it.each(phases)('in %s', { timeout: LONG }, async (phase) => {
+    for (let i = 0; i < count; i++) {
+      const path = join(folder, `${phase}-${i}`);
+      const gpu = await open();
+      let asked = 0;
+      const input = trainerInput(gpu, path, { onStep: (step) => (asked = step) });
+      const trainer = await Trainer.prepare(input);
+      const nth = 1 + draw.below(moments.get(phase) as number);
+      const lost = loseAt(gpu, trainer, phase, nth);
+      const error = await failure(trainer.run());
+      const seconds = (performance.now() - lost.at) / 1000;
+      expect(error).toBeInstanceOf(DeviceLostError);
+      expect((error as Error).message).toMatch(
+        /^The GPU device was lost \(.+\); nothing more can run on it\.$/,
+      );
+      expect(seconds).toBeLessThan(2);
+      const logged = steps(path);
+      expect(logged.length).toBeLessThanOrEqual(asked);
+      expect(logged).toEqual(whole.steps.slice(0, logged.length));
+      if (existsSync(statePath(path))) decodeSafetensors(statePath(path), readFileSync(statePath(path)));
+      gpu.close();
+    }
+    const held =
+      'DeviceLostError within 2 s; every logged step is one of the undisturbed run; the saved state is whole';
+    record({ section, provoked: `device.destroy() at a random moment of: ${phase}`, times: count, held });
+  });
+});
+
+describe('with --restarts', () => {
+  /** Trains while the device is taken away at each of the given moments, one a device. */
+  async function disturbed(name: string, losses: readonly (readonly [Phase, number])[], restarts: number) {
+    const path = join(folder, name);
+    const notes: string[] = [];
+    const reporter = { start() {}, step() {}, epoch() {}, note: (note: string) => notes.push(note) };
+    const devices: Gpu[] = [];
+    const next = async () => {
+      const gpu = await open();
+      devices.push(gpu);
+      onTestFinished(() => gpu.close());
+      return gpu;
+    };
+    let trainers = 0;
+    const ended = await failure(
+      trainWithRestarts({
+        ...trainerInput(await next(), path, { reporter: reporter as never }),
+        restarts,
+        reopen: next,
+        environmentOf: () => ({}),
+        prepared: (trainer) => {
+          const loss = losses[trainers++];
+          if (loss) loseAt(devices.at(-1) as Gpu, trainer, ...loss);
+        },
+      }),
+    );
+    return { path, notes, ended, trainers };
+  }
+
+  it('three losses leave no trace in weights and logs', { timeout: LONG }, async () => {
+    const draw = new Counter(12, 7);
+    const count = times(1, 10);
+    for (let i = 0; i < count; i++) {
+      const at = (phase: Phase, most: number) => [phase, 1 + draw.below(most)] as const;
+      // The first before anything is saved, one in a later evaluation, one wherever it falls.
+      const losses = [at('backward', 12), at('evaluation', 12), at(phases[draw.below(5)] as Phase, 8)];
+      const { path, notes, ended, trainers } = await disturbed(`restarts-${i}`, losses, 3);
+      expect(ended).toBeNull();
+      expect(trainers).toBe(4);
+      expect(notes.filter((note) => note.includes('Restart'))).toEqual(
+        [1, 2, 3].map((n) => expect.stringMatching(`was lost .* Restart ${n} of 3, on a new one\\.$`)),
+      );
+      expect(results(path)).toEqual(whole);
+    }
+    const held =
+      'weights, moments, average, steps.jsonl and history.json bit-identical to the undisturbed run';
+    record({ section, provoked: 'three losses in one run with --restarts 3', times: count, held });
+  });
+
+  it('the loss after the last restart ends the run', async () => {
+    const losses = [
+      ['forward', 1],
+      ['forward', 2],
+    ] as const;
+    const { ended, notes } = await disturbed('too-often', losses, 1);
+    expect(ended).toBeInstanceOf(DeviceLostError);
+    expect((ended as Error).message).toMatch(
+      /nothing more can run on it\. It was the loss after restart 1, the last\.$/,
+    );
+    expect(notes).toHaveLength(1);
+  });
+
+  it('a device that we close ourselves is none to restart on', async () => {
+    const gpu = await open();
+    const input = trainerInput(gpu, join(folder, 'closed'), { onStep: () => gpu.close() });
+    let reopened = 0;
+    const reopen = () => {
+      reopened++;
+      return open();
+    };
+    const ended = await failure(
+      trainWithRestarts({ ...input, restarts: 3, reopen, environmentOf: () => ({}) }),
+    );
+    expect(ended).toMatchObject({ closed: true, message: expect.stringContaining('(it was closed)') });
+    expect(reopened).toBe(0);
+  });
+});

@@ -1,0 +1,91 @@
+/** Runs that the fault tests disturb: as small as they can be with everything random on. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { generateShapes10, shapes10Classes } from '../../src/data/shapes10.js';
+import type { Dataset, Split } from '../../src/data/sources.js';
+import type { Gpu } from '../../src/gpu/gpu.js';
+import { decodeSafetensors } from '../../src/io/safetensors.js';
+import type { Reporter } from '../../src/train/journal.js';
+import type { TrainerInput } from '../../src/train/prepare.js';
+import { type EpochEntry, RunDirectory, type StepEntry } from '../../src/train/run_directory.js';
+import { resolveSettings, type Settings } from '../../src/train/settings.js';
+
+/** Images like those of shapes10, so many of each split. */
+export function images(count: { train: number; test: number }): Dataset {
+  const splits = new Map<string, Split>();
+  return {
+    name: 'shapes10',
+    classes: shapes10Classes,
+    channels: 3,
+    height: 32,
+    width: 32,
+    mean: [0.5, 0.5, 0.5],
+    std: [0.3, 0.35, 0.3],
+    load: async (split) => {
+      const known = splits.get(split) ?? { ...generateShapes10(split, count[split]), count: count[split] };
+      splits.set(split, known);
+      return known;
+    },
+  };
+}
+
+/** 50 images in batches of 20: two steps, and one of 10. */
+export const few = images({ train: 50, test: 20 });
+
+export const tiny: Settings = resolveSettings({
+  ...{ embedDim: 16, depth: 1, numHeads: 2, mlpRatio: 2, patchSize: 16, batchSize: 20, epochs: 3 },
+  ...{
+    logInterval: 1,
+    clipGrad: 1,
+    dropout: 0.1,
+    dropPath: 0.1,
+    mixup: 0.8,
+    emaDecay: 0.99,
+    warmupEpochs: 0.5,
+  },
+});
+
+export const silent: Reporter = { start() {}, step() {}, epoch() {}, note() {} };
+
+/** What a trainer is given to train into the folder `path`, or to go on there. */
+export function trainerInput(gpu: Gpu, path: string, more: Partial<TrainerInput> = {}): TrainerInput {
+  const resume = more.resume !== undefined;
+  const run = RunDirectory.open(path, { resume });
+  return { gpu, settings: tiny, dataset: few, run, reporter: silent, environment: {}, ...more };
+}
+
+const text = (path: string, name: string): string => {
+  const file = join(path, name);
+  return existsSync(file) ? readFileSync(file, 'utf8') : '';
+};
+
+export const statePath = (path: string): string => join(path, 'checkpoints', 'last.state.safetensors');
+
+/** The logged steps without the one figure that is not a function of the settings. */
+export const steps = (path: string): Partial<StepEntry>[] =>
+  text(path, 'steps.jsonl')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => {
+      const { images_per_second: _, ...rest } = JSON.parse(line) as StepEntry;
+      return rest;
+    });
+
+/** All that a run leaves that is a function of its settings: tensors of its last state and weights, its logs. */
+export function results(path: string) {
+  const tensors = (name: string) => {
+    const file = join(path, 'checkpoints', name);
+    return decodeSafetensors(file, readFileSync(file)).tensors;
+  };
+  const history = (JSON.parse(text(path, 'history.json')) as EpochEntry[]).map(
+    ({ seconds: _, ...rest }) => rest,
+  );
+  const names = ['last.state.safetensors', 'best.safetensors', 'final.safetensors', 'final.ema.safetensors'];
+  return {
+    steps: steps(path),
+    history,
+    tensors: names
+      .filter((name) => existsSync(join(path, 'checkpoints', name)))
+      .map((name) => [name, tensors(name)]),
+  };
+}
