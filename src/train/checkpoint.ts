@@ -6,7 +6,6 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { formatShape, sameShape } from '../core/shape.js';
-import { writeFileAtomic } from '../io/atomic.js';
 import { readBytes } from '../io/read.js';
 import {
   asFloat32,
@@ -27,14 +26,6 @@ type Metadata = Readonly<Record<string, unknown>>;
 
 /** Tensors by the prefix of their names in the file: '' for the model's own weights. */
 export type Parts = Readonly<Record<string, Part>>;
-
-/** Writes the given parts, all or nothing. */
-export async function saveCheckpoint(
-  path: string,
-  ...contents: Parameters<typeof encodeCheckpoint>
-): Promise<void> {
-  writeFileAtomic(path, await encodeCheckpoint(...contents));
-}
 
 /** The given parts, each with its parameters in the given order, as the bytes of a file. */
 export async function encodeCheckpoint(
@@ -109,11 +100,11 @@ export const checkpointNames = {
   epoch: (epoch: number) => `epoch_${String(epoch).padStart(4, '0')}.safetensors`,
 };
 
-/** A run directory's file of weights (best, else final) or of state, or the file itself when `path` is one. */
-export function findCheckpoint(path: string, kind: 'weights' | 'state'): string {
+/** A run directory's file of weights, the best, else the final ones, or the file itself when `path` is one. */
+export function findWeights(path: string): string {
   if (!existsSync(path)) throw new ConfigError(`${path} does not exist.`);
   if (!statSync(path).isDirectory()) return path;
-  const names = kind === 'state' ? [checkpointNames.state] : [checkpointNames.best, checkpointNames.final];
+  const names = [checkpointNames.best, checkpointNames.final];
   const found = names.map((name) => join(path, 'checkpoints', name)).find((file) => existsSync(file));
   if (!found) throw new ConfigError(`${path} holds no checkpoints/${names.join(' or ')}.`);
   return found;
