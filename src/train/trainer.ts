@@ -47,7 +47,8 @@ export class Trainer implements RunFacts {
   private progress = freshProgress();
   private judged: Judged | null = null;
   private readonly journal: Journal;
-  private readonly saves = new SaveFailures();
+  // Weights that can be written say nothing of states, which are three times as large.
+  private readonly failures = { weights: new SaveFailures(), state: new SaveFailures() };
 
   private constructor(
     private readonly input: TrainerInput,
@@ -238,7 +239,7 @@ export class Trainer implements RunFacts {
     const tensor = weights === 'ema' && ema ? ema.average : arena.values;
     const parts = { '': { layout: arena, tensor } };
     const bytes = await encodeCheckpoint(this.model.parameters(), parts, { ...this.metadata(), weights });
-    this.save(() => writeFileAtomic(path, bytes), ending);
+    this.save('weights', () => writeFileAtomic(path, bytes), ending);
   }
 
   /** All tensors that a continuation needs, by their prefix in the state file. */
@@ -255,17 +256,17 @@ export class Trainer implements RunFacts {
   private async saveState(ending = false): Promise<void> {
     const metadata = { ...this.metadata(), progress: this.progress };
     const bytes = await encodeCheckpoint(this.model.parameters(), this.state(), metadata);
-    this.save(() => writeState(this.input.run.path, bytes), ending);
+    this.save('state', () => writeState(this.input.run.path, bytes), ending);
   }
 
   /** A disk that refuses is told of, and tried again at the next save; three times in a row end the run. */
-  private save(write: () => void, ending: boolean): void {
+  private save(kind: 'weights' | 'state', write: () => void, ending: boolean): void {
     try {
       write();
-      this.saves.succeeded();
+      this.failures[kind].succeeded();
     } catch (error) {
       if (ending) throw error;
-      this.input.reporter.note(this.saves.failed(error));
+      this.input.reporter.note(this.failures[kind].failed(error));
     }
   }
 
