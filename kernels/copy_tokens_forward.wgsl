@@ -1,11 +1,11 @@
 // copy_tokens_forward: y[b, to + n, c] (+)= x[b, source + n, c] for n < count;   x (B, N, C)   y (B, M, C)   all f32
-// One invocation per element of y; tokens of y outside to..to+count-1 are left alone, or with ZERO set to zero.
+// One workgroup per token of y, so that an element divides nothing; tokens of y outside to..to+count-1 are left alone, or with ZERO set to zero.
 //   It prepends a token (shared by the batch when x has B = 1: `batch_stride` 0), takes one, and does either backwards.
 // Any sizes.
 // Tuned: nothing.
 requires immediate_address_space;
 
-override WG: u32 = 256u;
+override WG: u32 = 64u;
 override ACCUMULATE: bool = false;
 override ZERO: bool = false;
 
@@ -17,15 +17,20 @@ var<immediate> p: Params;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let i = (group.y * groups.x + group.x) * WG + local;
-  if (i >= p.B * p.M * p.C) { return; }
-  let token = i / p.C % p.M;
-  let batch = i / (p.C * p.M);
-  if (token < p.to || token >= p.to + p.count) {
-    if (ZERO && !ACCUMULATE) { y[i] = 0.0; }
-    return;
+  let row = group.y * groups.x + group.x;
+  if (row >= p.B * p.M) { return; }
+  let batch = row / p.M;
+  let token = row % p.M;
+  let inside = token >= p.to && token < p.to + p.count;
+  let base = batch * p.batch_stride + (p.source + token - p.to) * p.C;
+  for (var c = local; c < p.C; c += WG) {
+    let i = row * p.C + c;
+    if (inside) {
+      var value = x[base + c];
+      if (ACCUMULATE) { value += y[i]; }
+      y[i] = value;
+    } else if (ZERO && !ACCUMULATE) {
+      y[i] = 0.0;
+    }
   }
-  var value = x[batch * p.batch_stride + (p.source + token - p.to) * p.C + i % p.C];
-  if (ACCUMULATE) { value += y[i]; }
-  y[i] = value;
 }

@@ -5,13 +5,13 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { type Header, pack } from 'tar-stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../src/core/errors.js';
 import { unpackTarGz } from '../src/io/archive.js';
 import type { CifarLayout } from '../src/io/cifar.js';
 import { fetchCifar, missingFiles, readCifar } from '../src/io/cifar_files.js';
 import { download } from '../src/io/download.js';
+import { archiveOf } from './faults/archives.js';
 
 let folder: string;
 beforeEach(() => {
@@ -69,7 +69,7 @@ describe('downloads', () => {
   it('arrive, with progress, and leave no part', async () => {
     const seen: [number, number | undefined][] = [];
     await serving(serve(content), (address) =>
-      download(`${address}a`, target(), md5(content), (received, total) => seen.push([received, total])),
+      download(`${address}a`, target(), md5(content), { onProgress: (...seenNow) => seen.push(seenNow) }),
     );
     expect(fetched()).toBe(true);
     expect(seen.at(-1)).toEqual([200_000, 200_000]);
@@ -124,6 +124,20 @@ describe('downloads', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  it('that are larger than they can be are refused and not kept', async () => {
+    await serving(
+      (_, response) => void response.end(content),
+      async (address) => {
+        const refused = download(`${address}a`, target(), md5(content), { limit: 100_000 });
+        await expect(refused).rejects.toThrow(FormatError);
+        await expect(refused).rejects.toThrow(
+          `${address}a: the server sends more than the 100000 bytes that the file can have.`,
+        );
+      },
+    );
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   it('that nothing more comes of say so, and keep what came', async () => {
     const answer: Answer = (request, response, count) =>
       count === 1 ? serve(content, 70_000)(request, response, count) : request.socket.destroy();
@@ -157,18 +171,6 @@ describe('downloads', () => {
     );
   });
 });
-
-/** A .tar.gz of these entries; text becomes their content. */
-async function archiveOf(
-  entries: (Partial<Header> & { name: string; text?: string | Uint8Array })[],
-): Promise<Uint8Array> {
-  const tar = pack();
-  for (const { text, ...header } of entries) tar.entry(header, Buffer.from(text ?? ''));
-  tar.finalize();
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of tar) chunks.push(chunk as Uint8Array);
-  return gzipSync(Buffer.concat(chunks));
-}
 
 describe('archives', () => {
   const members = new Map([

@@ -1,11 +1,24 @@
 import * as nodeFs from 'node:fs';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FormatError, PatchlightError } from '../src/core/errors.js';
+import { DiskError, FormatError } from '../src/core/errors.js';
 import { appendLine, type FileSystem, writeFileAtomic } from '../src/io/atomic.js';
-import { type CifarKind, parseCifar } from '../src/io/cifar.js';
+import { type CifarKind, cifarLayouts, parseCifar } from '../src/io/cifar.js';
+import { readCifar } from '../src/io/cifar_files.js';
+import { readBytes } from '../src/io/read.js';
+import { readConfig } from '../src/train/config_file.js';
+import { record } from './faults/common.js';
 
 let folder: string;
 beforeEach(() => {
@@ -63,8 +76,8 @@ describe('atomic writes', () => {
     for (let n = 1; n <= count.calls(); n++) {
       writeFileAtomic(path, before);
       const write = () => writeFileAtomic(path, after, failing(n, code, crash).fs);
-      expect(write, `call ${n}`).toThrow(PatchlightError);
-      expect(write, `call ${n}`).toThrow(`could not write ${path} (60 bytes): ${code}: it failed.`);
+      expect(write, `call ${n}`).toThrow(DiskError);
+      expect(write, `call ${n}`).toThrow(/a\.bin \(60 bytes needed, \d+ available\): \w+: it failed\.$/);
       expect([before, after], `call ${n}`).toContainEqual(new Uint8Array(readFileSync(path)));
       if (!crash) expect(readdirSync(folder), `call ${n}`).toEqual(['a.bin']);
     }
@@ -72,7 +85,7 @@ describe('atomic writes', () => {
 
   it.skipIf(!existsSync('/dev/full'))('a full disk leaves a log as it was', () => {
     expect(() => appendLine('/dev/full', 'x')).toThrow(
-      'could not append to /dev/full: ENOSPC: no space left on device.',
+      /^could not append to \/dev\/full \(2 bytes needed, \d+ available\): ENOSPC: no space left on device; free some space there or write to another disk\.$/,
     );
   });
 
@@ -94,7 +107,7 @@ describe('atomic writes', () => {
 
 describe('CIFAR records', () => {
   /** One record: labels, then planes filled with r, g, b. */
-  const record = (labels: number[], [r, g, b]: [number, number, number]): number[] => [
+  const recordOf = (labels: number[], [r, g, b]: [number, number, number]): number[] => [
     ...labels,
     ...[r, g, b].flatMap((value) => new Array<number>(1024).fill(value)),
   ];
@@ -110,7 +123,7 @@ describe('CIFAR records', () => {
       [99, 42],
     ],
   ])('of %s become planes and labels', (kind, given, labels) => {
-    const bytes = Uint8Array.from([...record(given[0]!, [1, 2, 3]), ...record(given[1]!, [4, 5, 6])]);
+    const bytes = Uint8Array.from([...recordOf(given[0]!, [1, 2, 3]), ...recordOf(given[1]!, [4, 5, 6])]);
     const records = parseCifar('x.bin', bytes, kind);
     expect([...records.labels]).toEqual(labels);
     expect([0, 1024, 2048, 3072, 4096, 6143].map((i) => records.images[i])).toEqual([1, 2, 3, 4, 5, 6]);
@@ -127,21 +140,26 @@ describe('CIFAR records', () => {
     [
       'the other kind',
       'cifar100',
-      record([1], [0, 0, 0]),
+      recordOf([1], [0, 0, 0]),
       'not a whole number of cifar100 records of 3074 bytes',
     ],
     [
       'label 10',
       'cifar10',
-      [...record([0], [0, 0, 0]), ...record([10], [0, 0, 0])],
+      [...recordOf([0], [0, 0, 0]), ...recordOf([10], [0, 0, 0])],
       'x.bin: record 1 has label 10, not one of 0 to 9.',
     ],
-    ['label 255', 'cifar10', record([255], [0, 0, 0]), 'record 0 has label 255'],
-    ['coarse label 20', 'cifar100', record([20, 0], [0, 0, 0]), 'record 0 has label 20, not one of 0 to 19.'],
+    ['label 255', 'cifar10', recordOf([255], [0, 0, 0]), 'record 0 has label 255'],
+    [
+      'coarse label 20',
+      'cifar100',
+      recordOf([20, 0], [0, 0, 0]),
+      'record 0 has label 20, not one of 0 to 19.',
+    ],
     [
       'fine label 100',
       'cifar100',
-      record([0, 100], [0, 0, 0]),
+      recordOf([0, 100], [0, 0, 0]),
       'record 0 has label 100, not one of 0 to 99.',
     ],
   ])('%s is refused', (_, kind, bytes, sentence) => {
@@ -149,4 +167,62 @@ describe('CIFAR records', () => {
     expect(parse).toThrow(FormatError);
     expect(parse).toThrow(sentence);
   });
+
+  it('that are more or fewer than the data set has, or cannot be read, are refused', () => {
+    const read = () => readCifar(folder, { ...cifarLayouts.cifar10, records: { train: 2, test: 1 } }, 'test');
+    const file = join(folder, 'test_batch.bin');
+    expect(read).toThrow(`${file} cannot be read (ENOENT: no such file or directory).`);
+    mkdirSync(file);
+    expect(read).toThrow(`${file} is a folder, not a file.`);
+    rmdirSync(file);
+    writeFileSync(file, new Uint8Array(2 * 3073));
+    expect(read).toThrow(`${file}: the file has more than the 3073 bytes that such a file can have.`);
+    writeFileSync(file, new Uint8Array(3073));
+    expect(read().labels).toEqual(Uint8Array.of(0));
+    record({
+      section: 'Files from outside',
+      provoked: 'Malformed CIFAR files, each of another kind',
+      times: 10,
+      held: 'refused in one sentence that names the file, and the record where one is at fault',
+    });
+  });
+});
+
+describe('whole files', () => {
+  it.skipIf(process.platform !== 'linux')('are read up to the limit, from pipes and devices too', () => {
+    expect(() => readBytes('/dev/zero', 1 << 20)).toThrow(
+      '/dev/zero: the file has more than the 1048576 bytes that such a file can have.',
+    );
+    expect(readBytes('/proc/self/comm').length).toBeGreaterThan(0);
+    const path = join(folder, 'a.bin');
+    writeFileSync(path, sampleBytes(100_001));
+    const readSync = ((fd: number, bytes: Uint8Array, at: number, length: number) =>
+      nodeFs.readSync(fd, bytes, at, Math.min(length, 7777), null)) as typeof nodeFs.readSync;
+    expect(readBytes(path, undefined, { ...nodeFs, readSync })).toEqual(sampleBytes(100_001));
+  });
+
+  it.each<[string, string | Uint8Array, string]>([
+    ['a list', '[1]', 'the file must hold one JSON object of settings.'],
+    ['a word for settings', '{"settings": "all"}', 'the field settings must be a JSON object.'],
+    ['null for settings', '{"settings": null}', 'the field settings must be a JSON object.'],
+    ['a setting twice', '{"depth": 1, "depth": 2}', 'the key depth appears twice in one object of the file.'],
+    ['__proto__', '{"__proto__": {"depth": 1}}', 'the key __proto__ is not allowed in the file.'],
+    ['half an object', '{"depth": ', 'the file is not JSON: Unexpected end of JSON input.'],
+    ['nothing', '', 'the file is not JSON: Unexpected end of JSON input.'],
+    ['bytes', Uint8Array.of(0x22, 0xff, 0x22), 'the file is not UTF-8.'],
+  ])('of settings with %s are refused', (_, content, sentence) => {
+    const path = join(folder, 'config.json');
+    writeFileSync(path, content);
+    expect(() => readConfig(path)).toThrow(FormatError);
+    expect(() => readConfig(path)).toThrow(`${path}: ${sentence}`);
+  });
+
+  it.each(['{"depth": 3}', '{"version": "1", "settings": {"depth": 3}}', '\ufeff{"depth": 3}'])(
+    'of settings are read: %j',
+    (content) => {
+      const path = join(folder, 'config.json');
+      writeFileSync(path, content);
+      expect(readConfig(path)).toEqual({ depth: 3 });
+    },
+  );
 });

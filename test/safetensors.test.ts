@@ -9,6 +9,7 @@ import {
   fromFloat32,
   type TensorData,
 } from '../src/io/safetensors.js';
+import { record } from './faults/common.js';
 
 const text = (bytes: string): Uint8Array => new TextEncoder().encode(bytes);
 
@@ -125,8 +126,8 @@ const MALFORMED: [name: string, file: Uint8Array, sentence: string][] = [
   ['seven bytes', new Uint8Array(7), 'at least 8 bytes, not 7'],
   ['header length 0', new Uint8Array(8), 'header length is 0'],
   ['header length past the end', build('{}', 0, 3n), 'header length is 3, but only 2 bytes'],
-  ['header length over 100 MB', build('{}', 0, 100_000_001n), 'more than the 100000000 bytes'],
-  ['header length over 2^63', build('{}', 0, 0xffff_ffff_ffff_ffffn), 'more than the 100000000 bytes'],
+  ['header length over 8 MiB', build('{}', 0, 8_388_609n), 'more than the 8388608 bytes'],
+  ['header length over 2^63', build('{}', 0, 0xffff_ffff_ffff_ffffn), 'more than the 8388608 bytes'],
   ['not UTF-8', build(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x7d)), 'not UTF-8'],
   ['a byte order mark', build('\ufeff{}'), 'not JSON'],
   ['not JSON', build('{"w":'), 'not JSON'],
@@ -205,14 +206,31 @@ const MALFORMED: [name: string, file: Uint8Array, sentence: string][] = [
     '__metadata__.crc32c names tensor v',
   ],
   ['a tensor without a checksum', build(withChecksums('{}'), 4), '__metadata__.crc32c lacks tensor w'],
+  ['checksums without one of theirs', build(withChecksums('{"w":"48674bc7"}'), 4), 'lacks crc32c_metadata'],
+  ['a name that would end the line', build('{"a\\nb":1}'), 'entry of tensor a\\u000ab is'],
+  ['a name that would steer a terminal', build('{"\\u001b[2J":1}'), 'entry of tensor \\u001b[2J is'],
+  ['a name of a million letters', build(`{"${'x'.repeat(1e6)}":1}`), 'xxx ... xxx'],
+  ['millions of arrays', build(`{"w":[${'[],'.repeat(2_000_000)}1]}`), 'entry of tensor w'],
   ['a wrong checksum', build(withChecksums('{"w":"00000000"}'), 4), 'tensor w is damaged'],
 ];
 
 it.each(MALFORMED)('refuses %s', (_, bytes, sentence) => {
   const decode = () => decodeSafetensors('model.safetensors', bytes);
+  const began = performance.now();
   expect(decode).toThrow(FormatError);
-  expect(decode).toThrow(/^model\.safetensors: /);
+  expect(decode).toThrow(/^model\.safetensors: [^\p{C}]{10,1100}\.$/u);
   expect(decode).toThrow(sentence);
+  expect(performance.now() - began).toBeLessThan(10_000); // Three times, on a machine that does other things too.
+});
+
+it('counts what it refuses', () => {
+  expect(MALFORMED.length).toBeGreaterThan(50);
+  record({
+    section: 'Files from outside',
+    provoked: 'Malformed safetensors files, each of another kind',
+    times: MALFORMED.length,
+    held: 'refused in one sentence that names the file and the field',
+  });
 });
 
 const small = encodeSafetensors(
@@ -228,18 +246,11 @@ it('refuses every prefix', () => {
     expect(() => decodeSafetensors('x', small.subarray(0, n)), `the first ${n} bytes`).toThrow(FormatError);
 });
 
-it('finds every flipped bit, or the flip changed neither a tensor nor the metadata', () => {
-  const whole = decodeSafetensors('x', small);
-  const { crc32c_metadata: _, ...kept } = whole.metadata;
+it('finds every flipped bit', () => {
   for (let bit = 0; bit < small.length * 8; bit++) {
     const damaged = small.slice();
     damaged[bit >> 3]! ^= 1 << (bit & 7);
-    try {
-      const { tensors, metadata } = decodeSafetensors('x', damaged);
-      expect([[...tensors], metadata], `bit ${bit}`).toMatchObject([[...whole.tensors], kept]);
-    } catch (error) {
-      expect(error, `bit ${bit}`).toBeInstanceOf(FormatError);
-    }
+    expect(() => decodeSafetensors('x', damaged), `bit ${bit}`).toThrow(FormatError);
   }
 });
 

@@ -282,7 +282,7 @@ describe('the command', () => {
     ['--plan --grid depth=1,1', 1, /two configurations called depth=1/],
     ['--plan --grid depth=1,2 --depth 3', 1, /--depth has no effect: every configuration sets it/],
     ['--plan --study nope', 1, /no study called nope; there is patch-size, augmentation, warmup, width/],
-    ['--plan --list /nope.json', 1, /\/nope\.json is not a readable JSON file/],
+    ['--plan --list /nope.json', 1, /\/nope\.json cannot be read \(ENOENT/],
     ['--plan --grid depth=1 --init /nope', 1, /--init \/nope does not exist/],
     ['--plan --preset vit-b16 --grid depth=1', 1, /--preset vit-b16 is for images of 224 x 224; cifar10 has/],
     ['--grid depth=1 --dataset /nope --output x', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],

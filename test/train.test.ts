@@ -1,5 +1,5 @@
 /** The training loop as a library: what a run leaves behind, exact continuation, evaluation, early stopping, refusals. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -63,7 +63,7 @@ interface Run {
 async function train(
   name: string,
   more: Partial<Settings> = {},
-  options: { resume?: string; init?: string; stopAfter?: number } = {},
+  options: { resume?: string; init?: string; stopAfter?: number; note?: (sentence: string) => void } = {},
 ): Promise<Run> {
   const path = options.resume ?? join(folder, name);
   const run = RunDirectory.open(path, { resume: options.resume !== undefined });
@@ -71,6 +71,7 @@ async function train(
   let steps = 0;
   const reporter: Reporter = {
     ...silent,
+    ...(options.note ? { note: options.note } : {}),
     step: () => {
       if (++steps === options.stopAfter) trainer.stopRequested = true;
     },
@@ -169,6 +170,51 @@ describe('a run', () => {
     expect(() => RunDirectory.open(whole.path, { resume: false })).toThrow(
       /already holds a run; continue it with --resume/,
     );
+  });
+});
+
+describe('a run whose disk fails', () => {
+  const state = (path: string, name: string) => join(path, 'checkpoints', name);
+
+  it('goes on from the state before a damaged one, bit by bit', async () => {
+    const whole = await train('undamaged');
+    const { path } = await train('damaged', { maxSteps: 7 });
+    await train('', { maxSteps: 8 }, { resume: path });
+    const newest = state(path, 'last.state.safetensors');
+    const bytes = readFileSync(newest);
+    bytes[bytes.length - 100] = (bytes[bytes.length - 100] as number) ^ 1;
+    writeFileSync(newest, bytes);
+    const notes: string[] = [];
+    await train('', {}, { resume: path, note: (sentence) => notes.push(sentence) });
+    expect(notes[0]).toMatch(/last\.state\.safetensors: .*checksum.* The state before it is used\.$/);
+    expect(timeless(steps(path))).toEqual(timeless(steps(whole.path)));
+    expect(weights(path, 'final.safetensors').tensors).toEqual(
+      weights(whole.path, 'final.safetensors').tensors,
+    );
+  });
+
+  it('goes on after two saves that fail, and not after three', async () => {
+    const blocked = (path: string) => state(path, `last.state.safetensors.${process.pid}.tmp`); // a folder where the file is to be written
+    const notes: string[] = [];
+    const fail = async (name: string, failures: number) => {
+      mkdirSync(blocked(join(folder, name)), { recursive: true });
+      return train(
+        name,
+        { epochs: 4 },
+        {
+          note: (sentence) => {
+            notes.push(sentence);
+            if (notes.length === failures) rmSync(blocked(join(folder, name)), { recursive: true });
+          },
+        },
+      );
+    };
+    await fail('two-failures', 2);
+    expect(notes).toHaveLength(2);
+    expect(notes[0]).toMatch(/^A save failed and training goes on \(2 more .*last\.state\.safetensors/);
+    notes.length = 0;
+    await expect(fail('three-failures', 9)).rejects.toThrow(/^3 saves in a row have failed; the last one /);
+    expect(notes).toHaveLength(2);
   });
 });
 

@@ -23,10 +23,11 @@ node dist/bench.js tune [--save]    what depends on this adapter, measured; kept
 Times kernels and training steps on this machine.`;
 
 // Settings that change what a step costs.
-const OF_A_STEP = ['batch-size', 'augment', 'clip-grad', 'ema-decay'];
+const OF_A_STEP =
+  /^(batch-size|augment|scale-min|color-jitter|random-erasing|mixup|cutmix|optimizer|layer-decay|clip-grad|ema-decay)$/;
 const stepOptions = Object.fromEntries(
   Object.entries(settingOptions()).filter(
-    ([name, { group }]) => OF_A_STEP.includes(name) || group === 'Model:' || /drop/.test(name),
+    ([name, { group }]) => OF_A_STEP.test(name) || group === 'Model:' || /drop/.test(name),
   ),
 );
 

@@ -9,14 +9,17 @@ import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { VisionTransformer } from '../models/vit.js';
 import { checkImageSize, modelOptions } from '../train/build.js';
-import { findCheckpoint, metadataField, readCheckpoint } from '../train/checkpoint.js';
+import { metadataField } from '../train/checkpoint.js';
+import { readConfig } from '../train/config_file.js';
 import { checkContinuation } from '../train/continuation.js';
+import { lockRun } from '../train/lock.js';
 import { presetNamed, presets } from '../train/presets.js';
 import { type Trained, trainWithRestarts } from '../train/restarts.js';
 import { newRunPath, RunDirectory } from '../train/run_directory.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
+import { findState } from '../train/states.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
-import { openData, readConfig } from './files.js';
+import { openData } from './files.js';
 import { main, UsageError } from './main.js';
 import { duration, makeReporter, percent } from './progress.js';
 import { exitCode, Stopping } from './signals.js';
@@ -99,8 +102,8 @@ function chooseSettings(parsed: Parsed): Settings {
     throw new UsageError(
       '--resume continues a run with its own settings: it goes without --preset, --config and --init.',
     );
-  const path = findCheckpoint(parsed.resume, 'state');
-  const before = resolveSettings(metadataField<Settings>(path, readCheckpoint(path), 'settings'));
+  const { path, file } = findState(parsed.resume);
+  const before = resolveSettings(metadataField<Settings>(path, file, 'settings'));
   const settings = resolveSettings(before, typed);
   checkContinuation(before, settings);
   return settings;
@@ -188,6 +191,7 @@ await main(async () => {
     (parsed.resume ? join(parsed.resume, '..', '..') : newRunPath(settings.dataset, new Date()));
   const gpu = await Gpu.open(opening);
   const run = RunDirectory.open(output, { resume: parsed.resume !== undefined });
+  lockRun(run.path); // till the process ends
   if (!parsed.json && !parsed.quiet)
     console.log(`${model.summary()}\nOn ${gpu.info.name}; ${dataset.name}; into ${run.path}`);
   const { init, resume, restarts } = parsed;

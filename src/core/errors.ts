@@ -7,6 +7,25 @@ export class PatchlightError extends Error {
   override name = 'PatchlightError';
 }
 
+const MOST_CHARACTERS = 1000;
+
+/**
+ * What a message quotes may come from a file, which holds anything: characters that would end the line or steer a terminal
+ * are written as `\\u001b`, and the middle of what nobody would read to its end is left out.
+ */
+function oneLine(text: string): string {
+  const kept =
+    text.length > MOST_CHARACTERS
+      ? `${text.slice(0, MOST_CHARACTERS / 2)} ... ${text.slice(-MOST_CHARACTERS / 2)}`
+      : text;
+  return kept.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (odd) =>
+    Array.from(
+      { length: odd.length },
+      (_, i) => `\\u${odd.charCodeAt(i).toString(16).padStart(4, '0')}`,
+    ).join(''),
+  );
+}
+
 /** Shapes or sizes that an operation cannot work with. */
 export class ShapeError extends PatchlightError {
   override name = 'ShapeError';
@@ -25,13 +44,33 @@ export class FormatError extends PatchlightError {
     readonly file: string,
     sentence: string,
   ) {
-    super(`${file}: ${sentence}`);
+    super(oneLine(`${file}: ${sentence}`));
+  }
+}
+
+/**
+ * A write that the system refused. `needed` is the file's bytes, `available` those that were free on its disk
+ * (undefined where the system does not say).
+ */
+export class DiskError extends PatchlightError {
+  override name = 'DiskError';
+  constructor(
+    readonly path: string,
+    readonly code: string | undefined,
+    readonly needed: number,
+    readonly available: number | undefined,
+    sentence: string,
+  ) {
+    super(oneLine(sentence));
   }
 }
 
 /** A flag, a config field or a combination of them that cannot be. */
 export class ConfigError extends PatchlightError {
   override name = 'ConfigError';
+  constructor(sentence: string) {
+    super(oneLine(sentence));
+  }
 }
 
 /** No adapter, no such adapter, or the adapter lacks what was asked for. */

@@ -1,16 +1,23 @@
 /** Takes known files out of a .tar.gz. What an archive says about paths is never used: only the names asked for are written. */
-import { createReadStream, mkdirSync } from 'node:fs';
+import { createReadStream, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { extract, type Header } from 'tar-stream';
 import { FormatError, PatchlightError } from '../core/errors.js';
-import { reason, writeFileAtomic } from './atomic.js';
+import { diskError, reason, writeFileAtomic } from './atomic.js';
+import { readTar, type TarEntry } from './tar.js';
+
+/** What headers, padding and the files beside the members (a readme, names of classes) may add to them. */
+const SLACK = 1 << 20;
+
+/** The most bytes that an archive of `members` unpacks to; packed, it has hardly more. */
+export const largestArchive = (members: ReadonlyMap<string, number>): number =>
+  [...members.values()].reduce((sum, size) => sum + size, SLACK);
 
 /**
  * Unpacks `members` (slash-separated path in the archive -> its size in bytes) into `folder`, each written atomically;
- * other plain files are skipped. A FormatError names the archive and what is wrong: an entry that is a link or a device
- * or whose path leaves the folder, a member that is missing or of another size, a damaged archive.
+ * other plain files are skipped. One member at a time is in memory. A FormatError names the archive and what is wrong: an
+ * entry that is a link or a device or whose path leaves the folder, a member that is missing, twice there or of another
+ * size, an archive that is damaged or larger than its members explain. A DiskError says what cannot be written.
  */
 export async function unpackTarGz(
   archive: string,
@@ -18,39 +25,62 @@ export async function unpackTarGz(
   members: ReadonlyMap<string, number>,
 ): Promise<void> {
   const missing = new Set(members.keys());
-  const entries = extract();
-  const take = async (): Promise<void> => {
-    for await (const entry of entries) {
-      const name = entry.header.name.replace(/^(\.\/)+/, '');
-      refuseUnsafe(archive, name, entry.header);
-      const size = entry.header.type === 'file' ? members.get(name) : undefined;
-      if (size === undefined) {
-        entry.resume();
-        continue;
-      }
-      if (entry.header.size !== size)
-        throw new FormatError(archive, `${name} has ${entry.header.size} bytes, not ${size}.`);
-      const chunks: Buffer[] = [];
-      for await (const chunk of entry) chunks.push(chunk as Buffer);
-      const target = join(folder, ...name.split('/'));
-      mkdirSync(dirname(target), { recursive: true });
-      writeFileAtomic(target, Buffer.concat(chunks));
-      missing.delete(name);
-    }
+  const take = ({ name: stored, type, size }: TarEntry): Uint8Array | null => {
+    const name = plainName(stored);
+    refuseEscape(archive, name);
+    const expected = type === 'file' ? members.get(name) : undefined;
+    if (expected === undefined) return null;
+    if (!missing.has(name)) throw new FormatError(archive, `${name} is there twice.`);
+    if (size !== expected) throw new FormatError(archive, `${name} has ${size} bytes, not ${expected}.`);
+    return new Uint8Array(size);
+  };
+  const done = ({ name: stored }: TarEntry, content: Uint8Array): void => {
+    const name = plainName(stored);
+    writeMember(join(folder, ...name.split('/')), content);
+    missing.delete(name);
   };
   try {
-    await Promise.all([pipeline(createReadStream(archive), createGunzip(), entries), take()]);
+    await readTar(archive, unpacked(archive, largestArchive(members)), take, done);
   } catch (error) {
+    // gzip's checksum comes last: what was written before it cannot be trusted.
+    for (const name of members.keys()) if (!missing.has(name)) rmSync(join(folder, ...name.split('/')));
     if (error instanceof PatchlightError) throw error;
     throw new FormatError(archive, `the archive cannot be unpacked: ${reason(error)}.`);
   }
   if (missing.size > 0) throw new FormatError(archive, `the archive lacks ${[...missing].join(', ')}.`);
 }
 
+const plainName = (name: string): string => name.replace(/^(\.\/)+/, '');
+
 /** None of these could be written here, but an archive that has them is not the one that was asked for. */
-function refuseUnsafe(archive: string, name: string, { type }: Header): void {
-  if (type !== 'file' && type !== 'directory')
-    throw new FormatError(archive, `entry ${name} is a ${type}, and only files and folders are allowed.`);
+function refuseEscape(archive: string, name: string): void {
   if (/^[/\\]|^[A-Za-z]:/.test(name) || name.split(/[/\\]/).includes('..'))
     throw new FormatError(archive, `entry ${name} would leave the folder that it is unpacked into.`);
+}
+
+/** The bytes that gzip packed, of which a small file may hold any number. */
+async function* unpacked(archive: string, limit: number): AsyncGenerator<Uint8Array> {
+  const packed = createReadStream(archive);
+  const gunzip = createGunzip();
+  packed.on('error', (error) => gunzip.destroy(error));
+  let total = 0;
+  try {
+    for await (const chunk of packed.pipe(gunzip)) {
+      total += chunk.length;
+      if (total > limit)
+        throw new FormatError(archive, `the archive unpacks to more than the ${limit} bytes expected of it.`);
+      yield chunk;
+    }
+  } finally {
+    packed.destroy();
+  }
+}
+
+function writeMember(path: string, content: Uint8Array): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw diskError('write', path, content.length, error);
+  }
+  writeFileAtomic(path, content);
 }

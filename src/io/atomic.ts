@@ -5,23 +5,26 @@
  */
 import * as nodeFs from 'node:fs';
 import { dirname } from 'node:path';
-import { PatchlightError } from '../core/errors.js';
+import { DiskError, PatchlightError } from '../core/errors.js';
 
-/** The system calls that are used here, so that a test can make any one of them fail. */
+/** The system calls that are used here and in `train/states.ts`, so that a test can make any one of them fail. */
 export type FileSystem = Pick<
   typeof nodeFs,
   | 'openSync'
+  | 'readSync'
   | 'writeSync'
   | 'fsyncSync'
   | 'closeSync'
+  | 'linkSync'
   | 'renameSync'
   | 'rmSync'
+  | 'statSync'
   | 'fstatSync'
   | 'ftruncateSync'
 >;
 
-/** One call writes at most this many bytes: the kernel refuses or shortens calls of 2 GiB and more. */
-const LARGEST_WRITE = 64 << 20;
+/** One call moves at most this many bytes: the kernel refuses or shortens calls of 2 GiB and more. */
+export const LARGEST_CALL = 64 << 20;
 
 /** What the system said, short enough to end a sentence with: `ENOSPC: no space left on device`. */
 export function reason(error: unknown): string {
@@ -29,9 +32,42 @@ export function reason(error: unknown): string {
   return /^E[A-Z0-9]+: /.test(message) ? (message.split(', ')[0] as string) : message;
 }
 
+/** The system's name of what it refused: `ENOENT`; undefined where something else went wrong. */
+export const errorCode = (error: unknown): string | undefined =>
+  (error as NodeJS.ErrnoException | null)?.code;
+
+/** What to do about it, where something can be done. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOSPC: 'free some space there or write to another disk',
+  EDQUOT: 'free some of your quota or write to another disk',
+  EFBIG: 'raise the limit on the size of files (ulimit -f) or write to another disk',
+  EROFS: 'write to a disk that is not read-only',
+  EACCES: 'write to a folder that you may write to',
+};
+
+/** Bytes that are free where `path` is; undefined where the system does not say. */
+function availableBytes(path: string): number | undefined {
+  try {
+    const { bavail, bsize } = nodeFs.statfsSync(dirname(path));
+    return bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `action` is what could not be done: `write`, `append to`. */
+export function diskError(action: string, path: string, needed: number, error: unknown): DiskError {
+  const code = errorCode(error);
+  const available = availableBytes(path);
+  const room = available === undefined ? '' : `, ${available} available`;
+  const remedy = REMEDIES[code ?? ''];
+  const sentence = `could not ${action} ${path} (${needed} bytes needed${room}): ${reason(error).replace(/\.$/, '')}${remedy ? `; ${remedy}` : ''}.`;
+  return new DiskError(path, code, needed, available, sentence);
+}
+
 function writeAll(fs: FileSystem, fd: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) {
-    const written = fs.writeSync(fd, bytes, at, Math.min(bytes.length - at, LARGEST_WRITE));
+    const written = fs.writeSync(fd, bytes, at, Math.min(bytes.length - at, LARGEST_CALL));
     if (written === 0) throw new Error('the system accepts no more bytes');
     at += written;
   }
@@ -48,12 +84,21 @@ function syncFolder(fs: FileSystem, folder: string): void {
   }
 }
 
+/** Where the new bytes of `path` wait for their rename. The number tells whose they are. */
+const temporaryOf = (path: string): string => `${path}.${process.pid}.tmp`;
+
 /**
- * Replaces the file at `path`, whose folder must exist. On failure the old file is untouched, the temporary one removed,
- * and a PatchlightError says in a sentence what the system refused.
+ * Replaces the file at `path`, whose folder must exist. `keep` runs when the new bytes are durable and the old file is
+ * still there. On failure the old file is untouched, the temporary one removed, and a DiskError says in a sentence what
+ * the system refused, the bytes that were needed and those that are free.
  */
-export function writeFileAtomic(path: string, bytes: Uint8Array, fs: FileSystem = nodeFs): void {
-  const temporary = `${path}.${process.pid}.tmp`;
+export function writeFileAtomic(
+  path: string,
+  bytes: Uint8Array,
+  fs: FileSystem = nodeFs,
+  keep: () => void = () => {},
+): void {
+  const temporary = temporaryOf(path);
   try {
     const fd = fs.openSync(temporary, 'w');
     try {
@@ -62,6 +107,7 @@ export function writeFileAtomic(path: string, bytes: Uint8Array, fs: FileSystem 
     } finally {
       fs.closeSync(fd);
     }
+    keep();
     fs.renameSync(temporary, path);
     syncFolder(fs, dirname(path));
   } catch (error) {
@@ -70,7 +116,7 @@ export function writeFileAtomic(path: string, bytes: Uint8Array, fs: FileSystem 
     } catch {
       // The first failure is the one worth telling.
     }
-    throw new PatchlightError(`could not write ${path} (${bytes.length} bytes): ${reason(error)}.`);
+    throw error instanceof PatchlightError ? error : diskError('write', path, bytes.length, error);
   }
 }
 
@@ -94,7 +140,7 @@ export function appendBytes(path: string, bytes: Uint8Array, fs: FileSystem = no
       fs.closeSync(fd);
     }
   } catch (error) {
-    throw new PatchlightError(`could not append to ${path}: ${reason(error)}.`);
+    throw diskError('append to', path, bytes.length, error);
   }
 }
 

@@ -55,8 +55,21 @@ export interface CifarRecords {
   readonly labels: Uint8Array;
 }
 
-/** All records of one file. A FormatError names the file, and the record if a label is out of range. */
-export function parseCifar(file: string, bytes: Uint8Array, kind: CifarKind): CifarRecords {
+const emptyRecords = (count: number): CifarRecords => ({
+  images: new Uint8Array(count * IMAGE_BYTES),
+  labels: new Uint8Array(count),
+});
+
+/**
+ * All records of one file, in `into` where that is given, which must have room for exactly as many.
+ * A FormatError names the file, and the record if a label is out of range.
+ */
+export function parseCifar(
+  file: string,
+  bytes: Uint8Array,
+  kind: CifarKind,
+  into?: CifarRecords,
+): CifarRecords {
   const size = recordBytes(kind);
   if (bytes.length === 0) throw new FormatError(file, 'the file is empty.');
   if (bytes.length % size !== 0)
@@ -66,8 +79,9 @@ export function parseCifar(file: string, bytes: Uint8Array, kind: CifarKind): Ci
     );
   const count = bytes.length / size;
   const classes = LABELS[kind];
-  const images = new Uint8Array(count * IMAGE_BYTES);
-  const labels = new Uint8Array(count);
+  const { images, labels } = into ?? emptyRecords(count);
+  if (labels.length !== count)
+    throw new FormatError(file, `the file holds ${count} records, not ${labels.length}.`);
   for (let record = 0; record < count; record++) {
     const at = record * size;
     classes.forEach((limit, i) => {

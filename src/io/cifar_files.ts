@@ -1,9 +1,8 @@
 /** CIFAR on the disk: finding its files, reading a split, and fetching the archive when they are missing. */
-import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { FormatError, PatchlightError } from '../core/errors.js';
-import { unpackTarGz } from './archive.js';
-import { reason } from './atomic.js';
+import { largestArchive, unpackTarGz } from './archive.js';
+import { diskError } from './atomic.js';
 import {
   CIFAR_ADDRESS,
   type CifarLayout,
@@ -14,6 +13,7 @@ import {
   type SplitName,
 } from './cifar.js';
 import { download, type Progress } from './download.js';
+import { readBytes } from './read.js';
 
 const fileNames = ({ files }: CifarLayout): readonly string[] => [...files.train, ...files.test];
 
@@ -32,21 +32,23 @@ export function readCifar(folder: string, layout: CifarLayout, split: SplitName)
   const labels = new Uint8Array(files.length * records);
   files.forEach((name, i) => {
     const path = join(folder, name);
-    const part = parseCifar(path, readBytes(path), layout.kind);
-    if (part.labels.length !== records)
-      throw new FormatError(path, `the file holds ${part.labels.length} records, not ${records}.`);
-    images.set(part.images, i * records * IMAGE_BYTES);
-    labels.set(part.labels, i * records);
+    const bytes = readBytes(path, records * recordBytes(layout.kind));
+    parseCifar(path, bytes, layout.kind, {
+      images: images.subarray(i * records * IMAGE_BYTES, (i + 1) * records * IMAGE_BYTES),
+      labels: labels.subarray(i * records, (i + 1) * records),
+    });
   });
   return { images, labels };
 }
 
-function readBytes(path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new PatchlightError(`could not read ${path}: ${reason(error)}.`);
-  }
+/** What the archive must hold: path in it -> bytes. */
+function membersOf({ folder, files, records, kind }: CifarLayout): Map<string, number> {
+  const splits = ['train', 'test'] as const;
+  return new Map(
+    splits.flatMap((split) =>
+      files[split].map((file) => [`${folder}/${file}`, records[split] * recordBytes(kind)] as const),
+    ),
+  );
 }
 
 /** Downloads the archive into `dataDir`, unpacks it to `<dataDir>/<layout.folder>`, and removes it. */
@@ -59,16 +61,14 @@ export async function fetchCifar(
   }: { onProgress?: Progress | undefined; address?: string | undefined } = {},
 ): Promise<void> {
   const archive = join(dataDir, layout.archive);
+  const members = membersOf(layout);
   try {
     mkdirSync(dataDir, { recursive: true });
   } catch (error) {
-    throw new PatchlightError(`could not make the folder ${dataDir}: ${reason(error)}.`);
+    throw diskError('write', archive, largestArchive(members), error);
   }
-  await download(new URL(layout.archive, address).href, archive, layout.md5, onProgress);
-  const members = new Map<string, number>();
-  for (const split of ['train', 'test'] as const)
-    for (const file of layout.files[split])
-      members.set(`${layout.folder}/${file}`, layout.records[split] * recordBytes(layout.kind));
+  const url = new URL(layout.archive, address).href;
+  await download(url, archive, layout.md5, { onProgress, limit: largestArchive(members) });
   await unpackTarGz(archive, dataDir, members);
   rmSync(archive);
 }

@@ -6,44 +6,53 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
-import { reason } from './atomic.js';
+import { diskError, reason } from './atomic.js';
 
 /** Bytes received so far, including those of earlier attempts, and in all (undefined where the server does not say). */
 export type Progress = (received: number, total: number | undefined) => void;
 
+export interface DownloadOptions {
+  readonly onProgress?: Progress | undefined;
+  /** The most bytes that the file can have; none unless given. */
+  readonly limit?: number | undefined;
+}
+
 /**
  * Fetches `url` into `target`, whose folder must exist. Throws a ConfigError if the network does not deliver (what has
- * arrived is kept), a FormatError if what it delivers has another MD5 (nothing is kept).
+ * arrived is kept), a FormatError if what it delivers is larger than `limit` or has another MD5 (nothing is kept), a
+ * DiskError if it cannot be written.
  */
 export async function download(
   url: string,
   target: string,
   md5: string,
-  onProgress: Progress = () => {},
+  options: DownloadOptions = {},
 ): Promise<void> {
   const part = `${target}.part`;
   const resumed = (await sizeOf(part)) > 0;
-  await fetchRest(url, part, onProgress);
+  await fetchRest(url, part, options);
   let actual = await md5Of(part);
   if (actual !== md5 && resumed) {
     // The first piece may come from an older version of the file: once more, from the start.
     await rm(part);
-    await fetchRest(url, part, onProgress);
+    await fetchRest(url, part, options);
     actual = await md5Of(part);
   }
   if (actual !== md5) {
     await rm(part);
     throw new FormatError(url, `the MD5 of the download is ${actual}, not ${md5}.`);
   }
-  await rename(part, target);
+  await rename(part, target).catch((error) => {
+    throw diskError('write', target, 0, error);
+  });
 }
 
 /** Goes on after a cut for as long as every attempt brings something. */
-async function fetchRest(url: string, part: string, onProgress: Progress): Promise<void> {
+async function fetchRest(url: string, part: string, options: DownloadOptions): Promise<void> {
   for (;;) {
     const before = await sizeOf(part);
     try {
-      return await fetchOnce(url, part, onProgress);
+      return await fetchOnce(url, part, options);
     } catch (error) {
       if (error instanceof PatchlightError) throw error;
       const kept = await sizeOf(part);
@@ -56,7 +65,8 @@ async function fetchRest(url: string, part: string, onProgress: Progress): Promi
   }
 }
 
-async function fetchOnce(url: string, part: string, onProgress: Progress): Promise<void> {
+async function fetchOnce(url: string, part: string, options: DownloadOptions): Promise<void> {
+  const { onProgress, limit = Infinity } = options;
   const have = await sizeOf(part);
   // Compressed on the way, byte positions would mean something else.
   const headers: Record<string, string> = { 'accept-encoding': 'identity' };
@@ -70,7 +80,7 @@ async function fetchOnce(url: string, part: string, onProgress: Progress): Promi
     await response.body?.cancel();
     if (response.status === 416 && Number(all) === have) return;
     await rm(part);
-    return fetchOnce(url, part, onProgress);
+    return fetchOnce(url, part, options);
   }
   if (!response.ok || !response.body || otherPiece) {
     await response.body?.cancel();
@@ -84,22 +94,26 @@ async function fetchOnce(url: string, part: string, onProgress: Progress): Promi
   const length = response.headers.get('content-length');
   let received = resumes ? have : 0;
   const total = resumes ? Number(all) : length ? Number(length) : undefined;
-  const handle = await open(part, resumes ? 'a' : 'w').catch((error) => refuseWrite(part, error));
+  const refuseWrite = (error: unknown): never => {
+    throw diskError('write', part, total ?? received, error);
+  };
+  const handle = await open(part, resumes ? 'a' : 'w').catch(refuseWrite);
   try {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-      await handle.appendFile(chunk).catch((error) => refuseWrite(part, error));
       received += chunk.length;
-      onProgress(received, total);
+      if (received > limit) break;
+      await handle.appendFile(chunk).catch(refuseWrite);
+      onProgress?.(received, total);
     }
   } finally {
     await handle.close();
   }
+  if (received > limit) {
+    await rm(part);
+    throw new FormatError(url, `the server sends more than the ${limit} bytes that the file can have.`);
+  }
   if (total !== undefined && received !== total)
     throw new Error(`the connection ended after ${received} of ${total} bytes`);
-}
-
-function refuseWrite(path: string, error: unknown): never {
-  throw new PatchlightError(`could not write ${path}: ${reason(error)}.`);
 }
 
 const sizeOf = (path: string): Promise<number> =>

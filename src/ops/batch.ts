@@ -3,7 +3,6 @@ import augmentSource from '../../kernels/augment_forward.wgsl';
 import metricsSource from '../../kernels/metrics_step.wgsl';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { ELEMENTWISE_WG, groupsFor } from './common.js';
 
 const augmentKernel = defineKernel('augment_forward', augmentSource);
 const metricsKernel = defineKernel('metrics_step', metricsSource);
@@ -48,8 +47,7 @@ export function gatherBatch(
       label: labels,
     };
     const params = { B, C, H, W, first, count, stream };
-    const groups = groupsFor(images.size, ELEMENTWISE_WG);
-    images.gpu.run(augmentKernel, operands, params, groups, {
+    images.gpu.run(augmentKernel, operands, params, B * C, {
       overrides: { PAD: pad, FLIP: flip, REFLECT: reflect },
     });
   }

@@ -1,7 +1,7 @@
 import backward from '../../kernels/im2col_backward.wgsl';
 import forward from '../../kernels/im2col_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
-import { formatShape, need, type Shape } from '../core/shape.js';
+import { formatShape, need, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { ELEMENTWISE_WG, groupsFor, tabulate } from './common.js';
@@ -69,8 +69,9 @@ export const im2colOp = defineOp<PatchGeometry>({
     return [B, outH * outW, C * PH * PW];
   },
   forward: ([x], y, geometry) => {
-    const all = { n: y.size, ...params((x as Tensor).shape, geometry) };
-    y.gpu.run(forwardKernel, { x: x as Tensor, y }, all, groupsFor(y.size, ELEMENTWISE_WG));
+    const rows = rowsOf(y.shape);
+    const all = { rows, ...params((x as Tensor).shape, geometry) };
+    y.gpu.run(forwardKernel, { x: x as Tensor, y }, all, rows);
     return [];
   },
   backward: ({ dy, attrs, grad }) => {

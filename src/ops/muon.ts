@@ -66,8 +66,8 @@ export function orthogonalize(x: Tensor): Tensor {
     const plain = { transA: false, transB: false };
     runMatmul({ batch, M: side, N: side, K: side, ...plain }, { a: gram, b: gram, c: square });
     const { alpha, beta, gamma } = NEWTON_SCHULZ;
-    const params = { n: square.size, C: side, alpha, beta, gamma };
-    gpu.run(polynomialKernel, { a: gram, s: square }, params, perElement(square.size));
+    const params = { rows: batch * side, C: side, alpha, beta, gamma };
+    gpu.run(polynomialKernel, { a: gram, s: square }, params, batch * side);
     const [a, b] = tall ? [from, square] : [square, from];
     runMatmul({ batch, M: rows, N: columns, K: side, ...plain }, { a, b, c: to });
     [from, to] = [to, from];

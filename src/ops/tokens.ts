@@ -6,7 +6,7 @@ import { formatShape, need, numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';
-import { ELEMENTWISE_WG, groupsFor, ROW_WG, tabulate } from './common.js';
+import { groupsFor, ROW_WG, tabulate } from './common.js';
 
 const copyKernel = defineKernel('copy_tokens_forward', copySource);
 const meanKernel = defineKernel('mean_tokens_forward', meanForward);
@@ -30,7 +30,7 @@ export function copyTokens(x: Tensor, y: Tensor, options: CopyTokens): void {
   const batch_stride = xB === 1 ? 0 : xN * C;
   const overrides = { ZERO: zero, ACCUMULATE: accumulate };
   const params = { B, M, C, count, source, to, batch_stride };
-  y.gpu.run(copyKernel, { x, y }, params, groupsFor(y.size, ELEMENTWISE_WG), { overrides });
+  y.gpu.run(copyKernel, { x, y }, params, B * M, { overrides });
 }
 
 export const prependTokenOp = defineOp<null>({
@@ -167,9 +167,7 @@ export const meanTokensOp = defineOp<{ skip: number }>({
     const { tensor: dx, accumulate } = grad(0);
     const [B, N, C] = dx.shape as Tokens;
     const overrides = { ACCUMULATE: accumulate };
-    dy.gpu.run(meanBackwardKernel, { dy, dx }, { B, N, C, skip }, groupsFor(dx.size, ELEMENTWISE_WG), {
-      overrides,
-    });
+    dy.gpu.run(meanBackwardKernel, { dy, dx }, { B, N, C, skip }, B * N, { overrides });
   },
   needs: {},
   flops: ([x]) => numel(x as Shape),

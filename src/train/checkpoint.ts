@@ -2,11 +2,11 @@
  * Checkpoints as safetensors with timm's names. A weights file holds the model alone; a state file holds all that an
  * exact continuation needs: weights, moments, average, and the counters in its metadata.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { formatShape, sameShape } from '../core/shape.js';
-import { reason, writeFileAtomic } from '../io/atomic.js';
+import { readBytes } from '../io/read.js';
 import {
   asFloat32,
   decodeSafetensors,
@@ -27,13 +27,12 @@ type Metadata = Readonly<Record<string, unknown>>;
 /** Tensors by the prefix of their names in the file: '' for the model's own weights. */
 export type Parts = Readonly<Record<string, Part>>;
 
-/** Writes the given parts, each with its parameters in the given order, all or nothing. */
-export async function saveCheckpoint(
-  path: string,
+/** The given parts, each with its parameters in the given order, as the bytes of a file. */
+export async function encodeCheckpoint(
   order: readonly Parameter[],
   parts: Parts,
   metadata: Metadata,
-): Promise<void> {
+): Promise<Uint8Array> {
   const tensors = new Map();
   for (const [prefix, { layout, tensor }] of Object.entries(parts)) {
     const values = await layout.read(tensor);
@@ -46,17 +45,11 @@ export async function saveCheckpoint(
     key,
     typeof value === 'string' ? value : JSON.stringify(value),
   ]);
-  writeFileAtomic(path, encodeSafetensors(tensors, { format: 'pt', ...Object.fromEntries(texts) }));
+  return encodeSafetensors(tensors, { format: 'pt', ...Object.fromEntries(texts) });
 }
 
 export function readCheckpoint(path: string): Safetensors {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    throw new ConfigError(`${path} cannot be read (${reason(error)}).`);
-  }
-  return decodeSafetensors(path, bytes);
+  return decodeSafetensors(path, readBytes(path));
 }
 
 /** Loads one part by strict names and shapes; the error lists what does not fit. */
@@ -107,11 +100,11 @@ export const checkpointNames = {
   epoch: (epoch: number) => `epoch_${String(epoch).padStart(4, '0')}.safetensors`,
 };
 
-/** A run directory's file of weights (best, else final) or of state, or the file itself when `path` is one. */
-export function findCheckpoint(path: string, kind: 'weights' | 'state'): string {
+/** A run directory's file of weights, the best, else the final ones, or the file itself when `path` is one. */
+export function findWeights(path: string): string {
   if (!existsSync(path)) throw new ConfigError(`${path} does not exist.`);
   if (!statSync(path).isDirectory()) return path;
-  const names = kind === 'state' ? [checkpointNames.state] : [checkpointNames.best, checkpointNames.final];
+  const names = [checkpointNames.best, checkpointNames.final];
   const found = names.map((name) => join(path, 'checkpoints', name)).find((file) => existsSync(file));
   if (!found) throw new ConfigError(`${path} holds no checkpoints/${names.join(' or ')}.`);
   return found;

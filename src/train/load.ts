@@ -5,7 +5,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { Safetensors } from '../io/safetensors.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { Arena } from '../tensor/arena.js';
-import { findCheckpoint, loadPart, metadataField, readCheckpoint } from './checkpoint.js';
+import { findWeights, loadPart, metadataField, readCheckpoint } from './checkpoint.js';
 import { resolveSettings, type Settings } from './settings.js';
 
 /** Saved weights, still on the host, with the settings that they were trained by. */
@@ -17,7 +17,7 @@ export interface SavedRun {
 
 /** `path` is a run directory, of which the best weights are taken, else the final ones, or a file of weights. */
 export function readRun(path: string): SavedRun {
-  const found = findCheckpoint(path, 'weights');
+  const found = findWeights(path);
   const file = readCheckpoint(found);
   return { path: found, file, settings: resolveSettings(metadataField<Settings>(found, file, 'settings')) };
 }

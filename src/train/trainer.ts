@@ -1,16 +1,15 @@
 /** A training run: epochs of steps, evaluation, early stopping, checkpoints. Says what happens through a Reporter. */
 import { InterruptedError } from '../core/errors.js';
 import { Pace } from '../gpu/pace.js';
+import { writeFileAtomic } from '../io/atomic.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { learningRate, type Schedule } from '../optim/schedule.js';
 import {
   checkpointNames,
-  findCheckpoint,
+  encodeCheckpoint,
   loadPart,
   metadataField,
   type Parts,
-  readCheckpoint,
-  saveCheckpoint,
   statePrefixes,
 } from './checkpoint.js';
 import { describeContinuation } from './continuation.js';
@@ -18,6 +17,8 @@ import { type Evaluation, evaluate } from './evaluate.js';
 import { freshProgress, Journal, type Progress, type RunFacts, type WeightsKind } from './journal.js';
 import { prepareParts, scheduleOf, type TrainerInput, type TrainerParts } from './prepare.js';
 import type { EpochEntry } from './run_directory.js';
+import { SaveFailures } from './save_failures.js';
+import { findState, saveState as writeState } from './states.js';
 
 /** Both sets of weights, judged on the same images. */
 export interface Judged {
@@ -46,6 +47,8 @@ export class Trainer implements RunFacts {
   private progress = freshProgress();
   private judged: Judged | null = null;
   private readonly journal: Journal;
+  // Weights that can be written say nothing of states, which are three times as large.
+  private readonly failures = { weights: new SaveFailures(), state: new SaveFailures() };
 
   private constructor(
     private readonly input: TrainerInput,
@@ -90,12 +93,12 @@ export class Trainer implements RunFacts {
     reporter.start(this);
     try {
       const reason = await this.epochs();
-      await this.saveWeights(checkpointNames.final);
-      if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema');
+      await this.saveWeights(checkpointNames.final, 'raw', true);
+      if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema', true);
       return this.outcome(reason);
     } catch (error) {
       if (!(error instanceof InterruptedError)) throw error;
-      await this.saveState();
+      await this.saveState(true);
       return this.outcome('stopped');
     }
   }
@@ -229,12 +232,14 @@ export class Trainer implements RunFacts {
     };
   }
 
-  private async saveWeights(name: string, weights: WeightsKind = 'raw'): Promise<void> {
+  /** `ending`: nothing comes after this save that could make up for it. */
+  private async saveWeights(name: string, weights: WeightsKind = 'raw', ending = false): Promise<void> {
     const path = this.input.run.checkpoint(name);
     const { arena, ema } = this.parts;
     const tensor = weights === 'ema' && ema ? ema.average : arena.values;
-    const metadata = { ...this.metadata(), weights };
-    await saveCheckpoint(path, this.model.parameters(), { '': { layout: arena, tensor } }, metadata);
+    const parts = { '': { layout: arena, tensor } };
+    const bytes = await encodeCheckpoint(this.model.parameters(), parts, { ...this.metadata(), weights });
+    this.save('weights', () => writeFileAtomic(path, bytes), ending);
   }
 
   /** All tensors that a continuation needs, by their prefix in the state file. */
@@ -248,15 +253,26 @@ export class Trainer implements RunFacts {
     return { '': { layout: arena, tensor: arena.values }, ...Object.fromEntries(named) };
   }
 
-  private async saveState(): Promise<void> {
-    const path = this.input.run.checkpoint(checkpointNames.state);
+  private async saveState(ending = false): Promise<void> {
     const metadata = { ...this.metadata(), progress: this.progress };
-    await saveCheckpoint(path, this.model.parameters(), this.state(), metadata);
+    const bytes = await encodeCheckpoint(this.model.parameters(), this.state(), metadata);
+    this.save('state', () => writeState(this.input.run.path, bytes), ending);
+  }
+
+  /** A disk that refuses is told of, and tried again at the next save; three times in a row end the run. */
+  private save(kind: 'weights' | 'state', write: () => void, ending: boolean): void {
+    try {
+      write();
+      this.failures[kind].succeeded();
+    } catch (error) {
+      if (ending) throw error;
+      this.input.reporter.note(this.failures[kind].failed(error));
+    }
   }
 
   private restore(from: string): void {
-    const path = findCheckpoint(from, 'state');
-    const file = readCheckpoint(path);
+    const { path, file, damaged } = findState(from);
+    for (const sentence of damaged) this.input.reporter.note(`${sentence} The state before it is used.`);
     this.progress = metadataField<Progress>(path, file, 'progress');
     for (const [prefix, { layout, tensor }] of Object.entries(this.state()))
       loadPart(path, file, layout, tensor, prefix);

@@ -1,0 +1,75 @@
+// `npm run test:faults [-- arguments of vitest]`: the reliability tests in their long form, and docs/reliability.md from what
+// they recorded.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isMain, root, runMain, Trouble } from './common.mjs';
+import { install } from './setup.mjs';
+
+/** All of test/faults, and the tests beside it that record figures. */
+const FILES = ['test/faults/', 'test/safetensors.test.ts', 'test/tar.test.ts', 'test/io.test.ts'];
+
+const INTRODUCTION = `# Reliability
+
+What is provoked, how often, and what held every time: \`npm run test:faults\` does all of it again and writes this page from
+what the tests record. \`npm test\` runs the same tests in a short form. A test that sees anything else fails, and no page is
+written.
+`;
+
+/** Runs the tests; what they record is in the JSON lines of \`figures\`. */
+function runTests(figures, args) {
+  const { status } = spawnSync(
+    process.execPath,
+    [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...FILES, ...args],
+    {
+      cwd: root,
+      stdio: 'inherit',
+      env: { ...process.env, PATCHLIGHT_FAULTS: 'full', PATCHLIGHT_FIGURES: figures },
+    },
+  );
+  if (status !== 0) throw new Trouble('A reliability test failed: docs/reliability.md is as it was.');
+}
+
+function readFigures(file) {
+  if (!existsSync(file)) throw new Trouble('No test recorded a figure: docs/reliability.md is as it was.');
+  return readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}
+
+const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+const cell = (text) => String(text).replaceAll('|', '\\|');
+
+/** One table a section; sections and rows in the order of their texts, whatever order the tests ran in. */
+export function page(figures) {
+  const sections = [...new Set(figures.map(({ section }) => section))].sort(byText);
+  const tables = sections.map((section) => {
+    const rows = figures
+      .filter((figure) => figure.section === section)
+      .sort((a, b) => byText(a.provoked, b.provoked))
+      .map(
+        ({ provoked, times, held }) =>
+          `| ${cell(provoked)} | ${times.toLocaleString('en-US')} | ${cell(held)} |`,
+      );
+    return `\n## ${section}\n\n| provoked | times | what held |\n|---|--:|---|\n${rows.join('\n')}\n`;
+  });
+  return `${INTRODUCTION}${tables.join('')}`;
+}
+
+async function run() {
+  install();
+  const folder = mkdtempSync(join(tmpdir(), 'patchlight-faults-'));
+  try {
+    const figures = join(folder, 'figures.jsonl');
+    runTests(figures, process.argv.slice(2));
+    mkdirSync(join(root, 'docs'), { recursive: true });
+    writeFileSync(join(root, 'docs/reliability.md'), page(readFigures(figures)));
+    console.log('docs/reliability.md is written.');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+if (isMain(import.meta.url)) await runMain(run);

@@ -1,0 +1,139 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { Counter } from '../../src/core/rng.js';
+import { recordBytes } from '../../src/io/cifar.js';
+import { findState, saveState } from '../../src/train/states.js';
+import { bundleChild, LONG, record, scratch, times } from './common.js';
+import { sampleState } from './sample.js';
+
+const folder = scratch('disk', { onDisk: true });
+const child = bundleChild(folder);
+const MEGABYTE = 1 << 20;
+
+function newRun(name: string): string {
+  const run = join(folder, name);
+  mkdirSync(join(run, 'checkpoints'), { recursive: true });
+  return run;
+}
+
+const output = (command: string, values: string[]): string =>
+  spawnSync(command, values, { encoding: 'utf8' }).stdout.trim();
+
+it(
+  'kill -9 of a process that saves state after state: one is always there',
+  async () => {
+    const run = newRun('killed');
+    const random = new Counter(13, 0);
+    const count = times(10, 200);
+    let step = 0;
+    for (let i = 0; i < count; i++) {
+      const saver = spawn(process.execPath, [child, 'save', run, String(step), String(MEGABYTE)]);
+      let said = '';
+      saver.stdout.on('data', (text) => {
+        said += text;
+      });
+      await once(saver.stdout, 'data');
+      await new Promise((resolve) => setTimeout(resolve, random.below(60)));
+      saver.kill('SIGKILL');
+      await once(saver, 'close');
+      const saved = Number(said.trimEnd().split('\n').at(-1));
+      const { path, file, damaged } = findState(run);
+      const found = Number(file.metadata.step);
+      expect([saved, saved + 1], `kill ${i}`).toContain(found);
+      expect(damaged).toEqual([]);
+      expect(readFileSync(path).equals(sampleState(found, MEGABYTE)), `kill ${i}`).toBe(true);
+      expect(readdirSync(join(run, 'checkpoints')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+      step = found + 1;
+    }
+    record({
+      section: 'Saving states',
+      provoked: 'kill -9 at a random moment of a process that saves a state of 1 MB without pause',
+      times: count,
+      held: 'the newest state that was saved, or the one under way, is whole under its name; no temporary file outlives the next start',
+    });
+  },
+  LONG,
+);
+
+/** Sentence for a state that did not fit: the file, the bytes that it takes and those that are there. */
+const REFUSED =
+  /^DiskError: could not write (.*last\.state\.safetensors) \((\d+) bytes needed, (\d+) available\): (E\w+): [a-z ]+; .*\.$/;
+
+function expectPrevious(run: string, said: string, code: string): void {
+  const [, path, needed, available, actual] = REFUSED.exec(said) ?? [];
+  expect(said).toMatch(REFUSED);
+  expect([path, actual]).toEqual([join(run, 'checkpoints', 'last.state.safetensors'), code]);
+  expect(Number(needed)).toBe(sampleState(1, 900_000).length);
+  expect(Number(available)).toBeGreaterThanOrEqual(0);
+  expect(readdirSync(join(run, 'checkpoints'))).toEqual(['last.state.safetensors']);
+  expect(readFileSync(path!).equals(sampleState(0, 300_000))).toBe(true);
+}
+
+describe('a disk', () => {
+  const onLinux = process.platform === 'linux';
+  const mountPoint = join(folder, 'tmpfs');
+  mkdirSync(mountPoint);
+  const mounted =
+    onLinux && spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'patchlight', mountPoint]).status === 0;
+  afterAll(() => {
+    if (mounted) spawnSync('umount', [mountPoint]);
+  });
+
+  it.runIf(mounted)('of 1 MiB that is full', () => {
+    const run = newRun('tmpfs/run');
+    saveState(run, sampleState(0, 300_000));
+    expectPrevious(run, output(process.execPath, [child, 'once', run, '1', '900000']), 'ENOSPC');
+    record({
+      section: 'Full disks',
+      provoked: 'A state that does not fit on a disk of 1 MiB',
+      times: 1,
+      held: 'the state before is untouched, the temporary file gone; the sentence says the bytes needed and available',
+    });
+  });
+
+  it.runIf(onLinux)('that takes no file so large (ulimit -f)', () => {
+    const run = newRun('limited');
+    saveState(run, sampleState(0, 300_000));
+    const command = `ulimit -f 512; exec "${process.execPath}" "${child}" once "${run}" 1 900000`;
+    expectPrevious(run, output('bash', ['-c', command]), 'EFBIG');
+    record({
+      section: 'Full disks',
+      provoked: 'A state larger than the limit on the size of files',
+      times: 1,
+      held: 'the state before is untouched, the temporary file gone; the sentence says the bytes needed and available',
+    });
+  });
+});
+
+describe.runIf(process.platform === 'linux')('memory', () => {
+  const grownBy = (kind: string, path: string): number =>
+    Number(output(process.execPath, [child, 'read', kind, path]));
+
+  it.each<[string, string, (path: string) => void]>([
+    ['a state file of 64 MiB', 'state', (path) => writeFileSync(path, sampleState(0, 64 * MEGABYTE))],
+    [
+      'the training images of CIFAR-100',
+      'cifar100',
+      (path) => {
+        mkdirSync(path);
+        writeFileSync(join(path, 'train.bin'), new Uint8Array(50_000 * recordBytes('cifar100')));
+      },
+    ],
+  ])('%s takes hardly more than twice its size', (what, kind, write) => {
+    const path = join(folder, kind);
+    write(path);
+    const size = kind === 'state' ? statSync(path).size : 50_000 * recordBytes('cifar100');
+    const grown = grownBy(kind, path);
+    expect(grown / size).toBeGreaterThan(0.9);
+    expect(grown / size).toBeLessThan(2.2); // Twice, and what Node itself takes meanwhile.
+    record({
+      section: 'Files from outside',
+      provoked: `Memory taken to read ${what}`,
+      times: 1,
+      held: 'at most 2.2 times the file, with what Node itself takes meanwhile',
+    });
+  });
+});

@@ -1,0 +1,277 @@
+import { cpSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, DiskError, FormatError, PatchlightError } from '../../src/core/errors.js';
+import { Counter } from '../../src/core/rng.js';
+import { SaveFailures } from '../../src/train/save_failures.js';
+import { findState, saveState } from '../../src/train/states.js';
+import { LONG, record, scratch, times } from './common.js';
+import { type FailingFs, type Fault, failingFs, faults, isCrash } from './failing_fs.js';
+import { sampleState } from './sample.js';
+
+const section = 'Saving states';
+const folder = scratch('states');
+const NAMES = ['last.state.safetensors', 'last.1.state.safetensors', 'last.2.state.safetensors'];
+
+let runs = 0;
+function newRun(): string {
+  const run = join(folder, String(runs++));
+  mkdirSync(join(run, 'checkpoints'), { recursive: true });
+  return run;
+}
+
+const files = (run: string): string[] => readdirSync(join(run, 'checkpoints')).sort();
+const read = (run: string, name: string): Buffer => readFileSync(join(run, 'checkpoints', name));
+/** The steps of the states under their three names, newest first; null for none. */
+const steps = (run: string): (number | null)[] =>
+  NAMES.map((name) => {
+    if (!files(run).includes(name)) return null;
+    const bytes = read(run, name);
+    return [0, 1, 2, 3, 4, 5].find((step) => bytes.equals(sampleState(step))) ?? Number.NaN;
+  });
+
+/** A run with the states 0, 1 and 2; made once and copied, links and all. */
+function runOfThree(): string {
+  const run = newRun();
+  for (const step of [0, 1, 2]) saveState(run, sampleState(step));
+  return run;
+}
+
+describe('a save', () => {
+  it('keeps the two states before it, and leaves nothing else', () => {
+    const run = newRun();
+    const seen = [0, 1, 2, 3].map((step) => {
+      saveState(run, sampleState(step));
+      return steps(run);
+    });
+    expect(seen).toEqual([
+      [0, null, null],
+      [1, 0, null],
+      [2, 1, 0],
+      [3, 2, 1],
+    ]);
+    expect(files(run)).toEqual([...NAMES].sort());
+  });
+
+  it('does so without hard links too', () => {
+    const run = newRun();
+    for (const step of [0, 1, 2, 3])
+      saveState(run, sampleState(step), failingFs(Infinity, 'EIO', { links: false }).fs);
+    expect(steps(run)).toEqual([3, 2, 1]);
+    expect(files(run)).toEqual([...NAMES].sort());
+  });
+
+  it('after one that ended between its link and its rename keeps the state before', () => {
+    const run = runOfThree();
+    const checkpoint = (name: string) => join(run, 'checkpoints', name);
+    rmSync(checkpoint(NAMES[1]!));
+    linkSync(checkpoint(NAMES[0]!), checkpoint(NAMES[1]!));
+    saveState(run, sampleState(3));
+    expect(steps(run)).toEqual([3, 2, 0]);
+  });
+});
+
+/** What must be true after a save of state 3 over 2, 1, 0, whatever happened in it: only 0 may be gone. */
+function expectPrevious(run: string, what: string): void {
+  const found = [...new Set(steps(run))].filter((step) => step !== null && step > 0);
+  expect(
+    [
+      [2, 1],
+      [3, 2, 1],
+    ],
+    what,
+  ).toContainEqual(found);
+  expectWhole(run, what);
+}
+
+/** The newest is whole under its name, the names are in order, and nothing but states is left. */
+function expectWhole(run: string, what: string): void {
+  const { path, damaged } = findState(run);
+  expect([path, damaged], what).toEqual([join(run, 'checkpoints', NAMES[0]!), []]);
+  const found = steps(run).filter((step) => step !== null);
+  expect(found, what).toEqual([...found].sort((a, b) => b - a));
+  const others = files(run).filter((name) => !NAMES.includes(name));
+  expect(others, what).toEqual([]);
+}
+
+describe.each([true, false])('with a fault at every call of a save (hard links: %s)', (links) => {
+  const counting = failingFs(Infinity, 'EIO', { links });
+  saveState(runOfThree(), sampleState(3), counting.fs);
+  const calls = counting.calls();
+
+  it.each(faults)('%s: the newest state or the one before it is there, byte for byte', (fault) => {
+    for (let n = 1; n <= calls; n++) {
+      const what = `${fault} at call ${n}`;
+      const run = runOfThree();
+      const failure = attempt(run, 3, failingFs(n, fault, { links }));
+      if (failure) expect(failure, what).toBeInstanceOf(DiskError);
+      if (!isCrash(fault))
+        expect(
+          files(run).filter((name) => name.endsWith('.tmp')),
+          what,
+        ).toEqual([]);
+      expectPrevious(run, what);
+      saveState(run, sampleState(4));
+      expect(steps(run)[0], what).toBe(4);
+      rmSync(run, { recursive: true });
+    }
+    record({
+      section,
+      provoked: `${FAULTS[fault]} at every system call of a save${links ? '' : ', without hard links'}`,
+      times: calls,
+      held: 'the state before is there byte for byte, and the next save succeeds',
+    });
+  });
+
+  it(
+    'two crashes: at every call of a save, and at every call of the save after it',
+    () => {
+      const stride = times(5, 1);
+      let pairs = 0;
+      for (let n = 1; n <= calls; n += stride)
+        for (let m = 1; m <= calls; m += stride) {
+          const run = runOfThree();
+          const what = `crashes at calls ${n} and ${m}`;
+          attempt(run, 3, failingFs(n, 'torn', { links }));
+          attempt(run, 4, failingFs(m, 'torn', { links }));
+          expectWhole(run, what);
+          // A copy cannot be told from a state of its own, so that two crashes may leave one state, twice.
+          const different = new Set(steps(run).filter((step) => step !== null)).size;
+          expect(different, what).toBeGreaterThan(links ? 1 : 0);
+          rmSync(run, { recursive: true });
+          pairs++;
+        }
+      record({
+        section,
+        provoked: `Two crashes, each at every system call of a save${links ? '' : ', without hard links'}`,
+        times: pairs,
+        held: `the newest state${links ? ' and one before it are' : ' is'} there byte for byte, no temporary file is left`,
+      });
+    },
+    LONG,
+  );
+});
+
+const FAULTS: Record<Fault, string> = {
+  EIO: 'EIO',
+  ENOSPC: 'ENOSPC',
+  short: 'A short read or write',
+  full: 'A short write and a full disk from then on',
+  crash: 'A crash',
+  torn: 'A crash in the middle of a write',
+};
+
+/** The error of a save of state `step`; null where it succeeds. */
+function attempt(run: string, step: number, { fs }: FailingFs): unknown {
+  try {
+    saveState(run, sampleState(step), fs);
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
+
+describe('the newest state', () => {
+  const flip = (run: string, name: string, bit: number): void => {
+    const bytes = read(run, name);
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    rmSync(join(run, 'checkpoints', name)); // Its bytes may have another name.
+    writeFileSync(join(run, 'checkpoints', name), bytes);
+  };
+
+  it('that is damaged is named, and the one before it is used', () => {
+    const random = new Counter(7, 0);
+    const count = times(30, 500);
+    const original = runOfThree();
+    const size = read(original, NAMES[0]!).length * 8;
+    for (let i = 0; i < count; i++) {
+      const run = newRun();
+      cpSync(original, run, { recursive: true });
+      const many = 1 + (i % 2);
+      for (const name of NAMES.slice(0, many)) flip(run, name, random.below(size));
+      const { path, file, damaged } = findState(run);
+      expect(path).toBe(join(run, 'checkpoints', NAMES[many]!));
+      expect(file.metadata.step).toBe(String(2 - many));
+      expect(damaged).toHaveLength(many);
+      damaged.forEach((sentence, j) => {
+        expect(sentence.startsWith(join(run, 'checkpoints', NAMES[j]!)), sentence).toBe(true);
+      });
+      rmSync(run, { recursive: true });
+    }
+    record({
+      section,
+      provoked: 'The newest one or two states of a run damaged by a bit',
+      times: count,
+      held: 'each is named with what is wrong, and the one before is used',
+    });
+  });
+
+  it.each<[string, (run: string) => string, RegExp, new (...parts: never[]) => Error]>([
+    [
+      'when all are damaged is an error that names each',
+      (run) => {
+        for (const name of NAMES) flip(run, name, 9000);
+        return run;
+      },
+      /no state can be used: .*last\.state\.safetensors: .*last\.1\.state\.safetensors: .*last\.2\.state\.safetensors: /,
+      FormatError,
+    ],
+    [
+      'where there is none is an error that says so',
+      (run) => {
+        for (const name of NAMES) rmSync(join(run, 'checkpoints', name));
+        return run;
+      },
+      /holds no checkpoints\/last\.state\.safetensors\.$/,
+      ConfigError,
+    ],
+    ['of a folder that is not there', (run) => join(run, 'x'), /x does not exist\.$/, ConfigError],
+  ])('%s', (_, prepare, sentence, type) => {
+    const path = prepare(runOfThree());
+    const find = () => findState(path);
+    expect(find).toThrow(type);
+    expect(find).toThrow(sentence);
+  });
+
+  it('of a file is that file, or the ones before it', () => {
+    const run = runOfThree();
+    const of = (name: string) => join(run, 'checkpoints', name);
+    expect(findState(of(NAMES[1]!)).path).toBe(of(NAMES[1]!));
+    flip(run, NAMES[1]!, 5000);
+    expect(findState(of(NAMES[1]!)).path).toBe(of(NAMES[2]!));
+    cpSync(of(NAMES[1]!), of('mine.safetensors'));
+    expect(() => findState(of('mine.safetensors'))).toThrow(FormatError);
+  });
+
+  it('is found without the temporary files of processes that are no more', () => {
+    const run = runOfThree();
+    const dead = 4_194_305; // Above the largest number that Linux gives.
+    const living = `${NAMES[0]}.${process.ppid}.tmp`;
+    for (const name of [`${NAMES[0]}.${dead}.tmp`, `${NAMES[0]}.${process.pid}.tmp`, living, 'notes.tmp'])
+      writeFileSync(join(run, 'checkpoints', name), 'x');
+    findState(run);
+    expect(files(run).filter((name) => name.endsWith('.tmp'))).toEqual([living, 'notes.tmp'].sort());
+  });
+});
+
+describe('saves that fail', () => {
+  const full = new DiskError('x', 'ENOSPC', 2, 1, 'could not write x (2 bytes needed, 1 available): ENOSPC.');
+
+  it('are told, and the third in a row ends the run', () => {
+    const failures = new SaveFailures();
+    expect(failures.failed(full)).toBe(
+      `A save failed and training goes on (2 more such in a row will end it): ${full.message}`,
+    );
+    expect(failures.failed(full)).toContain('(1 more');
+    failures.succeeded();
+    expect(failures.failed(full)).toContain('(2 more');
+    expect(failures.failed(full)).toContain('(1 more');
+    expect(() => failures.failed(full)).toThrow(`3 saves in a row have failed; the last one ${full.message}`);
+    expect(() => failures.failed(full)).toThrow(PatchlightError);
+  });
+
+  it('for another reason than the disk are not taken note of', () => {
+    const bug = new TypeError('x');
+    expect(() => new SaveFailures().failed(bug)).toThrow(bug);
+  });
+});
