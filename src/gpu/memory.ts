@@ -22,6 +22,8 @@ export class DeviceMemory {
   usedBytes = 0;
   /** The highest usedBytes so far. */
   peakBytes = 0;
+  /** What was destroyed: a refusal that comes later takes nothing away again. */
+  private readonly gone = new WeakSet<GPUBuffer | GPUTexture>();
 
   constructor(
     private readonly device: GPUDevice,
@@ -58,37 +60,49 @@ export class DeviceMemory {
   /** Destroys a buffer or texture of so many bytes. */
   free(resource: GPUBuffer | GPUTexture, bytes: number): void {
     resource.destroy();
+    this.gone.add(resource);
     this.usedBytes -= bytes;
   }
 
-  private create<T>(bytes: number, label: string, create: () => T, refused: () => void): T {
+  private create<T extends GPUBuffer | GPUTexture>(
+    bytes: number,
+    label: string,
+    create: () => T,
+    refused: () => void,
+  ): T {
     const exceeds = () => this.usedBytes + bytes > this.budgetBytes;
     if (exceeds()) this.owner.reclaim();
     if (exceeds()) throw this.shortage(bytes, label);
-    this.device.pushErrorScope('out-of-memory');
-    let answer: Promise<GPUError | null> | null = null;
-    try {
-      const made = create();
-      answer = this.device.popErrorScope();
-      this.count(bytes);
-      this.reports.expect(answer.then((error) => error && this.refuse(bytes, label, error, refused)));
-      return made;
-    } catch (error) {
-      if (!answer) this.device.popErrorScope().catch(() => {});
-      throw this.shortage(bytes, label, (error as Error).message);
-    }
-  }
-
-  private count(bytes: number): void {
+    const { made, answer } = this.ask(bytes, label, create);
     this.usedBytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.usedBytes);
+    const hear = (error: GPUError | null) => {
+      if (!error) return;
+      this.reports.fail(this.shortage(bytes, label, error.message), true);
+      if (this.gone.has(made)) return;
+      this.usedBytes -= bytes;
+      this.owner.distrust();
+      refused();
+    };
+    this.reports.expect(answer.then(hear));
+    return made;
   }
 
-  private refuse(bytes: number, label: string, { message }: GPUError, refused: () => void): void {
-    this.usedBytes -= bytes;
-    this.owner.distrust();
-    refused();
-    this.reports.fail(this.shortage(bytes, label, message), true);
+  /** What was made, and what the driver will have said of it. */
+  private ask<T>(
+    bytes: number,
+    label: string,
+    create: () => T,
+  ): { made: T; answer: Promise<GPUError | null> } {
+    this.device.pushErrorScope('out-of-memory');
+    let made: T;
+    try {
+      made = create();
+    } catch (error) {
+      this.device.popErrorScope().catch(() => {});
+      throw this.shortage(bytes, label, (error as Error).message);
+    }
+    return { made, answer: this.device.popErrorScope() };
   }
 
   private shortage(bytes: number, label: string, driver?: string): OutOfMemoryError {
