@@ -68,7 +68,7 @@ export function compileAll(
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, device.createBindGroup({ layout, entries }));
-    if (fields.length > 0 && immediates) setImmediates(pass, new Uint32Array(fields.length));
+    if (fields.length > 0 && immediates) setImmediates(pass, new ArrayBuffer(4 * fields.length));
     pass.dispatchWorkgroupsIndirect(zeroGroups, 0);
     pass.end();
     device.queue.submit([encoder.finish()]);

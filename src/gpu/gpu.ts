@@ -127,7 +127,7 @@ export class Gpu {
       kind: 'dispatch',
       compiled,
       bindGroup,
-      immediates: this.info.immediates ? immediates : null,
+      immediates: this.info.immediates && immediates ? immediates.buffer : null,
       groups,
     });
     kernel.interface.bindings.forEach(({ name, kind }) => {
@@ -191,7 +191,7 @@ export class Gpu {
    */
   record<T>(body: () => T, buffers: FreeList = new Map()): { result: T; recording: Recording } {
     this.flush();
-    this.staged.trim(0); // what a play finds in a texture, it has copied there itself
+    this.staged.clear(); // what a play finds in a texture, it has copied there itself
     const commands: Command[] = [];
     const shared = buffers.size > 0;
     this.log = commands;
@@ -205,14 +205,14 @@ export class Gpu {
       throw error;
     } finally {
       this.log = null;
-      this.staged.trim(0);
+      this.staged.clear();
     }
   }
 
   /** Runs a recording once more. */
   play(recording: Recording): void {
     this.flush();
-    this.staged.trim(0); // the recording writes textures and buffers of its own accord
+    this.staged.clear(); // the recording writes textures and buffers of its own accord
     this.submit(recording.commands);
   }
 
@@ -290,7 +290,7 @@ export class Gpu {
   }
 
   private distrust(): void {
-    this.staged.trim(0);
+    this.staged.clear();
     this.bindGroups.clear();
     this.uniforms.clear();
   }

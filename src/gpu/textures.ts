@@ -50,6 +50,9 @@ export class TexturePool {
 
 /** How many staged buffers are remembered: the operands of a backward pass's two products, and some more. */
 const REMEMBERED = 6;
+/** How many of at most 64 rows, a megabyte: the weights of a small model, from the forward pass to the backward pass. */
+const REMEMBERED_SMALL = 96;
+const isSmall = ({ height }: StagingTexture): boolean => height <= 64;
 
 interface Staged {
   readonly staging: StagingTexture;
@@ -79,12 +82,23 @@ export class StagedBuffers {
   }
 
   /** Forgets all but the latest: called between dispatches, so that no operand of one takes another's texture. */
-  trim(most = REMEMBERED): void {
+  trim(most = REMEMBERED, mostSmall = REMEMBERED_SMALL): void {
+    const all = [...this.staged.values()];
+    let small = all.filter(({ staging }) => isSmall(staging)).length;
+    let large = all.length - small;
     for (const [key, { staging }] of this.staged) {
-      if (this.staged.size <= most) return;
+      const surplus = isSmall(staging) ? small > mostSmall : large > most;
+      if (!surplus) continue;
+      if (isSmall(staging)) small--;
+      else large--;
       this.staged.delete(key);
       this.pool.release(staging);
     }
+  }
+
+  /** Forgets all. */
+  clear(): void {
+    this.trim(0, 0);
   }
 
   wrote(buffer: number): void {
