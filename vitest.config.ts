@@ -3,6 +3,11 @@ import { defineConfig } from 'vitest/config';
 
 const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
 
+// test/faults/bugs.test.ts plants a bug here, to see that the tests catch it.
+const bug = process.env.PATCHLIGHT_PLANT ? JSON.parse(process.env.PATCHLIGHT_PLANT) : null;
+const planted = (id: string, source: string): string =>
+  bug && id.endsWith(`/${bug.kernel}.wgsl`) ? source.replace(bug.from, () => bug.to) : source;
+
 export default defineConfig({
   plugins: [
     {
@@ -10,7 +15,8 @@ export default defineConfig({
       name: 'wgsl',
       enforce: 'pre',
       load(id) {
-        if (id.endsWith('.wgsl')) return `export default ${JSON.stringify(readFileSync(id, 'utf8'))};`;
+        if (id.endsWith('.wgsl'))
+          return `export default ${JSON.stringify(planted(id, readFileSync(id, 'utf8')))};`;
       },
     },
   ],

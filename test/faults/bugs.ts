@@ -1,0 +1,59 @@
+/** Bugs of the kinds that kernels have, each in one line of one kernel, and the tests that must see it. */
+export interface Bug {
+  readonly kind: string;
+  readonly kernel: string;
+  /** A text that stands once in the kernel. */
+  readonly from: string;
+  readonly to: string;
+  readonly file: string;
+  /** A pattern of the names of tests. */
+  readonly tests: string;
+}
+
+const of =
+  (file: string, tests: string) =>
+  (kind: string, kernel: string, from: string, to: string): Bug => ({ kind, kernel, from, to, file, tests });
+const op = (name: string) => of('test/ops.test.ts', `^${name} `);
+const [layerNorm, attention, product, tokens] = [
+  op('layer_norm'),
+  op('attention'),
+  op('matmul'),
+  op('take_token'),
+];
+const [optimizer, health] = [of('test/optim.test.ts', ''), of('test/health.test.ts', 'is found and named')];
+
+// biome-ignore format: a table
+export const BUGS: readonly Bug[] = [
+  op('im2col')('a tail one too short', 'im2col_forward', 'patch_index >= p.rows', 'patch_index >= p.rows - 1u'),
+  op('im2col')('a swapped stride', 'im2col_forward', 'oy * p.SH + i', 'oy * p.SW + i'),
+  op('im2col')('padding forgotten', 'im2col_forward', '+ j - p.padW', '+ j'),
+  op('im2col')('a window one too wide', 'im2col_backward', 'select(0u, (row - p.PH) / p.SH + 1u, row >= p.PH)', 'select(0u, (row - p.PH) / p.SH, row >= p.PH)'),
+  layerNorm('missing eps', 'layer_norm_forward_subgroup', ' / n + p.eps)', ' / n)'),
+  layerNorm('a lane beyond the row counted', 'layer_norm_forward_subgroup', 'select(vec4f(0.0), v[q] - mean, lane + q * lanes < p.quads)', 'v[q] - mean'),
+  layerNorm('= for +=', 'layer_norm_backward_subgroup', 'bias_sum[q] += counted * d;', 'bias_sum[q] = counted * d;'),
+  layerNorm('a surplus row counted', 'layer_norm_backward_subgroup', 'select(0.0, 1.0, row < p.R)', '1.0'),
+  layerNorm('a term forgotten', 'layer_norm_backward_subgroup', 'g[q] - mean_g - normal[q] * mean_gx', 'g[q] - mean_g'),
+  attention('keys beyond the last counted', 'attention_forward_texture', 'p.scale * s[l], j0 + l < p.N)', 'p.scale * s[l], j0 + l <= p.N)'),
+  attention('no rescaling when the maximum moves', 'attention_forward_texture', 'mass *= shrink;', 'mass *= 1.0;'),
+  attention('k for v', 'attention_forward_texture', 'let v = k + width;', 'let v = k;'),
+  attention('dropout after the sum only', 'attention_forward_texture', 'if (DROPOUT) { s[l] *= kept(row, j0 + l); }', ''),
+  attention('scale forgotten', 'attention_key_backward_texture', 'dqkv[k + d] = p.scale * k_out[d]', 'dqkv[k + d] = k_out[d]'),
+  attention('delta forgotten', 'attention_key_backward_texture', 'keep * dp[l] - d_sum[l]', 'keep * dp[l]'),
+  product('rows beyond the last stored', 'matmul_forward_texture', 'min(ROWS, p.M - row0)', 'ROWS'),
+  product('what lies beyond the last k counted', 'matmul_forward_texture', 'select(vec4f(0.0), value, k < p.K)', 'value'),
+  product('a batch at the wrong place', 'matmul_forward_texture', 'select(p.K * n4s, p.N * k4s, TRANS_B)', 'select(p.N * n4s, p.N * k4s, TRANS_B)'),
+  op('linear')('a bias gradient that does not add up', 'matmul_forward_texture', 'if (ACCUMULATE) { sum += sums[row]; }', ''),
+  product('rows cut at another length', 'pitch_forward', 'value = x[row * p.C + j]', 'value = x[row * p.P + j]'),
+  tokens('a token too far', 'copy_tokens_forward', 'p.source + token - p.to', 'p.source + token'),
+  op('mean_tokens')('a mean over all', 'mean_tokens_forward', 'f32(p.N - p.skip)', 'f32(p.N)'),
+  op('softmax')('no maximum taken away', 'softmax_backward', 'dy[base + c] - dot', 'dy[base + c]'),
+  op('cross_entropy')('smoothing forgotten', 'cross_entropy_backward', '+ p.smoothing / f32(p.K)', ''),
+  op('dropout')('rate for 1 − rate', 'dropout_forward', '1.0 / (1.0 - p.rate)', '1.0 / p.rate'),
+  op('gelu')('a sign', 'gelu_backward', 'v * 0.3989422804', '-v * 0.3989422804'),
+  op('sum')('the last quad left out', 'sum_reduce', 'p.n % 4u != 0u && whole % p.threads == i', 'false'),
+  op('add')('a period one too long', 'add_forward', 'i % p.period;', 'i % (p.period + 1u);'),
+  optimizer('weight decay of everything', 'adamw_step', 'i < p.decayed', 'true'),
+  optimizer('eps inside of the root', 'adamw_step', '(sqrt(second) / root_c2 + p.eps)', '(sqrt(second / (root_c2 * root_c2) + p.eps))'),
+  optimizer('a norm that is not a root', 'clip_norm_step', 'sqrt(total)', 'total'),
+  health('NaN not looked for', 'non_finite_reduce', 'any(bad)', 'false'),
+];
