@@ -14,7 +14,7 @@ const gpuOf = withGpu();
 const folder = scratch('signals');
 const section = 'Stopping and going on';
 
-const run = [...small, '--epochs', '3', '--json'];
+const run = [...small, '--epochs', '6', '--json'];
 const stepped = /"event":"step"/;
 const files = (path: string) => readdirSync(path, { recursive: true, encoding: 'utf8' });
 
