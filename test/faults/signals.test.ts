@@ -14,7 +14,8 @@ const gpuOf = withGpu();
 const folder = scratch('signals');
 const section = 'Stopping and going on';
 
-const run = [...small, '--epochs', '3', '--quiet'];
+const run = [...small, '--epochs', '6', '--json'];
+const stepped = /"event":"step"/;
 const files = (path: string) => readdirSync(path, { recursive: true, encoding: 'utf8' });
 
 describe('a signal', () => {
@@ -22,7 +23,11 @@ describe('a signal', () => {
     timeout: LONG,
   }, async () => {
     const whole = join(folder, 'whole');
-    const undisturbed = await start([...run, '--output', whole]).ended;
+    const first = start([...run, '--output', whole]);
+    const began = performance.now();
+    await printed(first.child, stepped);
+    const preparing = (performance.now() - began) / 1000;
+    const undisturbed = await first.ended;
     expect(undisturbed).toMatchObject({ code: 0, err: '' });
     const draw = new Counter(3, 1);
     const count = times(4, 50);
@@ -30,9 +35,12 @@ describe('a signal', () => {
     const disturb = async (i: number) => {
       const path = join(folder, `stopped-${i}`);
       const [signal, code] = i % 2 ? (['SIGINT', 130] as const) : (['SIGTERM', 143] as const);
-      const moment = draw.uniform() * undisturbed.seconds;
+      const moment = draw.uniform();
       const { child, ended } = start([...run, '--output', path]);
-      await sleep(moment);
+      // A fourth of the moments before the first step, the others after it.
+      const early = i % 4 === 3;
+      if (!early) await printed(child, stepped);
+      await sleep(moment * (early ? preparing : undisturbed.seconds - preparing));
       child.kill(signal);
       const at = performance.now();
       const end = await ended;
@@ -74,7 +82,7 @@ describe('a signal', () => {
     const slow =
       '--dataset shapes10 --embed-dim 192 --depth 4 --num-heads 3 --batch-size 128 --json --log-interval 1';
     const { child, ended } = start([...slow.split(' '), '--output', path]);
-    await printed(child, /"event":"step"/);
+    await printed(child, stepped);
     child.kill('SIGINT');
     await sleep(1.1);
     const at = performance.now();
@@ -88,7 +96,7 @@ describe('a signal', () => {
 it('a reader that has gone ends nothing', async () => {
   const path = join(folder, 'piped');
   const { child, ended } = start([...small, '--epochs', '2', '--json', '--output', path]);
-  await printed(child, /"event":"step"/);
+  await printed(child, stepped);
   child.stdout?.destroy();
   expect(await ended).toMatchObject({ code: 0, err: '' });
   expect(existsSync(join(path, 'checkpoints', 'final.safetensors'))).toBe(true);
