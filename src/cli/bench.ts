@@ -23,7 +23,7 @@ node dist/bench.js tune [--save]    what depends on this adapter, measured; kept
 Times kernels and training steps on this machine.`;
 
 // Settings that change what a step costs.
-const OF_A_STEP = ['batch-size', 'augment', 'clip-grad', 'ema-decay'];
+const OF_A_STEP = ['batch-size', 'augment', 'clip-grad', 'ema-decay', 'amp'];
 const stepOptions = Object.fromEntries(
   Object.entries(settingOptions()).filter(
     ([name, { group }]) => OF_A_STEP.includes(name) || group === 'Model:' || /drop/.test(name),

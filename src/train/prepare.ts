@@ -6,11 +6,12 @@ import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
 import type { ImageStore } from '../ops/batch.js';
 import { Ema } from '../optim/ema.js';
+import type { LossScale } from '../optim/loss_scale.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import type { Schedule } from '../optim/schedule.js';
 import type { Arena } from '../tensor/arena.js';
 import { trainingInput } from './augmentation.js';
-import { buildOptimizer, modelOptions } from './build.js';
+import { buildLossScale, buildOptimizer, modelOptions } from './build.js';
 import { loadPart, readCheckpoint } from './checkpoint.js';
 import type { Reporter } from './journal.js';
 import type { RunDirectory } from './run_directory.js';
@@ -43,6 +44,7 @@ export interface TrainerParts {
   readonly arena: Arena;
   readonly optimizer: Optimizer;
   readonly ema: Ema | null;
+  readonly lossScale: LossScale | null;
   readonly sampler: Sampler;
   readonly training: TrainingStep;
   readonly validation: Validation;
@@ -52,6 +54,7 @@ export interface TrainerParts {
 export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
   const { gpu, settings, dataset } = input;
   const model = new VisionTransformer(modelOptions(settings, dataset));
+  const lossScale = buildLossScale(gpu, settings);
   const train = await dataset.load('train');
   const test = await dataset.load('test');
   const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
@@ -81,6 +84,7 @@ export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
     arena,
     optimizer,
     ema,
+    lossScale,
     input: trainingInput(settings, dataset, store, sampler.batches * settings.gradAccumSteps),
     clipGrad: settings.clipGrad,
     labelSmoothing: settings.labelSmoothing,
@@ -88,7 +92,7 @@ export async function prepareParts(input: TrainerInput): Promise<TrainerParts> {
     accumulate: settings.gradAccumSteps,
     unread: settings.logInterval,
   });
-  return { model, arena, optimizer, ema, sampler, training, validation };
+  return { model, arena, optimizer, ema, lossScale, sampler, training, validation };
 }
 
 /** `batches` is steps an epoch. */

@@ -61,7 +61,7 @@ export class Trainer implements RunFacts {
       parameter: { layout: arena, tensor: arena.values },
       ...optimizer.state,
     });
-    this.journal = new Journal(settings, run, reporter, training, finite, this);
+    this.journal = new Journal(settings, run, reporter, training, finite, parts.lossScale, this);
   }
 
   /** Everything that a run needs, and what is to be continued where something is. */
@@ -231,7 +231,9 @@ export class Trainer implements RunFacts {
 
   private async saveState(): Promise<void> {
     const path = this.input.run.checkpoint(checkpointNames.state);
-    const metadata = { ...this.metadata(), progress: this.progress };
+    const { lossScale } = this.parts;
+    const scale = lossScale && { loss_scale: await lossScale.values() };
+    const metadata = { ...this.metadata(), progress: this.progress, ...scale };
     await saveCheckpoint(path, this.model.parameters(), this.state(), metadata);
   }
 
@@ -241,6 +243,7 @@ export class Trainer implements RunFacts {
     this.progress = metadataField<Progress>(path, file, 'progress');
     for (const [prefix, { layout, tensor }] of Object.entries(this.state()))
       loadPart(path, file, layout, tensor, prefix);
+    this.parts.lossScale?.restore(metadataField<number[]>(path, file, 'loss_scale'));
     this.input.reporter.note(`Continuing from ${path}: ${this.progress.step} steps done.`);
   }
 }
