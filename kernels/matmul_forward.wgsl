@@ -2,57 +2,93 @@
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
 //   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
-// One workgroup of 16 x 16 invocations per tile of 64 x 64 of C, a batch along z; invocation (x, y) owns the 4 x 4
-//   elements at rows y + 16 i, columns x + 16 j, in registers. Slices of 16 k of A and B pass through workgroup memory.
-// Any M, N, K: what lies outside is loaded as zero and not stored.
-// Tuned: nothing.
+// HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still added up in f32.
+// Split sums: where `chunk` is less than K, workgroup z takes the k from z·chunk on and writes C and sums of its own,
+//   z-th of as many: their sum is the product.
+// One workgroup of 256 invocations per tile of 64·QM x 64·QN of C, a batch along z. Invocation (x, y) of 16 x 16 owns QM x QN
+//   blocks of 4 x 4, at rows 4y + 64i and columns 4x + 64j, in registers; 32 neighbours are 8 x 4 of them, so that they
+//   read few quads of workgroup memory. Slices of DEPTH k pass through it k-major, in two buffers: one is multiplied while the
+//   next is on its way. A slice moves in blocks of 4 x 4, at most one an invocation, transposed where k is contiguous.
+// Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's;
+//   chunk divides by DEPTH, or is K.
+// Tuned: QM, QN, DEPTH: DEPTH · (QM + QN) at most 64; 512 times that are the bytes of workgroup memory.
 requires immediate_address_space;
+
+const QM = 1u; // tune
+const QN = 1u; // tune
+const DEPTH = 16u; // tune
 
 override TRANS_A: bool = false;
 override TRANS_B: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
 override SUMS: bool = false;
+override HALF: bool = false;
 override EPILOGUE: u32 = 0u;
 const RESIDUAL = 1u;
 const GELU = 2u;
 const GELU_GRADIENT = 3u;
 
-struct Params { M: u32, N: u32, K: u32 }
+struct Params { M: u32, N: u32, K: u32, chunk: u32 }
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<storage, read_write> aux: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<vec4f>;
+@group(0) @binding(1) var<storage, read> b: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> aux: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
 
-const TILE = 64u;
-const DEPTH = 16u;
-const SIDE = 16u;
-const EACH = 4u;
-// One float of padding a row, so that a column of the tile does not fall on one bank.
-const PITCH = 65u;
+// Quads of a line of a slice: rows of A, columns of B.
+const WIDE_A = 16u * QM;
+const WIDE_B = 16u * QN;
+const DEEP = DEPTH / 4u;
 
-var<workgroup> tile_a: array<f32, 1040>; // DEPTH x PITCH: k-major
-var<workgroup> tile_b: array<f32, 1040>;
+var<workgroup> tile_a: array<vec4f, 2u * DEPTH * WIDE_A>;
+var<workgroup> tile_b: array<vec4f, 2u * DEPTH * WIDE_B>;
 
-fn load_a(base: u32, row: u32, k: u32) -> f32 {
-  if (row >= p.M || k >= p.K) { return 0.0; }
-  if (TRANS_A) { return a[base + k * p.M + row]; }
-  return a[base + row * p.K + k];
+// The block at rows row … row + 3 and k … k + 3 of A: a vector of rows for each k. Zero beyond M and `end`.
+fn block_a(base: u32, row: u32, k: u32, end: u32) -> mat4x4f {
+  let line = select(row, k, TRANS_A);
+  let lines = select(p.M, end, TRANS_A);
+  let pitch = (select(p.K, p.M, TRANS_A) + 3u) / 4u;
+  let at = base + line * pitch + select(k, row, TRANS_A) / 4u;
+  var v = mat4x4f();
+  if (row < p.M && k < end) {
+    for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = a[at + i * pitch]; } }
+  }
+  if (TRANS_A) { return v; }
+  return transpose(v);
 }
 
-fn load_b(base: u32, k: u32, column: u32) -> f32 {
-  if (column >= p.N || k >= p.K) { return 0.0; }
-  if (TRANS_B) { return b[base + column * p.K + k]; }
-  return b[base + k * p.N + column];
+// The same of B: a vector of columns for each k.
+fn block_b(base: u32, column: u32, k: u32, end: u32) -> mat4x4f {
+  let line = select(k, column, TRANS_B);
+  let lines = select(end, p.N, TRANS_B);
+  let pitch = (select(p.N, p.K, TRANS_B) + 3u) / 4u;
+  let at = base + line * pitch + select(column, k, TRANS_B) / 4u;
+  var v = mat4x4f();
+  if (column < p.N && k < end) {
+    for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = b[at + i * pitch]; } }
+  }
+  if (TRANS_B) { return transpose(v); }
+  return v;
+}
+
+// The nearest f16, ties to even, by bits: compilers drop a conversion there and back.
+fn rounded(v: vec4f) -> vec4f {
+  let bits = bitcast<vec4u>(v);
+  let size = bits & vec4u(0x7fffffffu);
+  let subnormal = bitcast<vec4u>(round(abs(v) * 16777216.0) / 16777216.0);
+  var near = (size + 4095u + (size >> vec4u(13u)) % 2u) & vec4u(0xffffe000u);
+  near = select(near, subnormal, size < vec4u(0x38800000u)); // 2^-14
+  near = select(near, max(size, vec4u(0x7f800000u)), size >= vec4u(0x477ff000u)); // 65520: infinite, or NaN
+  return bitcast<vec4f>(near | (bits & vec4u(0x80000000u)));
 }
 
 // erf(x) = 1 − erfc(x), erfc by a rational approximation of Chebyshev type, relative error below 1.2e-7 (Press et al.,
 // Numerical Recipes, 6.2).
-fn erf(x: f32) -> f32 {
+fn erf(x: vec4f) -> vec4f {
   let z = abs(x);
   let t = 1.0 / (1.0 + 0.5 * z);
   let poly = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806
@@ -61,13 +97,10 @@ fn erf(x: f32) -> f32 {
 }
 
 // What is stored at `at`: the product with what EPILOGUE asks for.
-fn finished(product: f32, at: u32) -> f32 {
+fn finished(product: vec4f, at: u32) -> vec4f {
   var value = product;
   if (EPILOGUE == RESIDUAL) { value += aux[at]; }
-  if (EPILOGUE == GELU) {
-    aux[at] = value;
-    value = 0.5 * value * (1.0 + erf(value * 0.70710678118));
-  }
+  if (EPILOGUE == GELU) { aux[at] = value; value = 0.5 * value * (1.0 + erf(value * 0.70710678118)); }
   if (EPILOGUE == GELU_GRADIENT) {
     let v = aux[at];
     value *= 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
@@ -76,64 +109,90 @@ fn finished(product: f32, at: u32) -> f32 {
   return value;
 }
 
-@compute @workgroup_size(SIDE, SIDE)
-fn main(
-  @builtin(workgroup_id) tile: vec3u,
-  @builtin(local_invocation_id) local: vec3u,
-  @builtin(local_invocation_index) index: u32,
-) {
-  let row0 = tile.y * TILE;
-  let column0 = tile.x * TILE;
-  let a_base = tile.z * p.M * p.K;
-  let b_base = tile.z * p.K * p.N;
-  var acc: array<array<f32, EACH>, EACH>;
-  var row_sums: array<f32, EACH>;
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) index: u32) {
+  let row0 = tile.y * 64u * QM;
+  let column0 = tile.x * 64u * QN;
+  let splits = (p.K + p.chunk - 1u) / p.chunk;
+  let batch = tile.z / splits;
+  let start = (tile.z % splits) * p.chunk;
+  let end = min(p.K, start + p.chunk);
+  let m4s = (p.M + 3u) / 4u;
+  let n4s = (p.N + 3u) / 4u;
+  let k4s = (p.K + 3u) / 4u;
+  let a_base = batch * select(p.M * k4s, p.K * m4s, TRANS_A);
+  let b_base = batch * select(p.K * n4s, p.N * k4s, TRANS_B);
 
-  for (var k0 = 0u; k0 < p.K; k0 += DEPTH) {
-    // 1024 elements of each slice by 256 invocations; neighbours read neighbours along the stored axis.
-    for (var i = 0u; i < EACH; i++) {
-      let at = index + 256u * i;
-      let outer = at / TILE; // 0..15
-      let inner = at % TILE; // 0..63
-      let k_a = select(at % DEPTH, outer, TRANS_A);
-      let row = select(at / DEPTH, inner, TRANS_A);
-      tile_a[k_a * PITCH + row] = load_a(a_base, row0 + row, k0 + k_a);
-      let k_b = select(outer, at % DEPTH, TRANS_B);
-      let column = select(inner, at / DEPTH, TRANS_B);
-      tile_b[k_b * PITCH + column] = load_b(b_base, k0 + k_b, column0 + column);
+  // The block that this invocation moves: quad `wide` of the lines of k = 4 deep … 4 deep + 3. Eight neighbours move
+  // neighbouring quads, so that their stores meet no bank twice.
+  let of_b = index >= WIDE_A * DEEP;
+  let block = select(index, index - WIDE_A * DEEP, of_b);
+  let deep = block / 8u % DEEP;
+  let wide = block % 8u + block / (8u * DEEP) * 8u;
+  let moves = wide < select(WIDE_A, WIDE_B, of_b);
+
+  let x = index % 8u + index / 32u % 2u * 8u;
+  let y = index / 8u % 4u + index / 64u * 4u;
+  var acc: array<vec4f, 4u * QM * QN>; // row c of block (i, j) at (4i + c)·QN + j
+  var row_sums = vec4f(0.0);
+  var next = mat4x4f();
+  var turn = 1u;
+  // One turn more than there are slices: the first has nothing to multiply yet, the last nothing to move.
+  for (var k0 = start; k0 < end + DEPTH; k0 += DEPTH) {
+    if (moves && k0 < end) {
+      if (of_b) { next = block_b(b_base, column0 + 4u * wide, k0 + 4u * deep, end); }
+      else { next = block_a(a_base, row0 + 4u * wide, k0 + 4u * deep, end); }
+      if (SUMS) { row_sums += next[0] + next[1] + (next[2] + next[3]); }
     }
-    workgroupBarrier();
-    for (var k = 0u; k < DEPTH; k++) {
-      var mine: array<f32, EACH>;
-      for (var j = 0u; j < EACH; j++) { mine[j] = tile_b[k * PITCH + local.x + SIDE * j]; }
-      for (var i = 0u; i < EACH; i++) {
-        let left = tile_a[k * PITCH + local.y + SIDE * i];
-        if (SUMS) { row_sums[i] += left; }
-        for (var j = 0u; j < EACH; j++) { acc[i][j] += left * mine[j]; }
+    if (k0 > start) {
+      for (var k = 0u; k < DEPTH; k++) {
+        let line = turn * DEPTH + k;
+        var right = array<vec4f, QN>();
+        for (var j = 0u; j < QN; j++) { right[j] = tile_b[line * WIDE_B + x + 16u * j]; }
+        for (var i = 0u; i < QM; i++) {
+          let left = tile_a[line * WIDE_A + y + 16u * i];
+          for (var j = 0u; j < QN; j++) {
+            acc[(4u * i + 0u) * QN + j] += left.x * right[j];
+            acc[(4u * i + 1u) * QN + j] += left.y * right[j];
+            acc[(4u * i + 2u) * QN + j] += left.z * right[j];
+            acc[(4u * i + 3u) * QN + j] += left.w * right[j];
+          }
+        }
+      }
+    }
+    turn = 1u - turn;
+    if (moves && k0 < end) {
+      let line = turn * DEPTH + 4u * deep;
+      for (var i = 0u; i < 4u; i++) {
+        var part = next[i];
+        if (HALF) { part = rounded(part); }
+        if (of_b) { tile_b[(line + i) * WIDE_B + wide] = part; }
+        else { tile_a[(line + i) * WIDE_A + wide] = part; }
       }
     }
     workgroupBarrier();
   }
 
-  // Every column of invocations has the same sums; the first of the first tile stores them.
-  if (SUMS && tile.x == 0u && local.x == 0u) {
-    for (var i = 0u; i < EACH; i++) {
-      let row = row0 + local.y + SIDE * i;
-      if (row < p.M) {
-        var sum = row_sums[i];
-        if (ACCUMULATE) { sum += sums[row]; }
-        sums[row] = sum;
+  if (SUMS) {
+    if (!of_b) { tile_a[deep * WIDE_A + wide] = row_sums; }
+    workgroupBarrier();
+    if (tile.x == 0u && index < WIDE_A) {
+      var total = vec4f(0.0);
+      for (var i = 0u; i < DEEP; i++) { total += tile_a[i * WIDE_A + index]; }
+      for (var i = 0u; i < min(4u, p.M - min(p.M, row0 + 4u * index)); i++) {
+        let at = tile.z * p.M + row0 + 4u * index + i;
+        sums[at] = total[i] + select(0.0, sums[at], ACCUMULATE);
       }
     }
   }
-  for (var i = 0u; i < EACH; i++) {
-    for (var j = 0u; j < EACH; j++) {
-      let row = row0 + local.y + SIDE * i;
-      let column = column0 + local.x + SIDE * j;
-      if (row < p.M && column < p.N) {
-        let at = (tile.z * p.M + row) * p.N + column;
-        var value = acc[i][j];
-        if (BIAS) { value += bias[column]; }
+  for (var i = 0u; i < 4u * QM; i++) {
+    let row = row0 + i / 4u * 64u + 4u * y + i % 4u;
+    for (var j = 0u; j < QN; j++) {
+      let column4 = column0 / 4u + x + 16u * j;
+      if (row < p.M && column4 < n4s) {
+        let at = (tile.z * p.M + row) * n4s + column4;
+        var value = acc[i * QN + j];
+        if (BIAS) { value += bias[column4]; }
         c[at] = finished(value, at);
       }
     }

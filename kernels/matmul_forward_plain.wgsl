@@ -2,6 +2,7 @@
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
 //   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
+// HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still added up in f32.
 // One invocation per element of C. For software adapters, small products and sizes that texels do not divide: it has no
 //   barrier and compiles at once, where the workgroup tile takes a CPU driver's compiler seconds.
 // Any M, N, K.
@@ -14,6 +15,7 @@ override TRANS_B: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
 override SUMS: bool = false;
+override HALF: bool = false;
 override EPILOGUE: u32 = 0u;
 const RESIDUAL = 1u;
 const GELU = 2u;
@@ -28,6 +30,17 @@ struct Params { M: u32, N: u32, K: u32 }
 @group(0) @binding(4) var<storage, read_write> aux: array<f32>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
+
+// The nearest f16, ties to even, by bits: compilers drop a conversion there and back.
+fn rounded(v: vec2f) -> vec2f {
+  let bits = bitcast<vec2u>(v);
+  let size = bits & vec2u(0x7fffffffu);
+  let subnormal = bitcast<vec2u>(round(abs(v) * 16777216.0) / 16777216.0);
+  var near = (size + 4095u + (size >> vec2u(13u)) % 2u) & vec2u(0xffffe000u);
+  near = select(near, subnormal, size < vec2u(0x38800000u)); // 2^-14
+  near = select(near, max(size, vec2u(0x7f800000u)), size >= vec2u(0x477ff000u)); // 65520: infinite, or NaN
+  return bitcast<vec2f>(near | (bits & vec2u(0x80000000u)));
+}
 
 // erf(x) = 1 − erfc(x), erfc by a rational approximation of Chebyshev type, relative error below 1.2e-7 (Press et al.,
 // Numerical Recipes, 6.2).
@@ -70,8 +83,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var row_sum = 0.0;
   for (var k = 0u; k < p.K; k++) {
     let left = a[at_a];
-    value += left * b[at_b];
     row_sum += left;
+    var pair = vec2f(left, b[at_b]);
+    if (HALF) { pair = rounded(pair); }
+    value += pair.x * pair.y;
     at_a += a_step;
     at_b += b_step;
   }

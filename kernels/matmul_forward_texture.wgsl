@@ -2,6 +2,7 @@
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
 //   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
+// HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still added up in f32.
 // One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
 // For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
 //   fetch is straight-line code for all lanes while a storage-buffer load branches per lane and component. Per quad of k
@@ -22,6 +23,7 @@ override TRANS_B: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
 override SUMS: bool = false;
+override HALF: bool = false;
 override EPILOGUE: u32 = 0u;
 const RESIDUAL = 1u;
 const GELU = 2u;
@@ -42,6 +44,17 @@ fn texel_b(i: u32) -> vec4f { return textureLoad(b, vec2u(i & 1023u, i >> 10u));
 
 // What lies beyond the last k belongs to the next matrix, or to nobody: it may be anything, NaN included.
 fn inside(k: u32, value: vec4f) -> vec4f { return select(vec4f(0.0), value, k < p.K); }
+
+// The nearest f16, ties to even, by bits: compilers drop a conversion there and back.
+fn rounded(v: vec4f) -> vec4f {
+  let bits = bitcast<vec4u>(v);
+  let size = bits & vec4u(0x7fffffffu);
+  let subnormal = bitcast<vec4u>(round(abs(v) * 16777216.0) / 16777216.0);
+  var near = (size + 4095u + (size >> vec4u(13u)) % 2u) & vec4u(0xffffe000u);
+  near = select(near, subnormal, size < vec4u(0x38800000u)); // 2^-14
+  near = select(near, max(size, vec4u(0x7f800000u)), size >= vec4u(0x477ff000u)); // 65520: infinite, or NaN
+  return bitcast<vec4f>(near | (bits & vec4u(0x80000000u)));
+}
 
 // acc + Σ_k row[k] · b_k, k innermost.
 fn mad(acc: vec4f, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) -> vec4f {
@@ -86,13 +99,9 @@ fn erf(x: vec4f) -> vec4f {
 fn finished(product: vec4f, at: u32) -> vec4f {
   var value = product;
   if (EPILOGUE == RESIDUAL) { value += aux[at]; }
-  if (EPILOGUE == GELU) {
-    aux[at] = value;
-    value = 0.5 * value * (1.0 + erf(value * 0.70710678118));
-  }
+  if (EPILOGUE == GELU) { aux[at] = value; value = 0.5 * value * (1.0 + erf(value * 0.70710678118)); }
   if (EPILOGUE == GELU_GRADIENT) {
-    let v = aux[at];
-    value *= 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
+    value *= 0.5 * (1.0 + erf(aux[at] * 0.70710678118)) + aux[at] * 0.3989422804 * exp(-0.5 * aux[at] * aux[at]);
   }
   if (ACCUMULATE) { value += c[at]; }
   return value;
@@ -149,6 +158,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
     }
     if (SUMS) {
       for (var r = 0u; r < REPEAT; r++) { row_sums[r] += dot(rows[r], vec4f(1.0)); }
+    }
+    if (HALF) {
+      for (var r = 0u; r < REPEAT; r++) { rows[r] = rounded(rows[r]); }
+      b0 = rounded(b0); b1 = rounded(b1); b2 = rounded(b2); b3 = rounded(b3);
     }
     rank4(&acc, 0u, rows[0], b0, b1, b2, b3);
     rank4(&acc, 1u, rows[1], b0, b1, b2, b3);

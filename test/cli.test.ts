@@ -45,7 +45,6 @@ it.each([
   ['train', '--resume /nope', 1, /\/nope does not exist/],
   ['train', '--resume x --preset quickstart', 2, /goes without --preset/],
   ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
-  ['train', '--amp', 1, /--amp is not built yet/],
   ['augment', '', 2, /Missing required argument: grid/],
   ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],
   ['augment', '--grid x.png --augment nope', 2, /Invalid values/],

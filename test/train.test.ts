@@ -230,7 +230,7 @@ describe('accumulated gradients', () => {
     expect(many).toHaveLength(one.length);
     for (const [i, { loss, grad_norm }] of one.entries()) {
       expect(many[i]?.loss).toBeCloseTo(loss, 5);
-      expect(many[i]?.grad_norm).toBeCloseTo(grad_norm, 4);
+      expect(many[i]?.grad_norm).toBeCloseTo(grad_norm as number, 4);
     }
     const accuracy = ({ outcome }: Run) => outcome.history.map(({ train_accuracy }) => train_accuracy);
     expect(accuracy(inParts)).toEqual(accuracy(whole));

@@ -6,7 +6,7 @@ import { VisionTransformer } from '../models/vit.js';
 import { Ema } from '../optim/ema.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import { trainingInput } from '../train/augmentation.js';
-import { buildOptimizer, modelOptions } from '../train/build.js';
+import { buildLossScale, buildOptimizer, modelOptions } from '../train/build.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
 import { TrainingStep } from '../train/step.js';
 import { median } from './measure.js';
@@ -97,6 +97,7 @@ export class StepBench {
       arena,
       optimizer,
       ema: this.ema,
+      lossScale: buildLossScale(gpu, settings),
       input: trainingInput(settings, dataset, store, Math.ceil(RECORDS / batchSize)),
       clipGrad,
       labelSmoothing,

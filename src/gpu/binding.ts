@@ -9,9 +9,17 @@ import { AdapterError } from '../core/errors.js';
  * Dawn features switched on or off for every device, and why:
  * - allow_unsafe_apis: exposes subgroup matrices where an adapter has them;
  * - disable_robustness: our kernels guard their own stores (guard-band tests hold them to it); clamping every
- *   access costs 10-20 % on the software adapter.
+ *   access costs 10-20 % on the software adapter;
+ * - vulkan_enable_f16_on_nvidia: Dawn hides shader-f16, and with it the matrix units' f16, on every NVIDIA card under
+ *   Vulkan, because drivers failed conformance tests of f16 (crbug.com/42251215). It must be given before the adapter
+ *   is known, and is looked at for NVIDIA's alone.
  */
-const DAWN_FEATURES = ['allow_unsafe_apis', 'disable_robustness', 'disable_workgroup_init'];
+const DAWN_FEATURES = [
+  'allow_unsafe_apis',
+  'disable_robustness',
+  'disable_workgroup_init',
+  'vulkan_enable_f16_on_nvidia',
+];
 
 // Dawn's binding crashes some time after the object that create() returned is collected, so it is held here for the
 // life of the process.

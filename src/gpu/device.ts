@@ -13,9 +13,24 @@ export interface AdapterInfo {
   readonly software: boolean;
   /** Lanes of a subgroup where the adapter fixes them, else 0. */
   readonly lanes: number;
+  /** The fewest and the most lanes of a subgroup. */
+  readonly subgroupSizes: readonly [number, number];
+  /** What its matrix units multiply; empty where it has none. */
+  readonly subgroupMatrix: readonly SubgroupMatrixConfig[];
+  /** Workgroup memory that a kernel may have, in bytes. */
+  readonly workgroupBytes: number;
   readonly features: ReadonlySet<string>;
   readonly immediates: boolean;
   readonly knobs: Knobs;
+}
+
+/** A product of matrices (M, K) and (K, N) that one subgroup computes at once. */
+export interface SubgroupMatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
 }
 
 export interface OpenOptions {
@@ -27,7 +42,8 @@ export interface OpenOptions {
   readonly without?: readonly string[];
 }
 
-const WANTED_FEATURES = ['subgroups', 'timestamp-query', 'shader-f16'];
+const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix';
+const WANTED_FEATURES = ['subgroups', 'timestamp-query', 'shader-f16', SUBGROUP_MATRIX];
 const WANTED_LIMITS = [
   'maxBufferSize',
   'maxStorageBufferBindingSize',
@@ -68,6 +84,8 @@ export async function openAdapter(options: OpenOptions): Promise<{ device: GPUDe
     requiredLimits: limits,
   });
   const { vendor, architecture, device: name, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
+  // Not yet in the type definitions of WebGPU.
+  const { subgroupMatrixConfigs = [] } = adapter.info as { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
   const software =
     architecture === 'software' || /llvmpipe|swiftshader|lavapipe|WARP|Basic Render/i.test(name);
   return {
@@ -80,12 +98,26 @@ export async function openAdapter(options: OpenOptions): Promise<{ device: GPUDe
       driver: description,
       software,
       lanes: features.includes('subgroups') && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
+      subgroupSizes: [subgroupMinSize, subgroupMaxSize],
+      subgroupMatrix: features.includes(SUBGROUP_MATRIX)
+        ? Array.from(subgroupMatrixConfigs, plainConfig)
+        : [],
+      workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
       features: new Set(features),
       immediates,
       knobs: knobsFor(adapter.info),
     },
   };
 }
+
+// The binding's own object reads its fields from the adapter.
+const plainConfig = ({ componentType, resultComponentType, M, N, K }: SubgroupMatrixConfig) => ({
+  componentType,
+  resultComponentType,
+  M,
+  N,
+  K,
+});
 
 // Dawn writes an adapter's name in the form of an identifier; people know it, and --adapter matches it, as the driver does.
 const slug = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]+/g, '-');

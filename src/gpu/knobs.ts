@@ -9,6 +9,8 @@ export interface Knobs {
   columnChunks: number;
   /** Products of fewer multiply-adds take the plain kernel where texels do not fit: it compiles at once. */
   plainProducts: number;
+  /** Workgroups of a product that keep the adapter busy: tiles get smaller, then sums are split, until there are so many. */
+  productGroups: number;
 }
 
 const measured: Readonly<Record<string, Knobs>> = { 'mesa-software': mesaSoftware.knobs };

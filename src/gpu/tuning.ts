@@ -7,8 +7,10 @@ export type Tuning = Readonly<Record<string, number>>;
 
 export interface Variant<S> {
   readonly kernel: Kernel;
-  /** The constants for this adapter and shape, or null where the variant cannot run or is not wanted. */
+  /** The constants for this adapter and shape, or null where the variant cannot run. */
   tune(adapter: AdapterInfo, shape: S): Tuning | null;
+  /** Whether it is worth running where nobody asks for it; always when absent. */
+  wanted?(adapter: AdapterInfo, shape: S): boolean;
 }
 
 /** Kernels that compute the same thing, the best first; the last runs everywhere. */
@@ -22,16 +24,13 @@ export interface Choice {
   readonly tune: Tuning;
 }
 
-/** The first variant that can run, or `preferred` if it can. */
+/** The first variant that can run and is wanted, or `preferred` if it can. */
 export function pick<S>(family: Family<S>, adapter: AdapterInfo, shape: S, preferred?: string): Choice {
-  const able = (variant: Variant<S>): Choice | null => {
-    const tune = variant.tune(adapter, shape);
-    return tune && { kernel: variant.kernel, tune };
-  };
-  const first = family.variants.find((variant) => variant.kernel.name === preferred);
-  for (const variant of first ? [first, ...family.variants] : family.variants) {
-    const choice = able(variant);
-    if (choice) return choice;
+  const first = family.variants.filter(({ kernel }) => kernel.name === preferred);
+  const rest = family.variants.filter(({ wanted }) => wanted?.(adapter, shape) ?? true);
+  for (const { kernel, tune } of [...first, ...rest]) {
+    const constants = tune(adapter, shape);
+    if (constants) return { kernel, tune: constants };
   }
   throw new KernelError(`[${family.name}] no variant runs on ${adapter.name}.`);
 }

@@ -21,7 +21,7 @@ export interface Interface {
   readonly bindings: readonly Binding[];
   /** The fields of `struct Params`, four bytes each, in order. */
   readonly fields: readonly Field[];
-  /** Names of `const NAME = 4u; // tune` lines: the only text a loader may change. */
+  /** Names of `const NAME = 4u; // tune` and `alias NAME = f16; // tune` lines: the only text a loader may change. */
   readonly tunables: readonly string[];
   readonly subgroups: boolean;
 }
@@ -30,7 +30,7 @@ const BINDING =
   /@group\(0\) @binding\((\d+)\) var(?:<storage, (read|read_write)>)? (\w+)\s*:\s*(texture_storage_2d<rgba32float, read>)?/g;
 const PARAMS = /struct Params \{([^}]*)\}/;
 const FIELD = /(\w+)\s*:\s*(u32|i32|f32)/g;
-const TUNABLE = /^const (\w+)(\s*=\s*)\d+u; \/\/ tune$/gm;
+const TUNABLE = /^((?:const|alias) (\w+) = f?)\d+(u?; \/\/ tune)$/gm;
 const IMMEDIATE = /^var<immediate> (\w+)\s*:\s*Params;$/m;
 
 export function readInterface(label: string, source: string): Interface {
@@ -47,18 +47,17 @@ export function readInterface(label: string, source: string): Interface {
   return {
     bindings,
     fields,
-    tunables: [...source.matchAll(TUNABLE)].map((match) => match[1] as string),
+    tunables: [...source.matchAll(TUNABLE)].map((match) => match[2] as string),
     subgroups: /^enable subgroups;/m.test(source),
   };
 }
 
-/** Replaces the values of `// tune` lines; a name the kernel does not have is an error. */
+/** Replaces the values of `// tune` lines (16 makes an alias f16); a name the kernel does not have is an error. */
 export function applyTuning(label: string, source: string, values: Readonly<Record<string, number>>): string {
   const left = new Set(Object.keys(values));
-  const tuned = source.replace(TUNABLE, (line, name: string, equals: string) => {
-    if (!left.delete(name)) return line;
-    return `const ${name}${equals}${values[name]}u; // tune`;
-  });
+  const tuned = source.replace(TUNABLE, (line, before: string, name: string, after: string) =>
+    left.delete(name) ? `${before}${values[name]}${after}` : line,
+  );
   if (left.size > 0) throw new KernelError(`[${label}] has no tunable constant ${[...left].join(', ')}.`);
   return tuned;
 }

@@ -2,14 +2,14 @@
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, numel, type Shape } from '../core/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type MatmulShape, runMatmul } from './product.js';
+import { type Product, runMatmul } from './product.js';
 
 interface Attrs {
   readonly transA?: boolean;
   readonly transB?: boolean;
 }
 
-function matmulShape([a, b]: readonly Shape[], { transA = false, transB = false }: Attrs): MatmulShape {
+function matmulShape([a, b]: readonly Shape[], { transA = false, transB = false }: Attrs): Product {
   const [s, t] = [a, b] as [Shape, Shape];
   const text = `a ${formatShape(s)}${transA ? ' transposed' : ''} and b ${formatShape(t)}${transB ? ' transposed' : ''}`;
   need(

@@ -2,6 +2,7 @@
 import adamwSource from '../../kernels/adamw_step.wgsl';
 import clipSource from '../../kernels/clip_norm_step.wgsl';
 import emaSource from '../../kernels/ema_step.wgsl';
+import lossScaleSource from '../../kernels/loss_scale_step.wgsl';
 import nonFiniteSource from '../../kernels/non_finite_reduce.wgsl';
 import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
@@ -13,6 +14,7 @@ import { PARTIALS, sumSquares } from './sum.js';
 const adamwKernel = defineKernel('adamw_step', adamwSource);
 const clipKernel = defineKernel('clip_norm_step', clipSource);
 const emaKernel = defineKernel('ema_step', emaSource);
+const lossScaleKernel = defineKernel('loss_scale_step', lossScaleSource);
 const nonFiniteKernel = defineKernel('non_finite_reduce', nonFiniteSource);
 
 /** A part of a tensor, of whole quads: `elements` floats from `start` on. */
@@ -76,8 +78,11 @@ export function emaStep(average: Tensor, weights: Tensor, step: Tensor): void {
   });
 }
 
-/** clip (2) ← (norm of the gradient, the factor that clips it to maxNorm); maxNorm 0 for the norm alone. */
-export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number): void {
+/**
+ * clip (2) ← (norm of the gradient, the factor that clips it to maxNorm); maxNorm 0 for the norm alone. With `scale`,
+ * the gradient is that many times too large, and the factor takes that back.
+ */
+export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number, scale?: Tensor): void {
   scope(() => {
     const ranges: [number, number][] = [];
     inParts(gradient, (start, n) => ranges.push([start, n]));
@@ -89,8 +94,23 @@ export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number): void 
       sumSquares(part(gradient, start, n), n, target);
       if (!alone) clip.gpu.copy(target, part(partial, i * PARTIALS, PARTIALS));
     });
-    clip.gpu.run(clipKernel, { partial, clip }, { count: partial.size, max_norm: maxNorm }, 1);
+    const operands = { partial, clip, scale: scale ?? clip.gpu.spare[0] };
+    const overrides = { SCALED: scale !== undefined };
+    clip.gpu.run(clipKernel, operands, { count: partial.size, max_norm: maxNorm }, 1, { overrides });
   });
+}
+
+/** What loss_scale_step keeps: scale, good steps since it changed, skipped steps, those in a row, 1 − β1^t, 1 − β2^t. */
+export const LOSS_SCALE_WORDS = 6;
+
+/** Moves the loss scale by what `clip` says of the gradient, and the bias corrections in `step` to the steps taken. */
+export function lossScaleStep(
+  operands: { readonly clip: Tensor; readonly state: Tensor; readonly step: Tensor },
+  constants: { readonly interval: number; readonly beta1: number; readonly beta2: number },
+): void {
+  const { beta1, beta2 } = constants;
+  const params = { ...constants, rest1: 1 - beta1, rest2: 1 - beta2 };
+  operands.state.gpu.run(lossScaleKernel, operands, params, 1);
 }
 
 /** Partial minima of findNonFinite. */

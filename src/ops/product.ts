@@ -1,58 +1,24 @@
-/** Matrix products: which kernel, with which operands. Every product of every op goes through runMatmul. */
-import tiles from '../../kernels/matmul_forward.wgsl';
-import plain from '../../kernels/matmul_forward_plain.wgsl';
-import texture from '../../kernels/matmul_forward_texture.wgsl';
+/** Matrix products. Every product of every op goes through runMatmul. */
 import pitch from '../../kernels/pitch_forward.wgsl';
 import type { Workgroups } from '../gpu/dispatch.js';
-import { defineKernel, type Kernel } from '../gpu/pipeline.js';
-import { type Choice, type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
+import type { Region } from '../gpu/gpu.js';
+import { defineKernel } from '../gpu/pipeline.js';
+import type { Choice } from '../gpu/tuning.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
+import { columnSum } from './column_sum.js';
 import { groupsFor, ROW_WG } from './common.js';
+import {
+  chunkOf,
+  extentOf,
+  inQuads,
+  type MatmulShape,
+  matmulKernels,
+  matrixKernel,
+  plainKernel,
+} from './product_kernels.js';
 
-const textureKernel = defineKernel('matmul_forward_texture', texture);
-const plainKernel = defineKernel('matmul_forward_plain', plain);
 const pitchKernel = defineKernel('pitch_forward', pitch);
-
-/** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */
-export interface MatmulShape {
-  readonly batch: number;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly transA: boolean;
-  readonly transB: boolean;
-  /** Whether something is added to the product or made of it while it is in registers. */
-  readonly fused?: boolean;
-}
-
-const WORTH_PITCHING = 1 << 18;
-
-/** Whether the contiguous axes of A, B and C are whole quads. */
-const inQuads = ({ M, N, K, transA, transB }: MatmulShape): boolean =>
-  N % 4 === 0 && (transA ? M : K) % 4 === 0 && (!transB || K % 4 === 0);
-
-export const matmulKernels: Family<MatmulShape> = {
-  name: 'matmul_forward',
-  variants: [
-    {
-      kernel: textureKernel,
-      tune: (adapter, shape) => {
-        const { batch, M, N, K, fused } = shape;
-        const lanes = softwareLanes(adapter);
-        const fits = batch * (K + 3) * (Math.max(M, N) + 3) <= 4 * MAX_TEXELS;
-        // Copies at another pitch cost as much as a small product.
-        const worth = inQuads(shape) || (!fused && batch * M * N * K >= WORTH_PITCHING);
-        return lanes > 0 && worth && fits ? { LANES: lanes } : null;
-      },
-    },
-    {
-      kernel: plainKernel,
-      tune: (adapter, { M, N, K }) => (M * N * K < adapter.knobs.plainProducts ? {} : null),
-    },
-    { kernel: defineKernel('matmul_forward', tiles), tune: () => ({}) },
-  ],
-};
 
 /** What is done with a product while it is in registers; `aux` has the shape of C. */
 export type Epilogue =
@@ -75,23 +41,63 @@ export interface MatmulOperands {
   readonly accumulate?: boolean;
 }
 
-/** Runs one product. */
-export function runMatmul(product: MatmulShape, operands: MatmulOperands): void {
-  const { bias, epilogue, sums } = operands;
-  const shape = { ...product, fused: (bias ?? epilogue ?? sums) !== undefined };
-  const choice = operands.a.gpu.pick(matmulKernels, shape);
-  const ragged = choice.kernel === textureKernel && !inQuads(shape);
-  if (ragged) atWholeQuads(choice, shape, operands);
-  else dispatch(choice, shape, operands);
+/** A product as an op asks for it; whoever computes it sees what else there is to do from its operands. */
+export type Product = Pick<MatmulShape, 'batch' | 'M' | 'N' | 'K' | 'transA' | 'transB'>;
+
+let half = false;
+
+/**
+ * Runs `body` while the products of ops round the elements of their operands to f16 and add up in f32, as
+ * torch.autocast does: on matrix units where the adapter has them. Tensors stay float32. Synchronous only.
+ */
+export function halfProducts<T>(body: () => T): T {
+  const before = half;
+  half = true;
+  try {
+    return body();
+  } finally {
+    half = before;
+  }
 }
 
-function dispatch({ kernel, tune }: Choice, shape: MatmulShape, operands: MatmulOperands): void {
+/** Runs one product, by the kernel that suits the adapter or by a given one that can. */
+export function runMatmul(product: Product, operands: MatmulOperands, given?: Choice): void {
+  const { a, bias, epilogue, sums } = operands;
+  const beside = { bias: bias !== undefined, aux: epilogue !== undefined, sums: sums !== undefined };
+  const shape = { ...product, ...beside, half };
+  const choice = given ?? a.gpu.pick(matmulKernels, shape);
+  if (choice.kernel === plainKernel || inQuads(shape)) inParts(choice, shape, operands);
+  else atWholeQuads(choice, shape, operands);
+}
+
+/** The whole sum at once, or parts of it side by side and their sum in a fixed order. */
+function inParts(choice: Choice, shape: MatmulShape, operands: MatmulOperands): void {
+  const { a, c, sums, accumulate = false } = operands;
+  const { M, N, K } = shape;
+  const chunk = chunkOf(choice, a.gpu.info, shape);
+  if (chunk >= K) {
+    dispatch(choice, shape, operands, K);
+    return;
+  }
+  const parts = Math.ceil(K / chunk);
+  scope(() => {
+    const partial = (columns: number) => Tensor.empty(a.gpu, [parts, columns], 'f32', 'matmul.parts');
+    const [partC, partSums] = [partial(M * N), sums && partial(M)];
+    const into = { ...operands, c: partC, sums: partSums, accumulate: false };
+    dispatch(choice, { ...shape, batch: parts }, into, chunk);
+    columnSum(partC, c, { rows: parts, columns: M * N, accumulate });
+    if (sums && partSums) columnSum(partSums, sums, { rows: parts, columns: M, accumulate });
+  });
+}
+
+function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, chunk: number): void {
+  const { kernel, tune } = choice;
   const { a, b, c, bias, epilogue, sums, accumulate = false } = operands;
   const { gpu } = a;
   const { M, N, K, transA, transB } = shape;
   const aux = epilogue?.aux ?? gpu.spare[0];
-  const all = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
-  gpu.run(kernel, all, { M, N, K }, workgroups(kernel, shape, tune.LANES), {
+  const all: Record<string, Region> = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
+  gpu.run(kernel, all, { M, N, K, chunk }, workgroups(choice, shape), {
     tune,
     overrides: {
       TRANS_A: transA,
@@ -100,27 +106,30 @@ function dispatch({ kernel, tune }: Choice, shape: MatmulShape, operands: Matmul
       ACCUMULATE: accumulate,
       SUMS: sums !== undefined,
       EPILOGUE: epilogue ? EPILOGUES[epilogue.kind] : 0,
+      // Where matrices are of f16, or stand in for them, there is nothing to choose.
+      ...(kernel === matrixKernel ? {} : { HALF: shape.half === true }),
     },
   });
 }
 
-function workgroups(kernel: Kernel, { M, N, batch }: MatmulShape, lanes: number | undefined): Workgroups {
-  if (kernel !== plainKernel) return [Math.ceil(N / (lanes ? 4 * lanes : 64)), Math.ceil(M / 64), batch];
+function workgroups(choice: Choice, { M, N, batch }: MatmulShape): Workgroups {
+  const extent = extentOf(choice);
+  if (extent) return [Math.ceil(N / extent.columns), Math.ceil(M / extent.rows), batch];
   const groups = groupsFor(M * N, ROW_WG);
   const rows = Math.ceil(groups / 65535);
   return [Math.ceil(groups / rows), rows, batch];
 }
 
-/** The texture kernel on copies of the operands whose rows are whole quads. */
+/** A product on copies of the operands whose rows are whole quads. */
 function atWholeQuads(choice: Choice, shape: MatmulShape, operands: MatmulOperands): void {
   const { batch, M, N, K, transA, transB } = shape;
-  const { a, b, c, accumulate = false } = operands;
+  const { a, b, c, bias, accumulate = false } = operands;
   scope(() => {
     const wideA = transA ? widened(a, batch * K, M) : widened(a, batch * M, K);
     const wideB = transB ? widened(b, batch * N, K) : widened(b, batch * K, N);
-    if (N % 4 === 0) return dispatch(choice, shape, { ...operands, a: wideA, b: wideB });
+    if (N % 4 === 0) return inParts(choice, shape, { ...operands, a: wideA, b: wideB });
     const wide = Tensor.empty(c.gpu, [batch * M, quadsWide(N)], 'f32', 'matmul.wide');
-    dispatch(choice, shape, { a: wideA, b: wideB, c: wide });
+    dispatch(choice, shape, { a: wideA, b: wideB, c: wide, bias }, K);
     repitch(wide, c, { rows: batch * M, from: quadsWide(N), to: N, accumulate });
   });
 }

@@ -5,6 +5,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { VitOptions } from '../models/config.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { AdamW } from '../optim/adamw.js';
+import { LossScale } from '../optim/loss_scale.js';
 import { type HiddenMatrix, hiddenFirst, Muon } from '../optim/muon.js';
 import type { Optimizer, RateScale } from '../optim/optimizer.js';
 import { Arena } from '../tensor/arena.js';
@@ -102,6 +103,16 @@ export function buildOptimizer(
   const hidden = hiddenMatrices(parameters);
   const arena = new Arena(gpu, hiddenFirst(parameters, hidden), decayRule(decay));
   return { arena, optimizer: new Muon(arena, hidden, constants, rateScale) };
+}
+
+/** What --amp needs; null without it. Throws a ConfigError where the adapter has no f16. */
+export function buildLossScale(gpu: Gpu, settings: Settings): LossScale | null {
+  if (!settings.amp) return null;
+  if (!gpu.info.features.has('shader-f16'))
+    throw new ConfigError(
+      `--amp multiplies 16-bit floats (WebGPU's shader-f16), which ${gpu.info.name} does not have: train without it.`,
+    );
+  return new LossScale(gpu, settings);
 }
 
 /** A preset made for larger images than the data set's would be another model: refused. */

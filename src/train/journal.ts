@@ -1,6 +1,7 @@
 /** What a run says of its steps: counters that a continuation needs, log lines, reports for people. */
 import { NonFiniteError } from '../core/errors.js';
 import type { VisionTransformer } from '../models/vit.js';
+import type { LossScale, LossScaleStatus } from '../optim/loss_scale.js';
 import { type FiniteCheck, lossSpike } from './health.js';
 import type { EpochEntry, RunDirectory } from './run_directory.js';
 import type { Settings } from './settings.js';
@@ -87,6 +88,7 @@ export class Journal {
     private readonly reporter: Reporter,
     private readonly training: TrainingStep,
     private readonly finite: FiniteCheck,
+    private readonly lossScale: LossScale | null,
     private readonly facts: RunFacts,
   ) {}
 
@@ -101,16 +103,19 @@ export class Journal {
 
   /** Reads the metrics of what was added, which waits for their steps, and writes and reports them. */
   async write(progress: Progress): Promise<void> {
-    const { settings, run, reporter, training, facts, pending } = this;
+    const { settings, run, reporter, training, lossScale, facts, pending } = this;
     if (pending.length === 0) return;
     this.pending = [];
     const metrics = await training.read(pending.map(({ step, images }) => ({ step: step - 1, images })));
     const seconds = (performance.now() - this.since) / 1000;
     this.since = performance.now();
     const images = pending.reduce((n, entry) => n + entry.images, 0);
+    const scaling = lossScale && (await lossScale.status());
     for (const [i, entry] of pending.entries()) {
       const { loss, correct, gradNorm } = metrics[i] as StepMetrics;
-      await this.demandFinite(entry.step, metrics[i] as StepMetrics);
+      const skipped = scaling !== null && !Number.isFinite(gradNorm);
+      if (!skipped) await this.demandFinite(entry.step, metrics[i] as StepMetrics);
+      if (!Number.isFinite(loss)) continue; // of a step that was skipped
       progress.lossSum += loss * entry.images;
       progress.correct += correct;
       progress.images += entry.images;
@@ -125,11 +130,13 @@ export class Journal {
           epoch: progress.epoch + 1,
           loss,
           lr: entry.lr,
-          grad_norm: gradNorm,
+          grad_norm: skipped ? null : gradNorm,
           images_per_second: images / seconds,
           ...(z === null ? {} : { loss_z: z }),
+          ...(scaling && { loss_scale: scaling.scale, skipped_steps: scaling.skipped }),
         });
     }
+    if (scaling) this.tellSkipped(progress.step, metrics, scaling);
     await this.demandFiniteState(progress.step);
     progress.seconds += seconds;
     reporter.step({
@@ -145,6 +152,21 @@ export class Journal {
       gflops: (images * training.flopsPerImage) / seconds / 1e9,
     });
   }
+
+  /** Says how many steps overflowed since the last time; an end where lowering the scale does not help. */
+  private tellSkipped(step: number, metrics: readonly StepMetrics[], status: LossScaleStatus): void {
+    const { scale, skipped, streak } = status;
+    if (streak >= MOST_SKIPPED || scale < LEAST_SCALE)
+      throw new NonFiniteError(
+        `Step ${step}: gradients overflow f16 at a loss scale of ${scale}, ${streak} steps in a row skipped. Train without --amp. ${REMEDY}`,
+      );
+    const now = metrics.filter(({ gradNorm }) => !Number.isFinite(gradNorm)).length;
+    if (now > 0)
+      this.reporter.note(
+        `Step ${step}: ${now} of the last ${metrics.length} steps overflowed f16 and were skipped, ${skipped} so far; the loss scale is ${scale}.`,
+      );
+  }
+
   private async demandFinite(step: number, { loss, gradNorm, badGradient }: StepMetrics): Promise<void> {
     if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
     const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
@@ -160,6 +182,10 @@ export class Journal {
     if (state) throw new NonFiniteError(`Step ${step}: ${state} is not finite. ${REMEDY}`);
   }
 }
+
+/** Skipped steps in a row, and a loss scale, at which a run of --amp ends. */
+const MOST_SKIPPED = 20;
+const LEAST_SCALE = 2 ** -14;
 
 const REMEDY =
   'A lower --learning-rate, a longer warm-up or --clip-grad 1 may help; the last saved state is untouched.';

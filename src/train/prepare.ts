@@ -6,12 +6,13 @@ import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
 import type { ImageStore } from '../ops/batch.js';
 import { Ema } from '../optim/ema.js';
+import type { LossScale } from '../optim/loss_scale.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import type { Schedule } from '../optim/schedule.js';
 import type { Arena } from '../tensor/arena.js';
 import { type Owned, owned } from '../tensor/scope.js';
 import { trainingInput } from './augmentation.js';
-import { buildOptimizer, modelOptions } from './build.js';
+import { buildLossScale, buildOptimizer, modelOptions } from './build.js';
 import { loadPart, readCheckpoint } from './checkpoint.js';
 import { type Fingerprint, fingerprint } from './fingerprint.js';
 import { FiniteCheck } from './health.js';
@@ -48,6 +49,7 @@ export interface TrainerParts {
   readonly arena: Arena;
   readonly optimizer: Optimizer;
   readonly ema: Ema | null;
+  readonly lossScale: LossScale | null;
   readonly sampler: Sampler;
   readonly training: TrainingStep;
   readonly validation: Validation;
@@ -69,6 +71,7 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
   const { gpu, settings, dataset } = input;
   const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
   const { train: records, validation: held } = splitIndices(count, settings.valSplit, settings.seed);
+  const lossScale = buildLossScale(gpu, settings);
   const { arena, optimizer } = buildOptimizer(gpu, model, settings);
   const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
   arena.write(arena.values, (parameter) => parameter.initial(settings.seed, order.get(parameter) as number));
@@ -94,6 +97,7 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
     arena,
     optimizer,
     ema,
+    lossScale,
     input: trainingInput(settings, dataset, store, sampler.batches * settings.gradAccumSteps),
     clipGrad: settings.clipGrad,
     labelSmoothing: settings.labelSmoothing,
@@ -104,7 +108,10 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
   const parameter = { layout: arena, tensor: arena.values };
   const finite = new FiniteCheck(gpu, { parameter, ...optimizer.state });
   const data = fingerprint(dataset, train);
-  return { model, arena, optimizer, ema, sampler, training, validation, finite, fingerprint: data };
+  return {
+    ...{ model, arena, optimizer, ema, lossScale, sampler, training, validation, finite },
+    fingerprint: data,
+  };
 }
 
 /** `batches` is steps an epoch. */

@@ -10,10 +10,14 @@ export interface StepEntry {
   readonly epoch: number;
   readonly loss: number;
   readonly lr: number;
-  readonly grad_norm: number;
+  /** Null where it is not finite: a step of --amp that was skipped. */
+  readonly grad_norm: number | null;
   readonly images_per_second: number;
   /** Only where the loss is a spike: its z-score among the losses before. */
   readonly loss_z?: number;
+  /** With --amp: the loss scale, and steps skipped so far. */
+  readonly loss_scale?: number;
+  readonly skipped_steps?: number;
 }
 
 export interface EpochEntry {
@@ -68,11 +72,9 @@ export class RunDirectory {
   appendStep(entry: StepEntry): void {
     appendLine(join(this.path, 'steps.jsonl'), JSON.stringify(entry));
     const { loss, grad_norm, lr, images_per_second } = entry;
-    const scalars = { loss, grad_norm, lr, images_per_second };
-    this.events?.add(
-      entry.step,
-      Object.fromEntries(Object.entries(scalars).map(([k, v]) => [`train/${k}`, v])),
-    );
+    const scalars = Object.entries({ loss, grad_norm, lr, images_per_second });
+    const known = scalars.filter((scalar): scalar is [string, number] => scalar[1] !== null);
+    this.events?.add(entry.step, Object.fromEntries(known.map(([k, v]) => [`train/${k}`, v])));
   }
 
   /** What TensorBoard shows of an epoch, at the step that it ended with. */

@@ -15,8 +15,6 @@ interface Describe<T> {
   /** The highest value. */
   readonly most?: number;
   readonly whole?: true;
-  /** For what is not built: the only value accepted. */
-  readonly only?: T;
   readonly group: Group;
 }
 
@@ -174,7 +172,11 @@ export const settingsTable = {
   adamEps: number('Optimisation', 1e-8, 'AdamW, under the step'),
   clipGrad: number('Optimisation', 0, 'global norm that gradients are clipped to; 0 for none'),
   emaDecay: number('Optimisation', 0, 'decay of the moving average of the weights; 0 for none', { below: 1 }),
-  amp: flag('Optimisation', false, 'mixed precision', { only: false }),
+  amp: flag(
+    'Optimisation',
+    false,
+    'products in f16 with dynamic loss scaling, all else in float32; the adapter must have shader-f16 (WGSL has no bf16)',
+  ),
 
   dropout: number('Regularisation', 0, 'of embedded tokens, MLPs and projections', { below: 1 }),
   embedDropout: ownRate('of embedded tokens'),
@@ -231,7 +233,7 @@ export function resolveSettings(...layers: readonly Partial<Record<string, unkno
 }
 
 function checked(name: SettingName, value: unknown): Value {
-  const { default: fallback, choices, min, below, most, whole, only } = describe(name);
+  const { default: fallback, choices, min, below, most, whole } = describe(name);
   const label = `--${kebab(name)}`;
   const fail = (expected: string): never => {
     throw new ConfigError(`${label} must be ${expected}, not ${JSON.stringify(value)}.`);
@@ -245,8 +247,6 @@ function checked(name: SettingName, value: unknown): Value {
     if (most !== undefined && value > most) return fail(`at most ${most}`);
     if (below !== undefined && value >= below) return fail(`below ${below}`);
   }
-  if (only !== undefined && value !== only)
-    throw new ConfigError(`${label} is not built yet; only ${only} is accepted.`);
   return value as Value;
 }
 

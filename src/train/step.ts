@@ -14,10 +14,12 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { FreeList } from '../gpu/pool.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { METRICS, recordMetrics } from '../ops/batch.js';
-import { correct, crossEntropy, sum } from '../ops/index.js';
+import { correct, crossEntropy, scaleChannels, sum } from '../ops/index.js';
 import { clipNorm, findNonFinite, NON_FINITE_PARTIALS } from '../ops/optimizer.js';
+import { halfProducts } from '../ops/product.js';
 import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/step_state.js';
 import type { Ema } from '../optim/ema.js';
+import type { LossScale } from '../optim/loss_scale.js';
 import type { Optimizer } from '../optim/optimizer.js';
 import type { Arena } from '../tensor/arena.js';
 import { keep, type Owned, owned, scope } from '../tensor/scope.js';
@@ -29,6 +31,8 @@ export interface StepParts {
   readonly optimizer: Optimizer;
   readonly ema: Ema | null;
   readonly input: TrainingInput;
+  /** For products in f16; null for float32. */
+  readonly lossScale: LossScale | null;
   readonly clipGrad: number;
   readonly labelSmoothing: number;
   /** Images that go through the model at a time; larger batches accumulate gradients. */
@@ -148,17 +152,22 @@ export class TrainingStep {
   }
 
   private body(batch: TrainingBatch, stage: Stage): void {
-    const { model, labelSmoothing } = this.parts;
+    const { model, lossScale, labelSmoothing } = this.parts;
     const { images, labels, targets } = batch;
     scope(() => {
       batch.gather(this.state);
+      const gradient = lossScale ? scaleChannels(this.weight, lossScale.scale) : this.weight;
       const tape = new Tape();
       const mode = { training: true, key: keyOf(this.state) };
-      const { loss, right } = tape.run(() => {
-        const logits = model.forward(images, mode);
-        return { loss: crossEntropy(logits, targets, labelSmoothing), right: sum(correct(logits, labels)) };
-      });
-      tape.backward(loss, { gradient: this.weight, accumulate: stage === 'next' });
+      const differentiate = () => {
+        const { loss, right } = tape.run(() => {
+          const logits = model.forward(images, mode);
+          return { loss: crossEntropy(logits, targets, labelSmoothing), right: sum(correct(logits, labels)) };
+        });
+        tape.backward(loss, { gradient, accumulate: stage === 'next' });
+        return { loss, right };
+      };
+      const { loss, right } = lossScale ? halfProducts(differentiate) : differentiate();
       if (stage === 'whole') return this.update(loss, right);
       this.gpu.copy(loss, this.part.loss);
       this.gpu.copy(right, this.part.right);
@@ -168,8 +177,9 @@ export class TrainingStep {
 
   /** Moves the parameters by the gradients of the arena, and writes the step's row of metrics. */
   private update(loss: Tensor, right: Tensor): void {
-    const { arena, optimizer, ema, clipGrad } = this.parts;
-    clipNorm(arena.gradients, this.clip, clipGrad);
+    const { arena, optimizer, ema, clipGrad, lossScale } = this.parts;
+    clipNorm(arena.gradients, this.clip, clipGrad, lossScale?.scale);
+    lossScale?.update(this.clip, this.state);
     findNonFinite(arena.gradients, this.first, this.clip);
     optimizer.step(this.clip, this.state);
     ema?.step(this.state);

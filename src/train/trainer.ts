@@ -63,7 +63,7 @@ export class Trainer implements RunFacts {
     this.schedule = scheduleOf(settings, this.batches);
     const all = this.schedule.totalSteps;
     this.totalSteps = settings.maxSteps > 0 ? Math.min(settings.maxSteps, all) : all;
-    this.journal = new Journal(settings, run, reporter, training, finite, this);
+    this.journal = new Journal(settings, run, reporter, training, finite, parts.lossScale, this);
   }
 
   /** Everything that a run needs, and what is to be continued where something is. */
@@ -254,7 +254,9 @@ export class Trainer implements RunFacts {
   }
 
   private async saveState(ending = false): Promise<void> {
-    const metadata = { ...this.metadata(), progress: this.progress };
+    const { lossScale } = this.parts;
+    const scale = lossScale && { loss_scale: await lossScale.values() };
+    const metadata = { ...this.metadata(), progress: this.progress, ...scale };
     const bytes = await encodeCheckpoint(this.model.parameters(), this.state(), metadata);
     this.save('state', () => writeState(this.input.run.path, bytes), ending);
   }
@@ -276,6 +278,7 @@ export class Trainer implements RunFacts {
     this.progress = metadataField<Progress>(path, file, 'progress');
     for (const [prefix, { layout, tensor }] of Object.entries(this.state()))
       loadPart(path, file, layout, tensor, prefix);
+    this.parts.lossScale?.restore(metadataField<number[]>(path, file, 'loss_scale'));
     const { settings, environment, reporter } = this.input;
     const now = { settings, environment, data: this.parts.fingerprint };
     for (const note of describeContinuation(path, file, now)) reporter.note(note);

@@ -1,0 +1,178 @@
+/** Which kernel computes a matrix product on an adapter, and with which constants. Pure. */
+import tiles from '../../kernels/matmul_forward.wgsl';
+import plain from '../../kernels/matmul_forward_plain.wgsl';
+import matrices from '../../kernels/matmul_forward_subgroup_matrix.wgsl';
+import texture from '../../kernels/matmul_forward_texture.wgsl';
+import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
+import { defineKernel } from '../gpu/pipeline.js';
+import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/tuning.js';
+
+/** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */
+export interface MatmulShape {
+  readonly batch: number;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly transA: boolean;
+  readonly transB: boolean;
+  /** Whether the elements of A and B are rounded to f16. */
+  readonly half?: boolean;
+  /** What is computed beside the product: + bias, an epilogue with an operand of C's shape, sums over A's rows. */
+  readonly bias?: boolean;
+  readonly aux?: boolean;
+  readonly sums?: boolean;
+}
+
+export const textureKernel = defineKernel('matmul_forward_texture', texture);
+export const plainKernel = defineKernel('matmul_forward_plain', plain);
+export const tileKernel = defineKernel('matmul_forward', tiles);
+export const matrixKernel = defineKernel('matmul_forward_subgroup_matrix', matrices);
+
+// Copies at another pitch cost as much as a small product.
+const WORTH_PITCHING = 1 << 18;
+
+/** Whether the contiguous axes of A, B and C are whole quads, as all kernels but the plain one need them. */
+export const inQuads = ({ M, N, K, transA, transB }: MatmulShape): boolean =>
+  N % 4 === 0 && (transA ? M : K) % 4 === 0 && (!transB || K % 4 === 0);
+
+/** Whether it can go through copies at whole quads: nothing but the product itself may be made beside a ragged C. */
+const canPitch = ({ N, aux = false, sums = false }: MatmulShape): boolean => N % 4 === 0 || !(aux || sums);
+
+const worthPitching = (shape: MatmulShape): boolean =>
+  inQuads(shape) || shape.batch * shape.M * shape.N * shape.K >= WORTH_PITCHING;
+
+/** Rows and columns of C that a workgroup computes, and the k of a slice. */
+export interface Tile {
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+  /** Workgroup memory. */
+  readonly bytes: number;
+  readonly tune: Tuning;
+}
+
+const groupsOf = ({ M, N, batch }: MatmulShape, { rows, columns }: Tile): number =>
+  Math.ceil(M / rows) * Math.ceil(N / columns) * batch;
+
+/** Of tiles that fit, the largest first: the first of which there are enough, else the one of which there are most. */
+function chooseTile(adapter: AdapterInfo, shape: MatmulShape, all: readonly Tile[]): Tile | undefined {
+  const fitting = all.filter(({ bytes }) => bytes <= adapter.workgroupBytes);
+  const most = Math.max(...fitting.map((tile) => groupsOf(shape, tile)));
+  const enough = Math.min(adapter.knobs.productGroups, most);
+  return fitting.find((tile) => groupsOf(shape, tile) >= enough);
+}
+
+/** By 8 x 8, 8 x 4 and 4 x 4 elements an invocation; deeper slices where there is memory for them. */
+export const TILES: readonly Tile[] = [
+  tile(2, 2, 16),
+  tile(2, 2, 8),
+  tile(2, 1, 16),
+  tile(2, 1, 8),
+  tile(1, 1, 16),
+];
+/** A CPU driver's compiler unrolls all that is done with a slice. */
+export const SOFTWARE_TILES: readonly Tile[] = [tile(1, 1, 4)];
+
+function tile(QM: number, QN: number, DEPTH: number): Tile {
+  const bytes = 512 * DEPTH * (QM + QN);
+  return { rows: 64 * QM, columns: 64 * QN, depth: DEPTH, bytes, tune: { QM, QN, DEPTH } };
+}
+
+const BITS: Readonly<Record<string, number>> = { f16: 16, f32: 32 };
+
+/** The adapter's largest matrices with f32 results that divide the tiles; float32 ones serve for f16 too. */
+function matrixConfig(
+  { subgroupMatrix }: AdapterInfo,
+  half: boolean | undefined,
+): SubgroupMatrixConfig | undefined {
+  const largest = (component: string) =>
+    subgroupMatrix
+      .filter(({ componentType, resultComponentType, M, N, K }) => {
+        const fits = 32 % M === 0 && 16 % N === 0 && 16 % K === 0 && Math.min(M, N, K) >= 4;
+        return componentType === component && resultComponentType === 'f32' && fits;
+      })
+      .toSorted((a, b) => b.M * b.N * b.K - a.M * a.N * a.K)[0];
+  return (half ? largest('f16') : undefined) ?? largest('f32');
+}
+
+/** Tiles of matrices of one configuration, on subgroups of so many lanes. */
+export function matrixTiles({ componentType, M, N, K }: SubgroupMatrixConfig, lanes: number): Tile[] {
+  const part = BITS[componentType] as number;
+  return [
+    [128, 32],
+    [128, 16],
+    [64, 32],
+    [64, 16],
+  ].map(([side, depth]) => ({
+    rows: side!,
+    columns: side!,
+    depth: depth!,
+    bytes: (2 * side! * (depth! + 8) * part) / 8 + Math.max(32 * M * N, side! * depth!),
+    tune: { Part: part, SM: M, SN: N, SK: K, LANES: lanes, TILE_M: side!, TILE_N: side!, DEPTH: depth! },
+  }));
+}
+
+function matrixTile(adapter: AdapterInfo, shape: MatmulShape): Tile | undefined {
+  const config = matrixConfig(adapter, shape.half);
+  // Matrices need full subgroups of a size that is known, and the kernel's text needs f16 whatever it multiplies.
+  if (!config || adapter.lanes === 0 || !adapter.features.has('shader-f16')) return undefined;
+  return chooseTile(adapter, shape, matrixTiles(config, adapter.lanes));
+}
+
+export const matmulKernels: Family<MatmulShape> = {
+  name: 'matmul_forward',
+  variants: [
+    {
+      kernel: matrixKernel,
+      tune: (adapter, shape) => (canPitch(shape) ? (matrixTile(adapter, shape)?.tune ?? null) : null),
+      wanted: (_, shape) => worthPitching(shape),
+    },
+    {
+      kernel: textureKernel,
+      tune: (adapter, shape) => {
+        const { batch, M, N, K } = shape;
+        const lanes = softwareLanes(adapter);
+        const fits = batch * (K + 3) * (Math.max(M, N) + 3) <= 4 * MAX_TEXELS;
+        return lanes > 0 && fits && canPitch(shape) ? { LANES: lanes } : null;
+      },
+      wanted: (_, shape) => worthPitching(shape),
+    },
+    {
+      kernel: tileKernel,
+      tune: (adapter, shape) =>
+        canPitch(shape)
+          ? (chooseTile(adapter, shape, adapter.software ? SOFTWARE_TILES : TILES)?.tune ?? null)
+          : null,
+      wanted: ({ knobs }, shape) =>
+        shape.M * shape.N * shape.K >= knobs.plainProducts && worthPitching(shape),
+    },
+    { kernel: plainKernel, tune: () => ({}) },
+  ],
+};
+
+/** What a workgroup of the chosen kernel computes: rows and columns of C, and a slice of k; null for the plain kernel. */
+export function extentOf({ kernel, tune }: Choice): { rows: number; columns: number; depth: number } | null {
+  const { LANES = 0, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
+  if (kernel === tileKernel) return { rows: 64 * QM, columns: 64 * QN, depth: DEPTH };
+  if (kernel === matrixKernel) return { rows: TILE_M, columns: TILE_N, depth: DEPTH };
+  if (kernel === textureKernel) return { rows: 64, columns: 4 * LANES, depth: 0 };
+  return null;
+}
+
+// So many parts of a sum are added up in one pass, in order; a part of fewer slices is not worth a workgroup.
+const MOST_PARTS = 32;
+const LEAST_SLICES = 8;
+
+/**
+ * How many k each workgroup sums: all, or a part where tiles alone leave the adapter idle, as in a weight's gradient:
+ * its sum is over all tokens of a batch.
+ */
+export function chunkOf(choice: Choice, adapter: AdapterInfo, shape: MatmulShape): number {
+  const { batch, M, N, K, bias = false, aux = false } = shape;
+  const { rows, columns, depth } = extentOf(choice) ?? { rows: M, columns: N, depth: 0 };
+  if (depth === 0 || batch > 1 || bias || aux) return K;
+  const groups = Math.ceil(M / rows) * Math.ceil(N / columns);
+  const wanted = Math.floor(adapter.knobs.productGroups / groups);
+  const parts = Math.min(wanted, MOST_PARTS, Math.floor(K / (LEAST_SLICES * depth)));
+  return parts > 1 ? depth * Math.ceil(K / (depth * parts)) : K;
+}

@@ -1,0 +1,116 @@
+/**
+ * Every kernel compiles on Dawn's null backend, which has all features and no driver: those that the adapter at hand
+ * lacks too, with all constants that a family may choose, at WebGPU's default limits. Pipelines are made with every
+ * combination of overrides; but for subgroup matrices, of which the null backend knows no configuration.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { defineKernel, type Kernel, PipelineCache } from '../src/gpu/pipeline.js';
+import { Reports } from '../src/gpu/reports.js';
+import { matrixTiles, SOFTWARE_TILES, TILES, type Tile } from '../src/ops/product_kernels.js';
+
+const kernels = readdirSync('kernels')
+  .filter((file) => file.endsWith('.wgsl'))
+  .map((file) => defineKernel(file.slice(0, -5), readFileSync(`kernels/${file}`, 'utf8')));
+
+type Tune = Readonly<Record<string, number>>;
+
+/** What families choose for those of their kernels that have constants. */
+const lanes = [8, 16].map((LANES) => ({ LANES }));
+const heads = [4, 32, 64, 128].map((HEAD) => ({ HEAD }));
+const headsOnLanes = lanes.flatMap((tune) => [1, 8, 16].map((HEAD4) => ({ ...tune, HEAD4 })));
+const quads = [1, 4, 8].map((QUADS) => ({ QUADS }));
+const matrices = [
+  ['f16', 16, 16, 16],
+  ['f16', 16, 8, 16],
+  ['f16', 8, 16, 16],
+  ['f32', 8, 8, 8],
+] as const;
+const tiles: Readonly<Record<string, readonly Tile[]>> = {
+  matmul_forward: [...TILES, ...SOFTWARE_TILES],
+  matmul_forward_subgroup_matrix: matrices.flatMap(([componentType, M, N, K]) =>
+    matrixTiles({ componentType, resultComponentType: 'f32', M, N, K }, 32),
+  ),
+};
+const DEFAULT_BYTES = 16384;
+
+const TUNES: Readonly<Record<string, readonly Tune[]>> = {
+  matmul_forward_texture: lanes,
+  attention_forward: heads,
+  attention_query_backward: heads,
+  attention_key_backward: heads,
+  attention_forward_texture: headsOnLanes,
+  attention_query_backward_texture: headsOnLanes,
+  attention_key_backward_texture: headsOnLanes,
+  layer_norm_forward_subgroup: quads,
+  layer_norm_backward_subgroup: quads,
+}; // biome-ignore format: one kernel a line
+
+/** Values of `override`s that call sites set; those with other types keep their own. */
+function overridesOf({ source }: Kernel): Record<string, number>[] {
+  const names = [...source.matchAll(/^override (\w+): bool/gm)].map((match) => match[1] as string);
+  const values = [...names.map((name) => [name, 2] as const), ...(source.includes('override EPILOGUE') ? [['EPILOGUE', 4] as const] : [])];
+  return values.reduce<Record<string, number>[]>(
+    (all, [name, count]) => all.flatMap((one) => Array.from({ length: count }, (_, value) => ({ ...one, [name]: value }))),
+    [{}],
+  );
+} // biome-ignore format: a table in words
+
+const FEATURES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[];
+let gpu: GPU;
+let device: GPUDevice;
+const complaints: string[] = [];
+
+beforeAll(async () => {
+  const { create, globals } = await import('webgpu');
+  Object.assign(globalThis, globals);
+  gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis,disable_robustness']);
+  const adapter = await gpu.requestAdapter();
+  device = await (adapter as GPUAdapter).requestDevice({ requiredFeatures: FEATURES });
+  device.addEventListener('uncapturederror', (event) => complaints.push(event.error.message));
+});
+afterAll(() => device.destroy());
+
+/** Adds to the complaints what the compiler has to say. */
+async function told(reports: Reports): Promise<void> {
+  await reports.pending;
+  try {
+    reports.check();
+  } catch (error) {
+    complaints.push((error as Error).message);
+  }
+}
+
+describe.each([true, false])('immediates: %s', (immediates) => {
+  it.each(kernels.map((kernel) => [kernel.name, kernel] as const))('%s', async (name, kernel) => {
+    const tunes = tiles[name]?.map(({ tune }) => tune) ?? TUNES[name] ?? [{}];
+    expect(Object.keys(tunes[0] as Tune).sort()).toEqual([...kernel.interface.tunables].sort());
+    complaints.length = 0;
+    // The cache makes the layout that the engine would use; modules alone where no pipeline can be.
+    const reports = new Reports();
+    const cache = new PipelineCache(device, immediates, reports);
+    const matrix = name.endsWith('_subgroup_matrix');
+    for (const tune of tunes)
+      for (const overrides of matrix ? [{}] : overridesOf(kernel)) cache.get(kernel, { tune, overrides });
+    await told(reports);
+    await device.queue.onSubmittedWorkDone();
+    // A tile that needs more workgroup memory than the default limit is refused, by exactly what it says it needs.
+    const refused = (text: string) =>
+      Number(/total use of workgroup storage \((\d+) bytes\)/.exec(text)?.[1] ?? 0);
+    const bytes = new Set(tiles[name]?.map((tile) => tile.bytes).filter((it) => it > DEFAULT_BYTES));
+    expect(new Set(complaints.map(refused).filter((it) => it > 0))).toEqual(bytes);
+    const others = complaints.filter((it) => refused(it) === 0);
+    expect(
+      others.filter((it) => !(matrix && /no subgroup matrix configuration/.test(it))).slice(0, 3),
+    ).toEqual([]);
+  });
+});
+
+it('a kernel that is wrong is told', async () => {
+  complaints.length = 0;
+  const reports = new Reports();
+  const cache = new PipelineCache(device, true, reports);
+  cache.get(defineKernel('wrong', '@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }'), {});
+  await told(reports);
+  expect(complaints.some((it) => /wrong\.wgsl:1:/.test(it))).toBe(true);
+});

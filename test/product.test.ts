@@ -1,0 +1,143 @@
+/** Matrix products: tiles of every form, split sums, f16; which kernel and tile is chosen where. */
+import { describe, expect, it } from 'vitest';
+import { roundToHalf } from '../src/core/half.js';
+import type { AdapterInfo } from '../src/gpu/device.js';
+import { knobsFor } from '../src/gpu/knobs.js';
+import { pick } from '../src/gpu/tuning.js';
+import { halfProducts, runMatmul } from '../src/ops/product.js';
+import { chunkOf, type MatmulShape, matmulKernels, tileKernel } from '../src/ops/product_kernels.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { withGpu } from './gpu.js';
+import { checkProduct, type Trial } from './product.js';
+
+const gpuOf = withGpu();
+
+const forms: [Record<'QM' | 'QN' | 'DEPTH', number>, Trial][] = [
+  [
+    { QM: 2, QN: 2, DEPTH: 4 },
+    { M: 133, N: 140, K: 12, transB: true, bias: true, epilogue: 'gelu' },
+  ],
+  [
+    { QM: 2, QN: 1, DEPTH: 4 },
+    { M: 136, N: 68, K: 11, transA: true, sums: true, accumulate: true },
+  ],
+  [
+    { QM: 1, QN: 2, DEPTH: 8 },
+    { batch: 2, M: 3, N: 132, K: 20, half: true },
+  ],
+];
+
+describe('tiles', () => {
+  it.each(forms)('%j: %j', (tune, trial) => checkProduct(gpuOf(), trial, { kernel: tileKernel, tune }));
+
+  it('sums in parts are those of a whole, bit by bit the same each time', async () => {
+    const gpu = gpuOf();
+    const trial = { M: 24, N: 20, K: 1000, transA: true, sums: true, accumulate: true };
+    const shape = { ...trial, batch: 1, transB: false };
+    const choice = { kernel: tileKernel, tune: { QM: 1, QN: 1, DEPTH: 4 } };
+    expect(chunkOf(choice, gpu.info, shape)).toBeLessThan(trial.K / 4);
+    await checkProduct(gpu, trial, choice);
+    const operand = () =>
+      Tensor.from(
+        gpu,
+        Float32Array.from({ length: 24_000 }, (_, i) => Math.sin(i)),
+      );
+    const [a, b] = [operand(), operand()];
+    const once = async () => {
+      const c = Tensor.empty(gpu, [24, 20]);
+      runMatmul(shape, { a, b, c }, choice);
+      return c.toFloat32();
+    };
+    expect(await once()).toEqual(await once());
+  });
+});
+
+const EDGES = [
+  ...[1 + 2 ** -11, 1 + 3 * 2 ** -11, 1 + 2 ** -11 + 2 ** -20, 65504, 65519, -65519, 1 / 3],
+  ...[2 ** -14, 2 ** -15, 3 * 2 ** -25, 2 ** -25, 2 ** -25 + 2 ** -40, -(2 ** -24), 0],
+];
+
+describe('f16', () => {
+  it('rounds in TypeScript to the nearest, ties to even, at every number there is', () => {
+    const value = (bits: number) =>
+      bits < 0x400 ? bits * 2 ** -24 : (1 + (bits % 0x400) / 0x400) * 2 ** (Math.floor(bits / 0x400) - 15);
+    for (let bits = 0; bits < 0x7bff; bits++) {
+      const [low, high] = [value(bits), value(bits + 1)];
+      const middle = (low + high) / 2;
+      expect(roundToHalf(low)).toBe(low);
+      expect(roundToHalf(middle)).toBe(bits % 2 === 0 ? low : high);
+      expect(roundToHalf(middle * (1 - 2 ** -40))).toBe(low);
+      expect(roundToHalf(-middle * (1 + 2 ** -40))).toBe(-high);
+    }
+    expect([65519.99, 65520, -1e9, Number.NaN].map(roundToHalf)).toEqual([65504, Infinity, -Infinity, NaN]);
+  });
+
+  it.each(['matmul_forward', 'matmul_forward_texture', 'matmul_forward_plain'])(
+    '%s rounds alike',
+    async (name) => {
+      const gpu = gpuOf();
+      gpu.preferences.set('matmul_forward', name);
+      const a = Tensor.from(
+        gpu,
+        Float32Array.from({ length: 64 }, (_, i) => EDGES[i % EDGES.length] as number),
+      );
+      const b = Tensor.from(
+        gpu,
+        Float32Array.from({ length: 16 }, (_, i) => Number(i % 5 === 0)),
+      );
+      const c = Tensor.empty(gpu, [16, 4]);
+      const shape = { batch: 1, M: 16, N: 4, K: 4, transA: false, transB: false };
+      halfProducts(() => runMatmul(shape, { a, b, c }));
+      const expected = Array.from(await a.toFloat32(), roundToHalf);
+      expect(Array.from(await c.toFloat32(), (x) => x + 0)).toEqual(expected.map((x) => x + 0));
+      runMatmul(shape, { a, b, c });
+      expect(await c.toFloat32()).toEqual(await a.toFloat32());
+      await checkProduct(gpu, { M: 36, N: 40, K: 44, transA: true, sums: true, half: true });
+      gpu.preferences.clear();
+    },
+  );
+});
+
+describe('choice', () => {
+  const card = { vendor: 'nvidia', architecture: 'hopper' };
+  const adapter = (more: Partial<AdapterInfo> = {}): AdapterInfo => ({
+    ...{ ...card, name: 'card', driver: '', software: false, lanes: 32, subgroupSizes: [32, 32] },
+    ...{ features: new Set(['shader-f16']), immediates: true, subgroupMatrix: [], workgroupBytes: 49152 },
+    ...{ knobs: knobsFor(card), ...more },
+  });
+  const units = [16, 8].map((N) => ({ componentType: 'f16', resultComponentType: 'f32', M: 16, N, K: 16 }));
+  const single = { componentType: 'f32', resultComponentType: 'f32', M: 8, N: 8, K: 8 };
+  const shape = (M: number, N: number, K: number, more: Partial<MatmulShape> = {}): MatmulShape => ({
+    ...{ batch: 1, M, N, K, transA: false, transB: true, ...more },
+  });
+  const matrix = 'matmul_forward_subgroup_matrix';
+  const cases: [string, Partial<AdapterInfo>, MatmulShape, string, Record<string, number>][] = [
+    ['many tiles are large', {}, shape(33280, 576, 192), 'matmul_forward', { QM: 2, QN: 2, DEPTH: 16 }],
+    ['16 KiB', { workgroupBytes: 16384 }, shape(33280, 576, 192), 'matmul_forward', { QM: 2, QN: 2, DEPTH: 8 }],
+    ['few tiles are small', {}, shape(2080, 192, 192), 'matmul_forward', { QM: 1, QN: 1, DEPTH: 16 }],
+    ['a small ragged product', {}, shape(64, 10, 192, { bias: true }), 'matmul_forward_plain', {}],
+    ['a ragged one with an epilogue', {}, shape(4096, 770, 192, { aux: true }), 'matmul_forward_plain', {}],
+    ['matrix units, not asked', { subgroupMatrix: units }, shape(33280, 576, 192), 'matmul_forward', {}],
+    ['matrix units', { subgroupMatrix: units }, shape(33280, 576, 192, { half: true }), matrix, { SN: 16, TILE_M: 128 }],
+    ['subgroups of no fixed size', { subgroupMatrix: units, lanes: 0 }, shape(33280, 576, 192, { half: true }), 'matmul_forward', {}],
+    ['units of float32', { subgroupMatrix: [single] }, shape(33280, 576, 192), matrix, { Part: 32, SM: 8 }],
+    ['units of float32 for f16', { subgroupMatrix: [single] }, shape(33280, 576, 192, { half: true }), matrix, { Part: 32 }],
+    ['results of f16 do not do', { subgroupMatrix: [{ ...units[0]!, resultComponentType: 'f16' }] }, shape(33280, 576, 192, { half: true }), 'matmul_forward', {}],
+  ]; // biome-ignore format: one case a line
+
+  it.each(cases)('%s', (_, more, product, kernel, tune) => {
+    const choice = pick(matmulKernels, adapter(more), product);
+    expect(choice.kernel.name).toBe(kernel);
+    expect(choice.tune).toMatchObject(tune);
+  });
+
+  it("a weight's gradient is summed in parts", () => {
+    const product = shape(192, 192, 33280, { transA: true, transB: false, sums: true });
+    const choice = pick(matmulKernels, adapter(), product);
+    const chunk = chunkOf(choice, adapter(), product);
+    expect(Math.ceil(33280 / chunk)).toBe(28);
+    expect(chunk % (choice.tune.DEPTH as number)).toBe(0);
+    expect(chunkOf(choice, adapter(), { ...product, bias: true })).toBe(33280);
+    expect(chunkOf(choice, adapter(), shape(33280, 576, 192))).toBe(192);
+  });
+});

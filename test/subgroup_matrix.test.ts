@@ -1,0 +1,43 @@
+/**
+ * The kernel for matrix units on adapters without any: its text with the matrix built-ins replaced by plain WGSL, in which
+ * every lane holds whole matrices. All else is the kernel's own: tiles, strides, f16, epilogues, split sums.
+ */
+import { describe, expect, it, vi } from 'vitest';
+import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
+import { withGpu } from './gpu.js';
+import { checkProduct, type Trial } from './product.js';
+
+vi.mock('../kernels/matmul_forward_subgroup_matrix.wgsl', async () => ({
+  default: (await import('./emulated_matrices.js')).emulatedMatrices(),
+}));
+
+const gpuOf = withGpu();
+
+const config = (componentType: string, M: number, N: number, K: number): SubgroupMatrixConfig => ({
+  componentType,
+  resultComponentType: 'f32',
+  M,
+  N,
+  K,
+});
+
+// At 16 KiB slices are of 16 k.
+const trials: [string, SubgroupMatrixConfig, Trial][] = [
+  ['NN', config('f16', 16, 16, 16), { M: 72, N: 68, K: 40, half: true }],
+  ['NT, bias, gelu', config('f16', 8, 16, 16), { M: 65, N: 132, K: 36, transB: true, bias: true, epilogue: 'gelu', half: true }],
+  ['TN, sums, in parts', config('f16', 16, 8, 16), { M: 20, N: 12, K: 600, transA: true, sums: true, accumulate: true, half: true }],
+  ['TT, residual, batched', config('f16', 16, 16, 8), { batch: 2, M: 8, N: 64, K: 12, transA: true, transB: true, epilogue: 'residual', half: true }],
+  ['NN, gradient of gelu, sums', config('f16', 16, 16, 16), { M: 33, N: 8, K: 34, epilogue: 'gelu_gradient', sums: true, half: true }],
+  ['at copies of whole quads', config('f16', 16, 16, 16), { M: 65, N: 66, K: 67, half: true }],
+  ['float32', config('f32', 8, 8, 8), { M: 65, N: 68, K: 36, transB: true, bias: true }],
+]; // biome-ignore format: one trial a line
+
+describe('emulated matrix units', () => {
+  it.each(trials)('%s', async (_, only, trial) => {
+    const gpu = gpuOf();
+    Object.assign(gpu.info, { subgroupMatrix: [only], workgroupBytes: 16384 });
+    gpu.preferences.set('matmul_forward', 'matmul_forward_subgroup_matrix');
+    await checkProduct(gpu, trial);
+    expect(gpu.picked.get('matmul_forward')?.kernel).toBe('matmul_forward_subgroup_matrix');
+  });
+});
