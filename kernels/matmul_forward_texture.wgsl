@@ -101,7 +101,8 @@ fn finished(product: vec4f, at: u32) -> vec4f {
   if (EPILOGUE == RESIDUAL) { value += aux[at]; }
   if (EPILOGUE == GELU) { aux[at] = value; value = 0.5 * value * (1.0 + erf(value * 0.70710678118)); }
   if (EPILOGUE == GELU_GRADIENT) {
-    value *= 0.5 * (1.0 + erf(aux[at] * 0.70710678118)) + aux[at] * 0.3989422804 * exp(-0.5 * aux[at] * aux[at]);
+    let v = aux[at];
+    value *= 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
   }
   if (ACCUMULATE) { value += c[at]; }
   return value;
