@@ -157,9 +157,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
         rows[r] = texel_a(a_base + (row0 + lane * REPEAT + r) * k4s + k4);
       }
     }
-    if (SUMS) {
-      for (var r = 0u; r < REPEAT; r++) { row_sums[r] += dot(rows[r], vec4f(1.0)); }
-    }
+    for (var r = 0u; SUMS && r < REPEAT; r++) { row_sums[r] += dot(rows[r], vec4f(1.0)); }
     if (HALF) {
       for (var r = 0u; r < REPEAT; r++) { rows[r] = rounded(rows[r]); }
       b0 = rounded(b0); b1 = rounded(b1); b2 = rounded(b2); b3 = rounded(b3);
