@@ -1,11 +1,9 @@
-/** One device for a test file, and inputs that are the same on every machine. */
+/** One device for a test file. */
 import { afterAll, beforeAll } from 'vitest';
-import type { SampleInput } from '../src/autograd/op.js';
-import { Counter } from '../src/core/rng.js';
-import { numel, type Shape } from '../src/core/shape.js';
 import type { OpenOptions } from '../src/gpu/device.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import type { HostArray } from '../src/tensor/tensor.js';
+
+export { normals, toFloat64, valuesFor, worst } from '../src/check/values.js';
 
 /** Opens an adapter before the tests of the file and closes it after them. */
 export function withGpu(options: OpenOptions = {}): () => Gpu {
@@ -18,47 +16,4 @@ export function withGpu(options: OpenOptions = {}): () => Gpu {
     if (!gpu) throw new Error('The device is open only while tests run.');
     return gpu;
   };
-}
-
-export function normals(shape: Shape, seed: number, scale = 1): Float32Array<ArrayBuffer> {
-  const counter = new Counter(seed, 99);
-  return Float32Array.from({ length: numel(shape) }, () => scale * counter.normal());
-}
-
-/** Values for one input of an op's sample. */
-export function valuesFor(input: SampleInput, seed: number): { data: HostArray; shape: Shape } {
-  const counter = new Counter(seed, 98);
-  if ('u32' in input)
-    return {
-      shape: input.u32,
-      data: Uint32Array.from({ length: numel(input.u32) }, () => counter.below(input.below)),
-    };
-  if (!('rows' in input)) return { shape: input, data: normals(input, seed) };
-  const [R, K] = input.rows as [number, number];
-  const data = Float32Array.from({ length: R * K }, () => counter.uniform());
-  for (let r = 0; r < R; r++) {
-    const row = data.subarray(r * K, (r + 1) * K);
-    const total = row.reduce((a, b) => a + b, 0);
-    row.forEach((v, k) => {
-      row[k] = v / total;
-    });
-  }
-  return { shape: input.rows, data };
-}
-
-export const toFloat64 = (data: HostArray): Float64Array => Float64Array.from(data);
-
-/** The largest of |actual − expected| / (atol + rtol·|expected|), and where: at most 1 is a pass. */
-export function worst(
-  actual: ArrayLike<number>,
-  expected: ArrayLike<number>,
-  tolerance: (i: number) => number,
-): { ratio: number; at: number } {
-  let found = { ratio: 0, at: -1 };
-  for (let i = 0; i < expected.length; i++) {
-    const error = Math.abs((actual[i] as number) - (expected[i] as number)) / tolerance(i);
-    if (!(error <= found.ratio))
-      found = { ratio: Number.isNaN(error) ? Number.POSITIVE_INFINITY : error, at: i };
-  }
-  return found;
 }

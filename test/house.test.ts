@@ -24,6 +24,7 @@ const LEVELS: Record<string, number> = {
   models: 7,
   train: 8,
   bench: 9,
+  check: 9,
   report: 9,
   cli: 10,
   'index.ts': 11,

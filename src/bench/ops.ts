@@ -6,6 +6,7 @@ import { type BackwardCall, type Op, opBytes, type Sample } from '../autograd/op
 import { numel } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { ops } from '../ops/index.js';
+import { halfProducts } from '../ops/product.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { Ceilings } from './ceilings.js';
 import { describeSample, normal, randomInput, shapesOf } from './inputs.js';
@@ -28,6 +29,8 @@ export interface OpsOptions {
   readonly ceilings: Ceilings;
   /** Whether to run other kernels than the chosen ones as well. */
   readonly variants: boolean;
+  /** Whether products round their operands to f16. */
+  readonly half: boolean;
   readonly wanted: (name: string) => boolean;
   readonly onRow?: (row: OpRow) => void;
 }
@@ -114,7 +117,8 @@ async function benchTask(gpu: Gpu, task: Task, options: OpsOptions): Promise<OpR
   const rows: OpRow[] = [];
   const measure = async (variant: () => string | null) => {
     gpu.picked.clear();
-    const ms = await timed(gpu, task.run, options.effort);
+    const body = options.half ? () => halfProducts(task.run) : task.run;
+    const ms = await timed(gpu, body, options.effort);
     const name = variant();
     if (ms === null || name === null) return;
     const row = rowOf(task, name, ms, options.ceilings);

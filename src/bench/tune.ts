@@ -40,6 +40,8 @@ function trials(gpu: Gpu): Trial[] {
   const pooled = leaf(gpu, 64, C);
   const head = leaf(gpu, classes, C);
   const dhead = keep(Tensor.zeros(gpu, [64, classes]));
+  const hidden = leaf(gpu, 4 * C, C);
+  const dhidden = keep(Tensor.zeros(gpu, [rows, 4 * C]));
   const backward = (forward: () => Tensor, gradient: Tensor) => {
     const tape = new Tape();
     tape.backward(tape.run(forward), { gradient });
@@ -59,6 +61,11 @@ function trials(gpu: Gpu): Trial[] {
       knob: 'plainProducts',
       candidates: [0, 2 ** 24],
       body: () => backward(() => linear(pooled, head), dhead),
+    },
+    {
+      knob: 'productGroups',
+      candidates: [64, 128, 256, 512, 1024],
+      body: () => backward(() => linear(x, hidden), dhidden),
     },
   ];
 }

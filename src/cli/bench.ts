@@ -70,6 +70,7 @@ interface Parsed extends Readonly<Record<string, unknown>> {
   readonly steps?: number;
   readonly profile: boolean;
   readonly 'image-size': number;
+  readonly amp?: boolean;
 }
 
 function check(parsed: Parsed): boolean {
@@ -77,9 +78,10 @@ function check(parsed: Parsed): boolean {
   if (rest.length > 0 || (command !== undefined && command !== 'step' && command !== 'tune'))
     throw new UsageError(`There is no "${parsed._.join(' ')}", only step and tune.`);
   const typed = Object.keys(typedSettings(parsed)) as SettingName[];
-  if (command !== 'step' && (typed.length > 0 || parsed.profile || parsed['image-size'] !== 32))
+  const ofModel = typed.filter((name) => name !== 'amp' || command === 'tune');
+  if (command !== 'step' && (ofModel.length > 0 || parsed.profile || parsed['image-size'] !== 32))
     throw new UsageError(
-      `${typed[0] ? `--${kebab(typed[0])}` : 'That'} describes the one model of: node dist/bench.js step`,
+      `${ofModel[0] ? `--${kebab(ofModel[0])}` : 'That'} describes the one model of: node dist/bench.js step`,
     );
   const { steps } = parsed;
   if (steps !== undefined && !(Number.isInteger(steps) && steps > 0))
@@ -181,14 +183,18 @@ await main(async () => {
   }
   if (!one) {
     const ceilings = await measureCeilings(gpu, effort);
-    const found = await benchOps(gpu, { effort, ceilings, variants: !parsed.quick, wanted });
+    const half = parsed.amp === true;
+    const found = await benchOps(gpu, { effort, ceilings, variants: !parsed.quick, half, wanted });
     rows.push(...ceilingRows(ceilings), ...found);
     say(opTable(rows as OpRow[]));
   }
   gpu.close();
   const chosen = one
     ? [typedSettings(parsed) as Partial<Settings>]
-    : MODELS.filter((it) => wanted(`step ${it.embedDim}/${it.depth}/${it.numHeads}`));
+    : MODELS.filter((it) => wanted(`step ${it.embedDim}/${it.depth}/${it.numHeads}`)).map((it) => ({
+        ...it,
+        amp: parsed.amp === true,
+      }));
   const steps: StepRow[] = [];
   for (const settings of chosen) steps.push(await benchStep(parsed, settings, effort));
   if (steps.length > 0) say(stepTable(steps));

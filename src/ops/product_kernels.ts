@@ -80,19 +80,21 @@ function tile(QM: number, QN: number, DEPTH: number): Tile {
 
 const BITS: Readonly<Record<string, number>> = { f16: 16, f32: 32 };
 
-/** The adapter's largest matrices with f32 results that divide the tiles; float32 ones serve for f16 too. */
-function matrixConfig(
-  { subgroupMatrix }: AdapterInfo,
-  half: boolean | undefined,
-): SubgroupMatrixConfig | undefined {
-  const largest = (component: string) =>
-    subgroupMatrix
-      .filter(({ componentType, resultComponentType, M, N, K }) => {
-        const fits = 32 % M === 0 && 16 % N === 0 && 16 % K === 0 && Math.min(M, N, K) >= 4;
-        return componentType === component && resultComponentType === 'f32' && fits;
-      })
-      .toSorted((a, b) => b.M * b.N * b.K - a.M * a.N * a.K)[0];
-  return (half ? largest('f16') : undefined) ?? largest('f32');
+/** The adapter's matrices that serve, best first: f32 results, sizes that divide the tiles; those of float32 for f16 too. */
+function usable(adapter: AdapterInfo, half = false): SubgroupMatrixConfig[] {
+  // Matrices need full subgroups of a size that is known, and the kernel's text needs f16 whatever it multiplies.
+  if (adapter.lanes === 0 || !adapter.features.has('shader-f16')) return [];
+  const components = half ? ['f16', 'f32'] : ['f32'];
+  return adapter.subgroupMatrix
+    .filter(({ componentType, resultComponentType, M, N, K }) => {
+      const divides = 32 % M === 0 && 16 % N === 0 && 16 % K === 0 && Math.min(M, N, K) >= 4;
+      return components.includes(componentType) && resultComponentType === 'f32' && divides;
+    })
+    .toSorted(
+      (a, b) =>
+        components.indexOf(a.componentType) - components.indexOf(b.componentType) ||
+        b.M * b.N * b.K - a.M * a.N * a.K,
+    );
 }
 
 /** Tiles of matrices of one configuration, on subgroups of so many lanes. */
@@ -113,10 +115,8 @@ export function matrixTiles({ componentType, M, N, K }: SubgroupMatrixConfig, la
 }
 
 function matrixTile(adapter: AdapterInfo, shape: MatmulShape): Tile | undefined {
-  const config = matrixConfig(adapter, shape.half);
-  // Matrices need full subgroups of a size that is known, and the kernel's text needs f16 whatever it multiplies.
-  if (!config || adapter.lanes === 0 || !adapter.features.has('shader-f16')) return undefined;
-  return chooseTile(adapter, shape, matrixTiles(config, adapter.lanes));
+  const [config] = usable(adapter, shape.half);
+  return config && chooseTile(adapter, shape, matrixTiles(config, adapter.lanes));
 }
 
 export const matmulKernels: Family<MatmulShape> = {
@@ -149,6 +149,20 @@ export const matmulKernels: Family<MatmulShape> = {
     { kernel: plainKernel, tune: () => ({}) },
   ],
 };
+
+/** Every kernel with every tile that this adapter can run the product with: for checks. */
+export function everyChoice(adapter: AdapterInfo, shape: MatmulShape): Choice[] {
+  const fitting = (all: readonly Tile[]) => all.filter(({ bytes }) => bytes <= adapter.workgroupBytes);
+  const byTiles: Readonly<Record<string, readonly Tile[]>> = {
+    [tileKernel.name]: fitting(adapter.software ? SOFTWARE_TILES : TILES),
+    [matrixKernel.name]: usable(adapter, shape.half).flatMap((it) => fitting(matrixTiles(it, adapter.lanes))),
+  };
+  return matmulKernels.variants.flatMap(({ kernel, tune }) => {
+    const own = tune(adapter, shape);
+    if (!own) return [];
+    return byTiles[kernel.name]?.map((one) => ({ kernel, tune: one.tune })) ?? [{ kernel, tune: own }];
+  });
+}
 
 /** What a workgroup of the chosen kernel computes: rows and columns of C, and a slice of k; null for the plain kernel. */
 export function extentOf({ kernel, tune }: Choice): { rows: number; columns: number; depth: number } | null {

@@ -1,0 +1,48 @@
+/** Inputs that are the same on every machine, and how far results may be from what they should be. */
+import type { SampleInput } from '../autograd/op.js';
+import { Counter } from '../core/rng.js';
+import { numel, type Shape } from '../core/shape.js';
+import type { HostArray } from '../tensor/tensor.js';
+
+export function normals(shape: Shape, seed: number, scale = 1): Float32Array<ArrayBuffer> {
+  const counter = new Counter(seed, 99);
+  return Float32Array.from({ length: numel(shape) }, () => scale * counter.normal());
+}
+
+/** Values for one input of an op's sample. */
+export function valuesFor(input: SampleInput, seed: number): { data: HostArray; shape: Shape } {
+  const counter = new Counter(seed, 98);
+  if ('u32' in input)
+    return {
+      shape: input.u32,
+      data: Uint32Array.from({ length: numel(input.u32) }, () => counter.below(input.below)),
+    };
+  if (!('rows' in input)) return { shape: input, data: normals(input, seed) };
+  const [R, K] = input.rows as [number, number];
+  const data = Float32Array.from({ length: R * K }, () => counter.uniform());
+  for (let r = 0; r < R; r++) {
+    const row = data.subarray(r * K, (r + 1) * K);
+    const total = row.reduce((a, b) => a + b, 0);
+    row.forEach((v, k) => {
+      row[k] = v / total;
+    });
+  }
+  return { shape: input.rows, data };
+}
+
+export const toFloat64 = (data: HostArray): Float64Array => Float64Array.from(data);
+
+/** The largest of |actual − expected| / tolerance, and where: at most 1 is a pass. */
+export function worst(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: (i: number) => number,
+): { ratio: number; at: number } {
+  let found = { ratio: 0, at: -1 };
+  for (let i = 0; i < expected.length; i++) {
+    const error = Math.abs((actual[i] as number) - (expected[i] as number)) / tolerance(i);
+    if (!(error <= found.ratio))
+      found = { ratio: Number.isNaN(error) ? Number.POSITIVE_INFINITY : error, at: i };
+  }
+  return found;
+}
