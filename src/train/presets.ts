@@ -56,7 +56,8 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   notebook: {
     about: 'the course notebook: 256/6/8, 20 epochs, no augmentation, everything as PyTorch layers start',
-    reached: 'NOTEBOOK',
+    reached:
+      'CIFAR-10, llvmpipe on 2 cores, its first epoch: mean training loss 1.6295 (the source: 1.6314), 46.60 %; 20 epochs not yet run',
     settings: {
       embedDim: 256,
       depth: 6,
