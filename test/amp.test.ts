@@ -6,8 +6,6 @@ import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Tape } from '../src/autograd/tape.js';
 import { NonFiniteError } from '../src/core/errors.js';
 import { roundToHalf } from '../src/core/half.js';
-import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import type { Dataset } from '../src/data/sources.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
 import { linear } from '../src/ops/index.js';
@@ -20,6 +18,7 @@ import { RunDirectory, type StepEntry } from '../src/train/run_directory.js';
 import { resolveSettings, type Settings } from '../src/train/settings.js';
 import { Trainer } from '../src/train/trainer.js';
 import { normals, withGpu } from './gpu.js';
+import { images } from './images.js';
 
 const gpuOf = withGpu();
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
@@ -112,17 +111,7 @@ it('backward products are in f16 too, sums of biases are not', async () => {
       expect(Math.abs(value - wanted[i]!)).toBeLessThanOrEqual(2e-6);
 });
 
-const COUNT = { train: 60, test: 20 };
-const dataset: Dataset = {
-  name: 'shapes10',
-  classes: shapes10Classes,
-  channels: 3,
-  height: 32,
-  width: 32,
-  mean: [0.5, 0.5, 0.5],
-  std: [0.3, 0.35, 0.3],
-  load: async (split) => ({ ...generateShapes10(split, COUNT[split]), count: COUNT[split] }),
-};
+const dataset = images({ train: 60, test: 20 });
 const small: Partial<Settings> = {
   ...{ embedDim: 24, depth: 2, numHeads: 3, mlpRatio: 2, patchSize: 8, batchSize: 10, epochs: 2, amp: true },
   ...{ logInterval: 3, clipGrad: 1, dropout: 0.1, emaDecay: 0.9, learningRate: 3e-3 },

@@ -4,30 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { NonFiniteError } from '../src/core/errors.js';
-import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import type { Dataset } from '../src/data/sources.js';
 import type { Tensor } from '../src/tensor/tensor.js';
 import { lossSpike } from '../src/train/health.js';
 import { RunDirectory } from '../src/train/run_directory.js';
 import { resolveSettings } from '../src/train/settings.js';
 import { Trainer } from '../src/train/trainer.js';
 import { withGpu } from './gpu.js';
+import { images } from './images.js';
 
 const gpuOf = withGpu();
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const COUNT = { train: 60, test: 20 };
-const dataset: Dataset = {
-  name: 'shapes10',
-  classes: shapes10Classes,
-  channels: 3,
-  height: 32,
-  width: 32,
-  mean: [0.5, 0.5, 0.5],
-  std: [0.3, 0.35, 0.3],
-  load: async (split) => ({ ...generateShapes10(split, COUNT[split]), count: COUNT[split] }),
-};
+const dataset = images({ train: 60, test: 20 });
 const LOG_INTERVAL = 3;
 const settings = resolveSettings({
   ...{ embedDim: 24, depth: 2, numHeads: 3, mlpRatio: 2, patchSize: 8, batchSize: 10 },

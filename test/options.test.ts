@@ -3,8 +3,6 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import type { Dataset } from '../src/data/sources.js';
 import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
 import { VisionTransformer } from '../src/models/vit.js';
 import { decayRule, hiddenMatrices, layerDecayScale, modelOptions } from '../src/train/build.js';
@@ -14,6 +12,7 @@ import { RunDirectory } from '../src/train/run_directory.js';
 import { resolveSettings, type Settings } from '../src/train/settings.js';
 import { betterOf, Trainer } from '../src/train/trainer.js';
 import { withGpu } from './gpu.js';
+import { images } from './images.js';
 
 const gpuOf = withGpu();
 let folder: string;
@@ -22,21 +21,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const COUNT = { train: 40, test: 30 };
-const splits = {
-  train: { ...generateShapes10('train', COUNT.train), count: COUNT.train },
-  test: { ...generateShapes10('test', COUNT.test), count: COUNT.test },
-};
-const dataset: Dataset = {
-  name: 'shapes10',
-  classes: shapes10Classes,
-  channels: 3,
-  height: 32,
-  width: 32,
-  mean: [0.5, 0.5, 0.5],
-  std: [0.3, 0.35, 0.3],
-  load: async (split) => splits[split],
-};
+const dataset = images({ train: 40, test: 30 });
 const small: Partial<Settings> = {
   ...{ embedDim: 24, depth: 2, numHeads: 3, mlpRatio: 2, patchSize: 8 },
   ...{ batchSize: 20, epochs: 2, logInterval: 1, clipGrad: 1 },

@@ -4,8 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Sampler, splitIndices } from '../src/data/sampler.js';
-import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import type { Dataset } from '../src/data/sources.js';
 import { decodeSafetensors } from '../src/io/safetensors.js';
 import type { Reporter } from '../src/train/journal.js';
 import { presets } from '../src/train/presets.js';
@@ -13,6 +11,7 @@ import { type EpochEntry, RunDirectory, type StepEntry } from '../src/train/run_
 import { kebab, resolveSettings, type Settings, settingNames } from '../src/train/settings.js';
 import { type Outcome, Trainer } from '../src/train/trainer.js';
 import { withGpu } from './gpu.js';
+import { images } from './images.js';
 
 const gpuOf = withGpu();
 let folder: string;
@@ -21,17 +20,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const COUNT = { train: 90, test: 40 };
-const dataset: Dataset = {
-  name: 'shapes10',
-  classes: shapes10Classes,
-  channels: 3,
-  height: 32,
-  width: 32,
-  mean: [0.5, 0.5, 0.5],
-  std: [0.3, 0.35, 0.3],
-  load: async (split) => ({ ...generateShapes10(split, COUNT[split]), count: COUNT[split] }),
-};
+const dataset = images({ train: 90, test: 40 });
 
 // Everything random is on, the last batch is smaller, the average is kept.
 const small: Partial<Settings> = {

@@ -3,12 +3,10 @@ import type { Dataset, Split } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
-import { Ema } from '../optim/ema.js';
-import type { Optimizer } from '../optim/optimizer.js';
 import { trainingInput } from '../train/augmentation.js';
-import { buildLossScale, buildOptimizer, modelOptions } from '../train/build.js';
+import { modelOptions } from '../train/build.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
-import { TrainingStep } from '../train/step.js';
+import { buildTraining, type Training } from '../train/training.js';
 import { median } from './measure.js';
 
 export interface StepRow {
@@ -71,9 +69,7 @@ export const modelName = ({ config }: VisionTransformer): string =>
 export class StepBench {
   readonly model: VisionTransformer;
   readonly settings: Settings;
-  private readonly training: TrainingStep;
-  private readonly optimizer: Optimizer;
-  private readonly ema: Ema | null;
+  private readonly built: Training;
   private readonly records: Uint32Array<ArrayBuffer>;
   private steps = 0;
 
@@ -85,26 +81,10 @@ export class StepBench {
     const settings = resolveSettings(chosen);
     const { dataset, split } = randomDataset(imageSize);
     const model = new VisionTransformer(modelOptions(settings, dataset));
-    const { arena, optimizer } = buildOptimizer(gpu, model, settings);
-    const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
-    arena.write(arena.values, (parameter) => parameter.initial(1, order.get(parameter) as number));
-    const { emaDecay, batchSize, clipGrad, labelSmoothing } = settings;
-    this.optimizer = optimizer;
-    this.ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
+    const { batchSize } = settings;
     const store = uploadSplit(gpu, dataset, split, settings.normalize);
-    this.training = new TrainingStep({
-      model,
-      arena,
-      optimizer,
-      ema: this.ema,
-      lossScale: buildLossScale(gpu, settings),
-      input: trainingInput(settings, dataset, store, Math.ceil(RECORDS / batchSize)),
-      clipGrad,
-      labelSmoothing,
-      microBatch: batchSize,
-      accumulate: 1,
-      unread: 1,
-    });
+    const images = trainingInput(settings, dataset, store, Math.ceil(RECORDS / batchSize));
+    this.built = buildTraining(gpu, model, settings, images);
     this.records = Uint32Array.from({ length: batchSize }, (_, i) => i % RECORDS);
     this.settings = settings;
     this.model = model;
@@ -113,9 +93,10 @@ export class StepBench {
   step(): void {
     const lr = this.settings.learningRate;
     const step = this.steps++;
-    const corrections = this.optimizer.corrections(lr, step + 1);
-    const emaDecay = this.ema?.decayAt(step + 1) ?? 0;
-    this.training.run(this.records, { seed: 1, step, lr, ...corrections, emaDecay });
+    const { training, optimizer, ema } = this.built;
+    const corrections = optimizer.corrections(lr, step + 1);
+    const emaDecay = ema?.decayAt(step + 1) ?? 0;
+    training.run(this.records, { seed: 1, step, lr, ...corrections, emaDecay });
   }
 
   /** Times the first step, then `steps` of the steady state. */
@@ -155,7 +136,7 @@ export class StepBench {
       batch_size,
       ms,
       images_per_second: (1000 * batch_size) / ms,
-      gflops: (batch_size * this.training.flopsPerImage) / ms / 1e6,
+      gflops: (batch_size * this.built.training.flopsPerImage) / ms / 1e6,
       dispatches: perStep('dispatches'),
       submits: perStep('submits'),
       encode_ms: median(encode),

@@ -8,22 +8,27 @@ import { Tensor } from '../tensor/tensor.js';
 
 /** Looks over tensors of an arena's layout on the device; what it reads back is a few thousand words. */
 export class FiniteCheck {
-  private readonly first: Tensor;
+  private readonly checks: readonly (Part & { readonly what: string; readonly first: Tensor })[];
+  private readonly found: Tensor;
 
-  constructor(
-    gpu: Gpu,
-    /** By what an error calls them: `parameter`, `v`. */
-    private readonly parts: Readonly<Record<string, Part>>,
-  ) {
-    this.first = keep(Tensor.zeros(gpu, [NON_FINITE_PARTIALS], 'u32', 'non_finite'));
+  /** `parts` by what an error calls them: `parameter`, `v`. */
+  constructor(gpu: Gpu, parts: Readonly<Record<string, Part>>) {
+    const all = Object.entries(parts);
+    this.found = keep(Tensor.zeros(gpu, [all.length, NON_FINITE_PARTIALS], 'u32', 'non_finite'));
+    this.checks = all.map(([what, part], i) => ({
+      ...part,
+      what,
+      first: keep(this.found.view([NON_FINITE_PARTIALS], i * NON_FINITE_PARTIALS)),
+    }));
   }
 
   /** The first tensor with a NaN or an infinity in it, as `parameter blocks.0.attn.qkv.weight` or `v pos_embed`; null when all is well. */
   async run(): Promise<string | null> {
-    for (const [what, { layout, tensor }] of Object.entries(this.parts)) {
-      findNonFinite(tensor, this.first);
-      const index = (await this.first.toUint32()).reduce((a, b) => Math.min(a, b), ALL_FINITE);
-      const name = layout.nameAt(index);
+    for (const { tensor, first } of this.checks) findNonFinite(tensor, first);
+    const found = await this.found.toUint32(); // one read, and so one wait, for all of them
+    for (const [i, { what, layout }] of this.checks.entries()) {
+      const partials = found.subarray(i * NON_FINITE_PARTIALS, (i + 1) * NON_FINITE_PARTIALS);
+      const name = layout.nameAt(partials.reduce((a, b) => Math.min(a, b), ALL_FINITE));
       if (name) return `${what} ${name}`;
     }
     return null;

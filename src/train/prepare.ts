@@ -5,21 +5,19 @@ import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
 import type { ImageStore } from '../ops/batch.js';
-import { Ema } from '../optim/ema.js';
-import type { LossScale } from '../optim/loss_scale.js';
-import type { Optimizer } from '../optim/optimizer.js';
 import type { Schedule } from '../optim/schedule.js';
 import type { Arena } from '../tensor/arena.js';
 import { type Owned, owned } from '../tensor/scope.js';
 import { trainingInput } from './augmentation.js';
-import { buildLossScale, buildOptimizer, modelOptions } from './build.js';
+import { modelOptions } from './build.js';
 import { loadPart, readCheckpoint } from './checkpoint.js';
 import { type Fingerprint, fingerprint } from './fingerprint.js';
 import { FiniteCheck } from './health.js';
 import type { Reporter } from './journal.js';
 import type { RunDirectory } from './run_directory.js';
 import type { Settings } from './settings.js';
-import { TrainingStep } from './step.js';
+
+import { buildTraining, type Training } from './training.js';
 
 export interface TrainerInput {
   readonly gpu: Gpu;
@@ -44,14 +42,9 @@ export interface Validation {
   readonly name: string;
 }
 
-export interface TrainerParts {
+export interface TrainerParts extends Training {
   readonly model: VisionTransformer;
-  readonly arena: Arena;
-  readonly optimizer: Optimizer;
-  readonly ema: Ema | null;
-  readonly lossScale: LossScale | null;
   readonly sampler: Sampler;
-  readonly training: TrainingStep;
   readonly validation: Validation;
   readonly finite: FiniteCheck;
   readonly fingerprint: Fingerprint;
@@ -71,13 +64,9 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
   const { gpu, settings, dataset } = input;
   const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
   const { train: records, validation: held } = splitIndices(count, settings.valSplit, settings.seed);
-  const lossScale = buildLossScale(gpu, settings);
-  const { arena, optimizer } = buildOptimizer(gpu, model, settings);
-  const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
-  arena.write(arena.values, (parameter) => parameter.initial(settings.seed, order.get(parameter) as number));
-  if (input.init) loadPart(input.init, readCheckpoint(input.init), arena, arena.values);
-  const { emaDecay, seed } = settings;
-  const ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
+  const weights = (arena: Arena) => {
+    if (input.init) loadPart(input.init, readCheckpoint(input.init), arena, arena.values);
+  };
   const store = uploadSplit(gpu, dataset, train, settings.normalize);
   const validation =
     held.length > 0
@@ -90,26 +79,18 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
         };
   const sampler = new Sampler(records, settings.batchSize * settings.gradAccumSteps, {
     shuffle: settings.shuffle,
-    seed,
+    seed: settings.seed,
   });
-  const training = new TrainingStep({
-    model,
-    arena,
-    optimizer,
-    ema,
-    lossScale,
-    input: trainingInput(settings, dataset, store, sampler.batches * settings.gradAccumSteps),
-    clipGrad: settings.clipGrad,
-    labelSmoothing: settings.labelSmoothing,
-    microBatch: settings.batchSize,
-    accumulate: settings.gradAccumSteps,
-    unread: settings.logInterval,
-  });
+  const batches = sampler.batches * settings.gradAccumSteps;
+  const images = trainingInput(settings, dataset, store, batches);
+  const built = buildTraining(gpu, model, settings, images, weights);
+  const { arena, optimizer } = built;
   const parameter = { layout: arena, tensor: arena.values };
   const finite = new FiniteCheck(gpu, { parameter, ...optimizer.state });
   const data = fingerprint(dataset, train);
   return {
-    ...{ model, arena, optimizer, ema, lossScale, sampler, training, validation, finite },
+    ...built,
+    ...{ model, sampler, validation, finite },
     fingerprint: data,
   };
 }

@@ -35,7 +35,8 @@ export const presets: Readonly<Record<string, Preset>> = {
     },
   },
   'fast-cpu': {
-    about: 'the most that 15 minutes on two CPU cores have given us on CIFAR-10: patches of 8, Muon',
+    about:
+      'the most that about a quarter of an hour on two CPU cores has given us on CIFAR-10: patches of 8, Muon',
     reached:
       'CIFAR-10, llvmpipe on 2 cores: 71.65 %; 17 minutes at 440 images/s (it took 25 beside other work)',
     settings: {

@@ -7,8 +7,9 @@ import type { TrainerInput } from '../../src/train/prepare.js';
 import { resolveSettings } from '../../src/train/settings.js';
 import { Trainer } from '../../src/train/trainer.js';
 import { withGpu } from '../gpu.js';
+import { images } from '../images.js';
 import { LONG, record, scratch, times } from './common.js';
-import { few, images, results, silent, statePath, tiny, trainerInput } from './run.js';
+import { few, results, silent, statePath, tiny, trainerInput } from './run.js';
 
 const gpuOf = withGpu();
 const folder = scratch('resume');

@@ -1,33 +1,13 @@
 /** Runs that the fault tests disturb: as small as they can be with everything random on. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { generateShapes10, shapes10Classes } from '../../src/data/shapes10.js';
-import type { Dataset, Split } from '../../src/data/sources.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import { decodeSafetensors } from '../../src/io/safetensors.js';
 import type { Reporter } from '../../src/train/journal.js';
 import type { TrainerInput } from '../../src/train/prepare.js';
 import { type EpochEntry, RunDirectory, type StepEntry } from '../../src/train/run_directory.js';
 import { resolveSettings, type Settings } from '../../src/train/settings.js';
-
-/** Images like those of shapes10, so many of each split. */
-export function images(count: { train: number; test: number }): Dataset {
-  const splits = new Map<string, Split>();
-  return {
-    name: 'shapes10',
-    classes: shapes10Classes,
-    channels: 3,
-    height: 32,
-    width: 32,
-    mean: [0.5, 0.5, 0.5],
-    std: [0.3, 0.35, 0.3],
-    load: async (split) => {
-      const known = splits.get(split) ?? { ...generateShapes10(split, count[split]), count: count[split] };
-      splits.set(split, known);
-      return known;
-    },
-  };
-}
+import { images } from '../images.js';
 
 /** 50 images in batches of 20: two steps, and one of 10. */
 export const few = images({ train: 50, test: 20 });

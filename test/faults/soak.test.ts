@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Trainer } from '../../src/train/trainer.js';
 import { withGpu } from '../gpu.js';
+import { images } from '../images.js';
 import { atOnce, type Ended, small, start, withBuild } from './commands.js';
 import { LONG, record, scratch, times } from './common.js';
-import { images, tiny, trainerInput } from './run.js';
+import { tiny, trainerInput } from './run.js';
 
 withBuild();
 const gpuOf = withGpu();
