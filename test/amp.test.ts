@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { autocast } from '../src/autograd/autocast.js';
 import { Tape } from '../src/autograd/tape.js';
 import { NonFiniteError } from '../src/core/errors.js';
 import { roundToHalf } from '../src/core/half.js';
@@ -10,7 +11,6 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
 import { linear } from '../src/ops/index.js';
 import { clipNorm } from '../src/ops/optimizer.js';
-import { halfProducts } from '../src/ops/product.js';
 import { makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { LossScale } from '../src/optim/loss_scale.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -90,7 +90,7 @@ it('backward products are in f16 too, sums of biases are not', async () => {
     return tensor;
   };
   const [X, W, B] = [leaf(x, [5, 8]), leaf(weight, [4, 8]), leaf(new Float32Array(4), [4])];
-  halfProducts(() => {
+  autocast(() => {
     const tape = new Tape();
     tape.backward(
       tape.run(() => linear(X, W, B)),

@@ -1,11 +1,12 @@
 /** Matrix products: tiles of every form, split sums, f16; which kernel and tile is chosen where. */
 import { describe, expect, it } from 'vitest';
+import { autocast } from '../src/autograd/autocast.js';
 import { checkProduct, type Trial } from '../src/check/product.js';
 import { roundToHalf } from '../src/core/half.js';
 import type { AdapterInfo } from '../src/gpu/device.js';
 import { knobsFor } from '../src/gpu/knobs.js';
 import { type Choice, pick } from '../src/gpu/tuning.js';
-import { halfProducts, runMatmul } from '../src/ops/product.js';
+import { runMatmul } from '../src/ops/product.js';
 import { chunkOf, type MatmulShape, matmulKernels, tileKernel } from '../src/ops/product_kernels.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { withGpu } from './gpu.js';
@@ -92,7 +93,7 @@ describe('f16', () => {
       );
       const c = Tensor.empty(gpu, [16, 4]);
       const shape = { batch: 1, M: 16, N: 4, K: 4, transA: false, transB: false };
-      halfProducts(() => runMatmul(shape, { a, b, c }));
+      autocast(() => runMatmul(shape, { a, b, c }));
       const expected = Array.from(await a.toFloat32(), roundToHalf);
       expect(Array.from(await c.toFloat32(), (x) => x + 0)).toEqual(expected.map((x) => x + 0));
       runMatmul(shape, { a, b, c });

@@ -2,11 +2,12 @@
  * Every op of the registry at its benchmark shapes, forward and backward, by every kernel variant the adapter can run.
  * Operations of a backward pass are counted by BACKWARD_FLOPS.
  */
+
+import { autocast } from '../autograd/autocast.js';
 import { type BackwardCall, type Op, opBytes, type Sample } from '../autograd/op.js';
 import { numel } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { ops } from '../ops/index.js';
-import { halfProducts } from '../ops/product.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { Ceilings } from './ceilings.js';
 import { describeSample, normal, randomInput, shapesOf } from './inputs.js';
@@ -117,7 +118,7 @@ async function benchTask(gpu: Gpu, task: Task, options: OpsOptions): Promise<OpR
   const rows: OpRow[] = [];
   const measure = async (variant: () => string | null) => {
     gpu.picked.clear();
-    const body = options.half ? () => halfProducts(task.run) : task.run;
+    const body = options.half ? () => autocast(task.run) : task.run;
     const ms = await timed(gpu, body, options.effort);
     const name = variant();
     if (ms === null || name === null) return;

@@ -1,9 +1,11 @@
 /** Matrix products by every kernel and tile that the adapter can run, with all that may be done beside one, against float64. */
+
+import { autocast } from '../autograd/autocast.js';
 import { roundToHalf } from '../core/half.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { Choice } from '../gpu/tuning.js';
 import { erf } from '../ops/gelu.js';
-import { halfProducts, type Product, runMatmul } from '../ops/product.js';
+import { type Product, runMatmul } from '../ops/product.js';
 import { everyChoice } from '../ops/product_kernels.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { Finding } from './ops.js';
@@ -157,7 +159,7 @@ async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Pr
   const finish = epilogue && aux && { kind: epilogue, aux: aux.tensor };
   const all = { ...operands, c: c.tensor, bias, epilogue: finish, sums: sums?.tensor, accumulate };
   const multiply = () => runMatmul({ batch, M, N, K, transA, transB }, all, choice);
-  if (trial.half) halfProducts(multiply);
+  if (trial.half) autocast(multiply);
   else multiply();
 
   const problems: string[] = [];

@@ -31,6 +31,8 @@ const BINDING =
 const PARAMS = /struct Params \{([^}]*)\}/;
 const FIELD = /(\w+)\s*:\s*(u32|i32|f32)/g;
 const TUNABLE = /^((?:const|alias) (\w+) = f?)\d+(u?; \/\/ tune)$/gm;
+const HALVES = /^alias \w+ = f16; \/\/ tune$/m;
+const ENABLE_F16 = /^enable f16;/m;
 const IMMEDIATE = /^var<immediate> (\w+)\s*:\s*Params;$/m;
 
 export function readInterface(label: string, source: string): Interface {
@@ -59,7 +61,9 @@ export function applyTuning(label: string, source: string, values: Readonly<Reco
     left.delete(name) ? `${before}${values[name]}${after}` : line,
   );
   if (left.size > 0) throw new KernelError(`[${label}] has no tunable constant ${[...left].join(', ')}.`);
-  return tuned;
+  // A kernel that can do with f32 does not ask for f16 itself. On the first line: line numbers stay the file's.
+  const lacks = HALVES.test(tuned) && !ENABLE_F16.test(tuned);
+  return lacks ? `enable f16; ${tuned}` : tuned;
 }
 
 /** For devices without immediates: the same parameters as a uniform buffer behind the last binding. */

@@ -1,5 +1,6 @@
 /** Matrix products. Every product of every op goes through runMatmul. */
 import pitch from '../../kernels/pitch_forward.wgsl';
+import { autocasting } from '../autograd/autocast.js';
 import type { Workgroups } from '../gpu/dispatch.js';
 import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
@@ -44,27 +45,11 @@ export interface MatmulOperands {
 /** A product as an op asks for it; whoever computes it sees what else there is to do from its operands. */
 export type Product = Pick<MatmulShape, 'batch' | 'M' | 'N' | 'K' | 'transA' | 'transB'>;
 
-let half = false;
-
-/**
- * Runs `body` while the products of ops round the elements of their operands to f16 and add up in f32, as
- * torch.autocast does: on matrix units where the adapter has them. Tensors stay float32. Synchronous only.
- */
-export function halfProducts<T>(body: () => T): T {
-  const before = half;
-  half = true;
-  try {
-    return body();
-  } finally {
-    half = before;
-  }
-}
-
 /** Runs one product, by the kernel that suits the adapter or by a given one that can. */
 export function runMatmul(product: Product, operands: MatmulOperands, given?: Choice): void {
   const { a, bias, epilogue, sums } = operands;
   const beside = { bias: bias !== undefined, aux: epilogue !== undefined, sums: sums !== undefined };
-  const shape = { ...product, ...beside, half };
+  const shape = { ...product, ...beside, half: autocasting() };
   const choice = given ?? a.gpu.pick(matmulKernels, shape);
   if (choice.kernel === plainKernel || inQuads(shape)) inParts(choice, shape, operands);
   else atWholeQuads(choice, shape, operands);

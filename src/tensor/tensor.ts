@@ -4,10 +4,10 @@ import type { Gpu, Region } from '../gpu/gpu.js';
 import type { PoolBuffer } from '../gpu/pool.js';
 import { adopt } from './scope.js';
 
-export type DType = 'f32' | 'u32' | 'u8';
+export type DType = 'f32' | 'f16' | 'u32' | 'u8';
 export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
-const BYTES: Record<DType, number> = { f32: 4, u32: 4, u8: 1 };
+const BYTES: Record<DType, number> = { f32: 4, f16: 2, u32: 4, u8: 1 };
 // Kernels that work on vec4 touch whole quads; a tensor's storage covers the quad its last element is in.
 const QUAD = 16;
 
@@ -70,6 +70,11 @@ export class Tensor implements Region {
 
   get bytes(): number {
     return this.size * BYTES[this.dtype];
+  }
+
+  /** Of an element: what a kernel's `alias NAME = f32; // tune` line is given. */
+  get bits(): number {
+    return 8 * BYTES[this.dtype];
   }
 
   /** The pool's buffer; an error after the last release, so that no kernel runs on memory that is somebody else's. */

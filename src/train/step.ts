@@ -7,6 +7,7 @@
  * it is of the batch: the gradient is that of the whole. Only then the parameters move.
  */
 
+import { autocast } from '../autograd/autocast.js';
 import { Tape } from '../autograd/tape.js';
 import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import type { Recording } from '../gpu/commands.js';
@@ -16,7 +17,6 @@ import type { VisionTransformer } from '../models/vit.js';
 import { METRICS, recordMetrics } from '../ops/batch.js';
 import { correct, crossEntropy, scaleChannels, sum } from '../ops/index.js';
 import { clipNorm, findNonFinite, NON_FINITE_PARTIALS } from '../ops/optimizer.js';
-import { halfProducts } from '../ops/product.js';
 import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/step_state.js';
 import type { Ema } from '../optim/ema.js';
 import type { LossScale } from '../optim/loss_scale.js';
@@ -167,7 +167,7 @@ export class TrainingStep {
         tape.backward(loss, { gradient, accumulate: stage === 'next' });
         return { loss, right };
       };
-      const { loss, right } = lossScale ? halfProducts(differentiate) : differentiate();
+      const { loss, right } = lossScale ? autocast(differentiate) : differentiate();
       if (stage === 'whole') return this.update(loss, right);
       this.gpu.copy(loss, this.part.loss);
       this.gpu.copy(right, this.part.right);
