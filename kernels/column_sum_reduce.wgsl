@@ -1,20 +1,22 @@
 // column_sum_reduce: y[k, c] (+)= scale · Σ_r x[offset + r · stride + c] over the rows r of chunk k
-//   x: rows of `stride` floats, the first C of each summed   y (chunks, C rounded up to quads)   all f32
+//   x: rows of `stride` floats, the first C of each summed   y (chunks, C rounded up to quads)   all f32, but x may be f16
 // One invocation per quad of columns and chunk, rows in order; applied to its own result until one chunk is left.
 // Any C, stride, offset: rows that do not start on a quad are read by elements; the columns beyond C are zero.
-// Tuned: nothing.
+// Tuned: ElementX: what x holds.
 requires immediate_address_space;
+
+alias ElementX = f32; // tune
 
 override WG: u32 = 64u;
 override ACCUMULATE: bool = false;
 
 struct Params { rows: u32, C: u32, stride: u32, offset: u32, chunk: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<ElementX>>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
 var<immediate> p: Params;
 
-fn element(i: u32) -> f32 { return x[i / 4u][i % 4u]; }
+fn element(i: u32) -> f32 { return f32(x[i / 4u][i % 4u]); }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -29,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   for (var r = group.y * p.chunk; r < last; r++) {
     let at = p.offset + r * p.stride + column;
     if (aligned) {
-      sum += x[at / 4u];
+      sum += vec4f(x[at / 4u]);
     } else {
       let left = p.C - column; // never past the row's own end: the next element may be beyond the buffer
       sum.x += element(at);

@@ -1,21 +1,22 @@
 // layer_norm_backward_subgroup: dx (+)= rstd · (g − mean(g) − x̂ · mean(g · x̂)),   g = dy · weight, x̂ = (x − mean) · rstd
 //   dweight[s] = Σ dy · x̂,   dbias[s] = Σ dy   over the rows of subgroup s: the first stage of two
-//   x, dy, dx (R, C)   weight (C)   stats (R, 2): mean, rstd   dweight, dbias (subgroups, C)   all f32
+//   x, dy, dx (R, C)   weight (C)   stats (R, 2): mean, rstd   dweight, dbias (subgroups, C)   all f32, but dy may be f16
 // One subgroup for `chunk` rows one after another, so no barrier; a lane holds the QUADS quads c ≡ lane of the row and of
 //   both sums in registers: x and dy are read once for all three gradients. column_sum_reduce adds the subgroups.
 // Adding to dx is a parameter, not an override: one pipeline of this length is enough for a first step to wait for.
 // Any R, C a multiple of four, C/4 at most QUADS · lanes.
-// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up).
+// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up). ElementDy: what dy holds.
 enable subgroups;
 requires immediate_address_space;
 
 const QUADS = 4u; // tune
+alias ElementDy = f32; // tune
 override WG: u32 = 64u;
 
 struct Params { R: u32, quads: u32, chunk: u32, accumulate: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
+@group(0) @binding(1) var<storage, read> dy: array<vec4<ElementDy>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 @group(0) @binding(3) var<storage, read> stats: array<vec2f>;
 @group(0) @binding(4) var<storage, read_write> dx: array<vec4f>;
@@ -54,7 +55,7 @@ fn main(
     var product = vec4f(0.0);
     for (var q = 0u; q < QUADS; q++) {
       let c = base + min(lane + q * lanes, p.quads - 1u);
-      let d = dy[c];
+      let d = vec4f(dy[c]);
       normal[q] = (x[c] - mean) * rstd;
       g[q] = d * w[q];
       sum += g[q];

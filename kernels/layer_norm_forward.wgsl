@@ -1,10 +1,12 @@
 // layer_norm_forward: y = (x − mean) · rstd · weight + bias,   rstd = 1/√(var + eps), var = Σ(x − mean)²/C
-//   x, y (R, C)   weight, bias (C)   stats (R, 2): mean, rstd   all f32
+//   x, y (R, C)   weight, bias (C)   stats (R, 2): mean, rstd   all f32, but y may be f16
 // One workgroup per row; its invocations stride the row, once for the mean, once for the variance (a one-pass variance
 //   cancels in float32 when the mean is large), once for the result.
 // Any R, any C.
-// Tuned: nothing.
+// Tuned: ElementY: what y holds.
 requires immediate_address_space;
+
+alias ElementY = f32; // tune
 
 override WG: u32 = 64u;
 
@@ -13,7 +15,7 @@ struct Params { R: u32, C: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<ElementY>;
 @group(0) @binding(4) var<storage, read_write> stats: array<vec2f>;
 var<immediate> p: Params;
 
@@ -50,6 +52,6 @@ fn main(
   }
   let rstd = inverseSqrt(total(local, square) / f32(p.C) + p.eps);
   if (!inside) { return; }
-  for (var c = local; c < p.C; c += WG) { y[base + c] = (x[base + c] - mean) * rstd * weight[c] + bias[c]; }
+  for (var c = local; c < p.C; c += WG) { y[base + c] = ElementY((x[base + c] - mean) * rstd * weight[c] + bias[c]); }
   if (local == 0u) { stats[row] = vec2f(mean, rstd); }
 }

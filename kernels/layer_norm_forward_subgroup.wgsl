@@ -1,13 +1,14 @@
 // layer_norm_forward_subgroup: y = (x − mean) · rstd · weight + bias,   rstd = 1/√(var + eps), var = Σ(x − mean)²/C
-//   x, y (R, C)   weight, bias (C)   stats (R, 2): mean, rstd   all f32
+//   x, y (R, C)   weight, bias (C)   stats (R, 2): mean, rstd   all f32, but y may be f16
 // One subgroup for `chunk` rows one after another, so no barrier; a lane holds the QUADS quads c ≡ lane of weight, bias and
 //   row in registers: x is read once, the variance is of deviations (a one-pass variance cancels when the mean is large).
 // Any R, C a multiple of four, C/4 at most QUADS · lanes.
-// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up).
+// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up). ElementY: what y holds.
 enable subgroups;
 requires immediate_address_space;
 
 const QUADS = 4u; // tune
+alias ElementY = f32; // tune
 override WG: u32 = 64u;
 
 struct Params { R: u32, quads: u32, chunk: u32, eps: f32 }
@@ -15,7 +16,7 @@ struct Params { R: u32, quads: u32, chunk: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<ElementY>>;
 @group(0) @binding(4) var<storage, read_write> stats: array<vec2f>;
 var<immediate> p: Params;
 
@@ -56,7 +57,7 @@ fn main(
     if (row < p.R) {
       for (var q = 0u; q < QUADS; q++) {
         let c = lane + q * lanes;
-        if (c < p.quads) { y[base + c] = (v[q] - mean) * rstd * w[q] + b[q]; }
+        if (c < p.quads) { y[base + c] = vec4<ElementY>((v[q] - mean) * rstd * w[q] + b[q]); }
       }
       if (lane == 0u) { stats[row] = vec2f(mean, rstd); }
     }

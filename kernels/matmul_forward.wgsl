@@ -1,8 +1,9 @@
-// matmul_forward: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)   all f32
+// matmul_forward: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
 //   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
-// HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still added up in f32.
+// A, B, C and aux are of f32 or f16, aux as C; all that is added up, bias and sums are f32. HALF: elements of A and B are
+//   rounded to f16 (but not for SUMS).
 // Split sums: where `chunk` is less than K, workgroup z takes the k from z·chunk on and writes C and sums of its own,
 //   z-th of as many: their sum is the product.
 // One workgroup of 256 invocations per tile of 64·QM x 64·QN of C, a batch along z. Invocation (x, y) of 16 x 16 owns QM x QN
@@ -11,12 +12,15 @@
 //   next is on its way. A slice moves in blocks of 4 x 4, at most one an invocation, transposed where k is contiguous.
 // Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's;
 //   chunk divides by DEPTH, or is K.
-// Tuned: QM, QN, DEPTH: DEPTH · (QM + QN) at most 64; 512 times that are the bytes of workgroup memory.
+// Tuned: QM, QN, DEPTH: DEPTH · (QM + QN) at most 64; 512 times that are the bytes of workgroup memory; Element…
 requires immediate_address_space;
 
 const QM = 1u; // tune
 const QN = 1u; // tune
 const DEPTH = 16u; // tune
+alias ElementA = f32; // tune
+alias ElementB = f32; // tune
+alias ElementC = f32; // tune
 
 override TRANS_A: bool = false;
 override TRANS_B: bool = false;
@@ -25,17 +29,15 @@ override ACCUMULATE: bool = false;
 override SUMS: bool = false;
 override HALF: bool = false;
 override EPILOGUE: u32 = 0u;
-const RESIDUAL = 1u;
-const GELU = 2u;
-const GELU_GRADIENT = 3u;
+const RESIDUAL = 1u; const GELU = 2u; const GELU_GRADIENT = 3u;
 
 struct Params { M: u32, N: u32, K: u32, chunk: u32 }
 
-@group(0) @binding(0) var<storage, read> a: array<vec4f>;
-@group(0) @binding(1) var<storage, read> b: array<vec4f>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<ElementA>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<ElementB>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> aux: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<ElementC>>;
+@group(0) @binding(4) var<storage, read_write> aux: array<vec4<ElementC>>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
 
@@ -55,7 +57,7 @@ fn block_a(base: u32, row: u32, k: u32, end: u32) -> mat4x4f {
   let at = base + line * pitch + select(k, row, TRANS_A) / 4u;
   var v = mat4x4f();
   if (row < p.M && k < end) {
-    for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = a[at + i * pitch]; } }
+    for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = vec4f(a[at + i * pitch]); } }
   }
   if (TRANS_A) { return v; }
   return transpose(v);
@@ -69,7 +71,7 @@ fn block_b(base: u32, column: u32, k: u32, end: u32) -> mat4x4f {
   let at = base + line * pitch + select(column, k, TRANS_B) / 4u;
   var v = mat4x4f();
   if (column < p.N && k < end) {
-    for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = b[at + i * pitch]; } }
+    for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = vec4f(b[at + i * pitch]); } }
   }
   if (TRANS_B) { return transpose(v); }
   return v;
@@ -86,8 +88,7 @@ fn rounded(v: vec4f) -> vec4f {
   return bitcast<vec4f>(near | (bits & vec4u(0x80000000u)));
 }
 
-// erf(x) = 1 − erfc(x), erfc by a rational approximation of Chebyshev type, relative error below 1.2e-7 (Press et al.,
-// Numerical Recipes, 6.2).
+// 1 − erfc(x), by a rational approximation with a relative error below 1.2e-7 (Press et al., Numerical Recipes, 6.2).
 fn erf(x: vec4f) -> vec4f {
   let z = abs(x);
   let t = 1.0 / (1.0 + 0.5 * z);
@@ -99,13 +100,13 @@ fn erf(x: vec4f) -> vec4f {
 // What is stored at `at`: the product with what EPILOGUE asks for.
 fn finished(product: vec4f, at: u32) -> vec4f {
   var value = product;
-  if (EPILOGUE == RESIDUAL) { value += aux[at]; }
-  if (EPILOGUE == GELU) { aux[at] = value; value = 0.5 * value * (1.0 + erf(value * 0.70710678118)); }
+  if (EPILOGUE == RESIDUAL) { value += vec4f(aux[at]); }
+  if (EPILOGUE == GELU) { aux[at] = vec4<ElementC>(value); value = 0.5 * value * (1.0 + erf(value * 0.70710678118)); }
   if (EPILOGUE == GELU_GRADIENT) {
-    let v = aux[at];
+    let v = vec4f(aux[at]);
     value *= 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
   }
-  if (ACCUMULATE) { value += c[at]; }
+  if (ACCUMULATE) { value += vec4f(c[at]); }
   return value;
 }
 
@@ -117,10 +118,9 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
   let batch = tile.z / splits;
   let start = (tile.z % splits) * p.chunk;
   let end = min(p.K, start + p.chunk);
-  let m4s = (p.M + 3u) / 4u;
   let n4s = (p.N + 3u) / 4u;
   let k4s = (p.K + 3u) / 4u;
-  let a_base = batch * select(p.M * k4s, p.K * m4s, TRANS_A);
+  let a_base = batch * select(p.M * k4s, p.K * ((p.M + 3u) / 4u), TRANS_A);
   let b_base = batch * select(p.K * n4s, p.N * k4s, TRANS_B);
 
   // The block that this invocation moves: quad `wide` of the lines of k = 4 deep … 4 deep + 3. Eight neighbours move
@@ -193,7 +193,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
         let at = (tile.z * p.M + row) * n4s + column4;
         var value = acc[i * QN + j];
         if (BIAS) { value += bias[column4]; }
-        c[at] = finished(value, at);
+        c[at] = vec4<ElementC>(finished(value, at));
       }
     }
   }

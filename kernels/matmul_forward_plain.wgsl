@@ -1,13 +1,18 @@
-// matmul_forward_plain: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)   all f32
+// matmul_forward_plain: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
 //   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
-// HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still added up in f32.
+// A, B, C and aux are of f32 or f16, aux as C; all that is added up, bias and sums are f32. HALF: elements of A and B are
+//   rounded to f16 (but not for SUMS).
 // One invocation per element of C. For software adapters, small products and sizes that texels do not divide: it has no
 //   barrier and compiles at once, where the workgroup tile takes a CPU driver's compiler seconds.
 // Any M, N, K.
-// Tuned: nothing.
+// Tuned: Element…
 requires immediate_address_space;
+
+alias ElementA = f32; // tune
+alias ElementB = f32; // tune
+alias ElementC = f32; // tune
 
 override WG: u32 = 64u;
 override TRANS_A: bool = false;
@@ -17,17 +22,15 @@ override ACCUMULATE: bool = false;
 override SUMS: bool = false;
 override HALF: bool = false;
 override EPILOGUE: u32 = 0u;
-const RESIDUAL = 1u;
-const GELU = 2u;
-const GELU_GRADIENT = 3u;
+const RESIDUAL = 1u; const GELU = 2u; const GELU_GRADIENT = 3u;
 
 struct Params { M: u32, N: u32, K: u32 }
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<ElementA>;
+@group(0) @binding(1) var<storage, read> b: array<ElementB>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<storage, read_write> aux: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<ElementC>;
+@group(0) @binding(4) var<storage, read_write> aux: array<ElementC>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
 
@@ -42,8 +45,7 @@ fn rounded(v: vec2f) -> vec2f {
   return bitcast<vec2f>(near | (bits & vec2u(0x80000000u)));
 }
 
-// erf(x) = 1 − erfc(x), erfc by a rational approximation of Chebyshev type, relative error below 1.2e-7 (Press et al.,
-// Numerical Recipes, 6.2).
+// 1 − erfc(x), by a rational approximation with a relative error below 1.2e-7 (Press et al., Numerical Recipes, 6.2).
 fn erf(x: f32) -> f32 {
   let z = abs(x);
   let t = 1.0 / (1.0 + 0.5 * z);
@@ -55,16 +57,16 @@ fn erf(x: f32) -> f32 {
 // What is stored at `at`: the product with what EPILOGUE asks for.
 fn finished(product: f32, at: u32) -> f32 {
   var value = product;
-  if (EPILOGUE == RESIDUAL) { value += aux[at]; }
+  if (EPILOGUE == RESIDUAL) { value += f32(aux[at]); }
   if (EPILOGUE == GELU) {
-    aux[at] = value;
+    aux[at] = ElementC(value);
     value = 0.5 * value * (1.0 + erf(value * 0.70710678118));
   }
   if (EPILOGUE == GELU_GRADIENT) {
-    let v = aux[at];
+    let v = f32(aux[at]);
     value *= 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
   }
-  if (ACCUMULATE) { value += c[at]; }
+  if (ACCUMULATE) { value += f32(c[at]); }
   return value;
 }
 
@@ -82,9 +84,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var value = 0.0;
   var row_sum = 0.0;
   for (var k = 0u; k < p.K; k++) {
-    let left = a[at_a];
+    let left = f32(a[at_a]);
     row_sum += left;
-    var pair = vec2f(left, b[at_b]);
+    var pair = vec2f(left, f32(b[at_b]));
     if (HALF) { pair = rounded(pair); }
     value += pair.x * pair.y;
     at_a += a_step;
@@ -92,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   if (BIAS) { value += bias[column]; }
   let at = group.z * p.M * p.N + i;
-  c[at] = finished(value, at);
+  c[at] = ElementC(finished(value, at));
   if (SUMS && column == 0u) {
     if (ACCUMULATE) { row_sum += sums[row]; }
     sums[row] = row_sum;

@@ -1,6 +1,6 @@
-// matmul_forward_subgroup_matrix: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)   all f32
+// matmul_forward_subgroup_matrix: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
-// EPILOGUE, SUMS and split sums (`chunk`): as matmul_forward's.
+// EPILOGUE, SUMS and split sums (`chunk`): as matmul_forward's. A, B, C, aux are of f32 or f16, the rest is f32.
 // One workgroup of 8 subgroups per tile of TILE_M x TILE_N of C, a batch along z; subgroup (s / 4, s mod 4) owns a half of its
 //   rows and a quarter of its columns, as matrices of SM x SN. Slices of DEPTH k of A and B pass through workgroup memory as
 //   elements of type Part, laid out as in their buffers; a slice is multiplied while the next is on its way to registers.
@@ -8,7 +8,7 @@
 // Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's; chunk
 //   divides by DEPTH, or is K; SM, SN, SK and Part are a configuration of the adapter with f32 results; 32 divides by SM, 16 by SN,
 //   DEPTH by SK; every subgroup has LANES lanes.
-// Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), TILE_M, TILE_N, DEPTH (at most TILE_M and TILE_N).
+// Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), TILE_M, TILE_N, DEPTH (at most TILE_M and TILE_N), Element….
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -16,6 +16,9 @@ requires immediate_address_space;
 requires subgroup_id;
 
 alias Part = f16; // tune
+alias ElementA = f32; // tune
+alias ElementB = f32; // tune
+alias ElementC = f32; // tune
 const SM = 16u; // tune
 const SN = 16u; // tune
 const SK = 16u; // tune
@@ -30,17 +33,15 @@ override BIAS: bool = false;
 override ACCUMULATE: bool = false;
 override SUMS: bool = false;
 override EPILOGUE: u32 = 0u;
-const RESIDUAL = 1u;
-const GELU = 2u;
-const GELU_GRADIENT = 3u;
+const RESIDUAL = 1u; const GELU = 2u; const GELU_GRADIENT = 3u;
 
 struct Params { M: u32, N: u32, K: u32, chunk: u32 }
 
-@group(0) @binding(0) var<storage, read> a: array<vec4f>;
-@group(0) @binding(1) var<storage, read> b: array<vec4f>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<ElementA>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<ElementB>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> aux: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<ElementC>>;
+@group(0) @binding(4) var<storage, read_write> aux: array<vec4<ElementC>>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
 
@@ -77,15 +78,15 @@ fn lines(base: u32, at: vec2u, wide: u32, end: u32, by_k: bool) -> vec3u {
   let count = select(0u, min(4u, select(wide, end, by_k) - line), at.x < wide && at.y < end);
   return vec3u(base + line * pitch + select(at.y, at.x, by_k) / 4u, pitch, count);
 }
-fn block_a(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4f {
+fn block_a(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4<ElementA> {
   let there = lines(base, origin + place(i, TILE_M, TRANS_A), p.M, end, TRANS_A);
-  var v = mat4x4f();
+  var v = mat4x4<ElementA>();
   for (var j = 0u; j < 4u; j++) { if (j < there.z) { v[j] = a[there.x + j * there.y]; } }
   return v;
 }
-fn block_b(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4f {
+fn block_b(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4<ElementB> {
   let there = lines(base, origin + place(i, TILE_N, !TRANS_B), p.N, end, !TRANS_B);
-  var v = mat4x4f();
+  var v = mat4x4<ElementB>();
   for (var j = 0u; j < 4u; j++) { if (j < there.z) { v[j] = b[there.x + j * there.y]; } }
   return v;
 }
@@ -110,14 +111,16 @@ fn erf(x: vec4f) -> vec4f {
 }
 
 // What is stored at `at`: the product with what EPILOGUE asks for.
-fn finished(product: vec4f, at: u32) -> vec4f {
+fn finished(product: vec4f, column4: u32, at: u32) -> vec4f {
   var value = product;
-  if (EPILOGUE == RESIDUAL) { value += aux[at]; }
-  if (EPILOGUE == GELU) { aux[at] = value; value = 0.5 * value * (1.0 + erf(value * 0.70710678118)); }
+  if (BIAS) { value += bias[column4]; }
+  if (EPILOGUE == RESIDUAL) { value += vec4f(aux[at]); }
+  if (EPILOGUE == GELU) { aux[at] = vec4<ElementC>(value); value = 0.5 * value * (1.0 + erf(value * 0.70710678118)); }
   if (EPILOGUE == GELU_GRADIENT) {
-    value *= 0.5 * (1.0 + erf(aux[at] * 0.70710678118)) + aux[at] * 0.3989422804 * exp(-0.5 * aux[at] * aux[at]);
+    let v = vec4f(aux[at]);
+    value *= 0.5 * (1.0 + erf(v * 0.70710678118)) + v * 0.3989422804 * exp(-0.5 * v * v);
   }
-  if (ACCUMULATE) { value += c[at]; }
+  if (ACCUMULATE) { value += vec4f(c[at]); }
   return value;
 }
 
@@ -134,8 +137,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
   let b_base = tile.z / splits * select(p.K * n4s, p.N * ((p.K + 3u) / 4u), TRANS_B);
   var acc: array<Result, DOWN * ACROSS>;
   var row_sums: array<vec4f, EACH_A>;
-  var next_a: array<mat4x4f, EACH_A>;
-  var next_b: array<mat4x4f, EACH_B>;
+  var next_a: array<mat4x4<ElementA>, EACH_A>;
+  var next_b: array<mat4x4<ElementB>, EACH_B>;
   // One turn more than there are slices: the first has nothing to multiply yet, the last nothing to move.
   for (var k0 = start; k0 < end + DEPTH; k0 += DEPTH) {
     for (var i = 0u; i < EACH_A; i++) { next_a[i] = block_a(a_base, index + i * WG, vec2u(corner.x, k0), end); }
@@ -158,7 +161,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
       let to = select(at.x * PITCH_A + at.y / 4u, at.y * PITCH_A + at.x / 4u, TRANS_A);
       if (at.x >= TILE_M || at.y >= DEPTH) { continue; }
       for (var j = 0u; j < 4u; j++) { tile_a[to + j * PITCH_A] = vec4<Part>(next_a[i][j]); }
-      if (SUMS) { row_sums[i] += select(vec4f(1.0) * next_a[i], next_a[i] * vec4f(1.0), TRANS_A); }
+      if (SUMS) { row_sums[i] += select(vec4f(1.0) * mat4x4f(next_a[i]), mat4x4f(next_a[i]) * vec4f(1.0), TRANS_A); }
     }
     for (var i = 0u; i < EACH_B; i++) {
       let at = place(index + i * WG, TILE_N, !TRANS_B);
@@ -189,10 +192,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
       let row = corner.x + own.x + i / ACROSS * SM + quad / (SN / 4u);
       let column4 = (corner.y + own.y + i % ACROSS * SN) / 4u + quad % (SN / 4u);
       if (row >= p.M || column4 >= n4s) { continue; }
-      var value = results[subgroup * RESULT + quad];
-      if (BIAS) { value += bias[column4]; }
       let at = (tile.z * p.M + row) * n4s + column4;
-      c[at] = finished(value, at);
+      c[at] = vec4<ElementC>(finished(results[subgroup * RESULT + quad], column4, at));
     }
     workgroupBarrier();
   }

@@ -1,17 +1,20 @@
-// pitch_forward: y[r, j] (+)= j < C ? x[r, j] : 0,   x (rows, C)   y (rows, P)   all f32
+// pitch_forward: y[r, j] (+)= j < C ? x[r, j] : 0,   x (rows, C)   y (rows, P)   of f32 or f16
 // Rows laid out at another pitch: wider ones are filled up with zeros, narrower ones cut off. One workgroup per row, so
 //   that nothing is divided: software adapters divide integers lane by lane.
 // Any sizes.
-// Tuned: nothing.
+// Tuned: Element…: what tensors hold.
 requires immediate_address_space;
+
+alias ElementX = f32; // tune
+alias ElementY = f32; // tune
 
 override WG: u32 = 32u;
 override ACCUMULATE: bool = false;
 
 struct Params { rows: u32, C: u32, P: u32 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<ElementX>;
+@group(0) @binding(1) var<storage, read_write> y: array<ElementY>;
 var<immediate> p: Params;
 
 @compute @workgroup_size(WG)
@@ -20,8 +23,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (row >= p.rows) { return; }
   for (var j = local; j < p.P; j += WG) {
     var value = 0.0;
-    if (j < p.C) { value = x[row * p.C + j]; }
-    if (ACCUMULATE) { value += y[row * p.P + j]; }
-    y[row * p.P + j] = value;
+    if (j < p.C) { value = f32(x[row * p.C + j]); }
+    if (ACCUMULATE) { value += f32(y[row * p.P + j]); }
+    y[row * p.P + j] = ElementY(value);
   }
 }

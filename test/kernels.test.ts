@@ -15,7 +15,7 @@ const kernels = readdirSync('kernels')
 
 type Tune = Readonly<Record<string, number>>;
 
-/** What families choose for those of their kernels that have constants. */
+/** What families choose for those of their kernels that have constants; what tensors hold (`Element…`) comes on top. */
 const lanes = [8, 16].map((LANES) => ({ LANES }));
 const heads = [4, 32, 64, 128].map((HEAD) => ({ HEAD }));
 const headsOnLanes = lanes.flatMap((tune) => [1, 8, 16].map((HEAD4) => ({ ...tune, HEAD4 })));
@@ -84,14 +84,21 @@ async function told(reports: Reports): Promise<void> {
 describe.each([true, false])('immediates: %s', (immediates) => {
   it.each(kernels.map((kernel) => [kernel.name, kernel] as const))('%s', async (name, kernel) => {
     const tunes = tiles[name]?.map(({ tune }) => tune) ?? TUNES[name] ?? [{}];
-    expect(Object.keys(tunes[0] as Tune).sort()).toEqual([...kernel.interface.tunables].sort());
+    const [elements, constants] = [true, false].map((wanted) =>
+      kernel.interface.tunables.filter((it) => it.startsWith('Element') === wanted),
+    ) as [string[], string[]];
+    expect(Object.keys(tunes[0] as Tune).sort()).toEqual(constants.sort());
+    const widths = elements.length > 0 ? [32, 16] : [32];
     complaints.length = 0;
     // The cache makes the layout that the engine would use; modules alone where no pipeline can be.
     const reports = new Reports();
     const cache = new PipelineCache(device, immediates, reports);
     const matrix = name.endsWith('_subgroup_matrix');
-    for (const tune of tunes)
-      for (const overrides of matrix ? [{}] : overridesOf(kernel)) cache.get(kernel, { tune, overrides });
+    for (const width of widths)
+      for (const one of tunes) {
+        const tune = { ...one, ...Object.fromEntries(elements.map((it) => [it, width])) };
+        for (const overrides of matrix ? [{}] : overridesOf(kernel)) cache.get(kernel, { tune, overrides });
+      }
     await told(reports);
     await device.queue.onSubmittedWorkDone();
     // A tile that needs more workgroup memory than the default limit is refused, by exactly what it says it needs.

@@ -1,7 +1,7 @@
 /** Every op of the registry, every sample, every kernel variant that the adapter can run, by what src/check says of it. */
 import { describe, expect, it } from 'vitest';
 import type { Sample } from '../src/autograd/op.js';
-import type { AnyOp } from '../src/check/expectation.js';
+import { type AnyOp, worksInHalf } from '../src/check/expectation.js';
 import { checkSample } from '../src/check/ops.js';
 import { formatShape } from '../src/core/shape.js';
 import { ops } from '../src/ops/index.js';
@@ -18,9 +18,18 @@ const describeSample = ({ inputs, attrs }: Sample<unknown>): string => {
   return `${shapes.join(' ')} ${attrs ? JSON.stringify(attrs) : ''}`;
 };
 
-describe.each(ops.map((op) => [op.name, op as AnyOp] as const))('%s', (_, op) => {
+const all = ops as readonly AnyOp[];
+
+describe.each(all.map((op) => [op.name, op] as const))('%s', (_, op) => {
   it.each(op.samples.map((sample) => [describeSample(sample), sample] as const))('%s', async (_, sample) => {
     for (const { variant, problems } of await checkSample(gpuOf(), op, sample))
+      expect(problems, variant).toEqual([]);
+  });
+
+  it.each(
+    op.samples.filter(() => worksInHalf(op)).map((sample) => [describeSample(sample), sample] as const),
+  )('%s of f16', async (_, sample) => {
+    for (const { variant, problems } of await checkSample(gpuOf(), op, sample, true))
       expect(problems, variant).toEqual([]);
   });
 

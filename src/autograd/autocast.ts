@@ -3,10 +3,16 @@
  * goes from product to product in 16 bits. Sums over rows, statistics, softmax and the residual stream stay float32.
  */
 
+import type { DType, Tensor } from '../tensor/tensor.js';
+
 let active = false;
 
 /** Whether ops work in 16-bit floats now. */
 export const autocasting = (): boolean => active;
+
+/** What is kept from product to product as: f16 within autocast, where products read it as it is. */
+export const productType = ({ gpu }: Tensor): DType =>
+  active && gpu.info.knobs.halfTensors === 1 ? 'f16' : 'f32';
 
 /** Runs `body`, backward passes too, in mixed precision; for adapters with shader-f16. Synchronous only. */
 export function autocast<T>(body: () => T): T {

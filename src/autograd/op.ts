@@ -1,6 +1,6 @@
 /** What an operation is: one record that the engine runs and from which tests, benchmarks and tables are made. */
-import { numel, type Shape } from '../core/shape.js';
-import { Tensor } from '../tensor/tensor.js';
+import { need, numel, type Shape } from '../core/shape.js';
+import { type DType, Tensor } from '../tensor/tensor.js';
 import { activeTape } from './tape.js';
 
 /** Where a gradient goes: written, or added to what is there. */
@@ -38,6 +38,10 @@ export interface Op<A> {
   readonly formula: string;
   /** The output's shape; throws ShapeError when the inputs cannot be. */
   shape(inputs: readonly Shape[], attrs: A): Shape;
+  /** The output's dtype; f32 when absent. */
+  dtype?(inputs: readonly Tensor[], attrs: A): DType;
+  /** Inputs that may be of f16; their gradients are then too. */
+  readonly halves?: readonly number[];
   /** Computes `output`; returns what backward needs beyond inputs and output. */
   forward(inputs: readonly Tensor[], output: Tensor, attrs: A): Tensor[];
   /** Writes the wanted gradients; absent when there is nothing to differentiate. */
@@ -70,7 +74,14 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor
     inputs.map((input) => input.shape),
     attrs,
   );
-  const output = Tensor.empty(first.gpu, shape, 'f32', op.name);
+  inputs.forEach((input, i) => {
+    need(
+      input.dtype !== 'f16' || (op.halves?.includes(i) ?? false),
+      op.name,
+      `input ${i} must not be of f16, as ${input} is.`,
+    );
+  });
+  const output = Tensor.empty(first.gpu, shape, op.dtype?.(inputs, attrs) ?? 'f32', op.name);
   const saved = op.forward(inputs, output, attrs);
   activeTape()?.record(op, inputs, output, saved, attrs);
   return output;

@@ -141,7 +141,7 @@ class Gradients {
       return { tensor: tensor.grad, accumulate };
     }
     const known = this.known.get(tensor);
-    const fresh = () => keep(Tensor.empty(tensor.gpu, tensor.shape, 'f32', `d${tensor.label}`));
+    const fresh = () => keep(Tensor.empty(tensor.gpu, tensor.shape, tensor.dtype, `d${tensor.label}`));
     if (!known) {
       const made = fresh();
       this.known.set(tensor, made);

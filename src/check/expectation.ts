@@ -1,10 +1,13 @@
 /** What an op's float64 reference says of a sample: values, and slopes by central differences. */
 import type { Op, Sample } from '../autograd/op.js';
+import { roundToHalf } from '../core/half.js';
 import { Counter } from '../core/rng.js';
 import type { Shape } from '../core/shape.js';
 import { toFloat64, valuesFor } from './values.js';
 
 const EPSILON = 2 ** -24;
+/** Of f16: what one rounding is off by at most, as a fraction. */
+export const HALF_EPSILON = 2 ** -11;
 
 export type AnyOp = Op<unknown>;
 export interface Case {
@@ -12,11 +15,22 @@ export interface Case {
   readonly sample: Sample<unknown>;
   readonly values: ReturnType<typeof valuesFor>[];
   readonly shapes: Shape[];
+  /** In mixed precision: inputs that may be, and the result, are of f16. */
+  readonly half: boolean;
 }
 
-export function prepare(op: AnyOp, sample: Sample<unknown>): Case {
-  const values = sample.inputs.map((input, i) => valuesFor(input, 17 + i));
-  return { op, sample, values, shapes: values.map(({ shape }) => shape) };
+/** Whether an op reads or gives f16. */
+export const worksInHalf = (op: AnyOp): boolean => op.halves !== undefined || op.dtype !== undefined;
+
+/** With `half`, values are those of f16, so that what is read is exact. */
+export function prepare(op: AnyOp, sample: Sample<unknown>, half = false): Case {
+  const values = sample.inputs.map((input, i) => {
+    const value = valuesFor(input, 17 + i);
+    if (!half || !(value.data instanceof Float32Array)) return value;
+    return { ...value, data: value.data.map(roundToHalf) };
+  });
+  const attrs = half ? { ...(sample.attrs as object), dtype: 'f16' } : sample.attrs;
+  return { op, sample: { ...sample, attrs }, values, shapes: values.map(({ shape }) => shape), half };
 }
 
 /** f(x) = Σ dy · reference(x), in float64. */
@@ -36,6 +50,12 @@ export interface Expectation {
   readonly partials: ({ picks: number[]; values: number[]; signs: Float64Array; slope: number } | null)[];
 }
 
+export const largest = (values: Iterable<number>): number => {
+  let most = 0;
+  for (const v of values) most = Math.max(most, Math.abs(v));
+  return most;
+};
+
 /** What the float64 reference says, by values and by central differences. */
 export function expectation(test: Case, dy: Float32Array): Expectation {
   const { op, sample, shapes } = test;
@@ -52,6 +72,11 @@ export function expectation(test: Case, dy: Float32Array): Expectation {
     );
     const terms = op.terms(shapes, sample.attrs) + 2;
     tolerance = (i) => 2 * terms * EPSILON * Math.abs(bound[i] as number) + 1e-30;
+  }
+  if (test.half) {
+    // The result is rounded once, and so may be what it is made of.
+    const [exact, most] = [tolerance, largest(y)];
+    tolerance = (i) => exact(i) + HALF_EPSILON * (Math.abs(y[i] as number) + most);
   }
   const cost = op.flops(shapes, sample.attrs) + y.length;
   const wanted = op.backward ? (op.differentiable ?? [...inputs.keys()]) : [];

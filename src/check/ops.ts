@@ -3,8 +3,9 @@
  * reference, backward against central differences of that reference, guard bands, exact repeats, accumulation, memory.
  */
 import type { Sample } from '../autograd/op.js';
+import { roundToHalf } from '../core/half.js';
 import type { Gpu } from '../gpu/gpu.js';
-import { type AnyOp, type Expectation, expectation, prepare } from './expectation.js';
+import { type AnyOp, type Expectation, expectation, HALF_EPSILON, largest, prepare } from './expectation.js';
 import { compute, GUARD, type Result } from './run.js';
 import { normals, worst } from './values.js';
 
@@ -17,18 +18,25 @@ export interface Finding {
   readonly problems: readonly string[];
 }
 
-/** One sample of an op, by each variant. */
-export async function checkSample(gpu: Gpu, op: AnyOp, sample: Sample<unknown>): Promise<Finding[]> {
+/** One sample of an op, by each variant; with `half`, in mixed precision and tensors of f16. */
+export async function checkSample(
+  gpu: Gpu,
+  op: AnyOp,
+  sample: Sample<unknown>,
+  half = false,
+): Promise<Finding[]> {
   gpu.slackBytes = 4 * GUARD;
-  const test = prepare(op, sample);
-  const dy = normals(op.shape(test.shapes, sample.attrs), 3);
+  const test = prepare(op, sample, half);
+  const dy = normals(op.shape(test.shapes, sample.attrs), 3).map((v) => (half ? roundToHalf(v) : v));
   const expected = expectation(test, dy);
   return everyVariant(gpu, async (variant) => {
     const first = await compute(gpu, test, dy);
     const problems = [...first.problems];
-    const found = compare(first, expected, problems);
+    const found = compare(first, expected, { half, problems });
     const twice = first.gradients.map((gradient) => gradient?.map((g) => g + g) ?? null);
-    if (!same(first.doubled, twice)) problems.push('adding to gradients does not double them');
+    // What is added to a gradient of f16 has not been rounded itself.
+    if (!same(first.doubled, twice, half ? 4 * HALF_EPSILON : 0))
+      problems.push('adding to gradients does not double them');
     const live = gpu.pool.liveBytes;
     const second = await compute(gpu, test, dy);
     const repeats = [first.y, ...first.gradients, ...first.doubled];
@@ -56,12 +64,23 @@ export async function everyVariant<T>(gpu: Gpu, body: (variant: string) => Promi
 
 type Arrays = readonly (Float32Array | null)[];
 
-/** Equal to the bit, but that a NaN equals any. */
-const same = (a: Arrays, b: Arrays): boolean =>
-  a.length === b.length && a.every((x, i) => x?.every((v, k) => Object.is(v, b[i]?.[k])) ?? b[i] === null);
+/** Equal to the bit, but that a NaN equals any; or within a fraction. */
+function same(a: Arrays, b: Arrays, within = 0): boolean {
+  const near = (v: number, w: number) => Object.is(v, w) || Math.abs(v - w) < within * Math.abs(w);
+  return (
+    a.length === b.length &&
+    a.every((x, i) => x?.every((v, k) => near(v, b[i]?.[k] as number)) ?? b[i] === null)
+  );
+}
 
 /** Adds to `problems`; returns the forward pass's largest error over its tolerance. */
-function compare({ y, gradients }: Result, expected: Expectation, problems: string[]): number {
+function compare(
+  { y, gradients }: Result,
+  expected: Expectation,
+  { half, problems }: { half: boolean; problems: string[] },
+): number {
+  const [atol, rtol] = half ? [4 * HALF_EPSILON, 4 * HALF_EPSILON] : [1e-5, 1e-4];
+  const along = half ? HALF_EPSILON : 1e-5;
   const { ratio, at } = worst(y, expected.y, expected.tolerance);
   if (!(ratio <= 1))
     problems.push(`forward at ${at}: ${y[at]} for ${expected.y[at]}, ${ratio} times the tolerance`);
@@ -69,9 +88,9 @@ function compare({ y, gradients }: Result, expected: Expectation, problems: stri
     const partial = expected.partials[which];
     if (!gradient || !partial) return;
     const { picks, values, signs, slope } = partial;
-    const scale = values.reduce((most, v) => Math.max(most, Math.abs(v)), 1);
+    const scale = Math.max(1, largest(values));
     const actual = picks.map((k) => gradient[k] as number);
-    const found = worst(actual, values, (i) => 1e-5 * scale + 1e-4 * Math.abs(values[i] as number));
+    const found = worst(actual, values, (i) => atol * scale + rtol * Math.abs(values[i] as number));
     if (!(found.ratio <= 1))
       problems.push(
         `gradient ${which} at ${picks[found.at]}: ${actual[found.at]} for ${values[found.at]}, ${found.ratio} times the tolerance`,
@@ -83,7 +102,7 @@ function compare({ y, gradients }: Result, expected: Expectation, problems: stri
       sum += g * (signs[i] as number);
       size += Math.abs(g);
     });
-    if (!(Math.abs(sum - slope) <= 1e-5 * scale + 1e-5 * size))
+    if (!(Math.abs(sum - slope) <= along * (scale + size)))
       problems.push(`gradient ${which} along a direction: ${sum} for ${slope}`);
   });
   return ratio;

@@ -1,13 +1,14 @@
 /** Matrix products by every kernel and tile that the adapter can run, with all that may be done beside one, against float64. */
 
 import { autocast } from '../autograd/autocast.js';
-import { roundToHalf } from '../core/half.js';
+import { roundToHalf, toHalves } from '../core/half.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { Choice } from '../gpu/tuning.js';
 import { erf } from '../ops/gelu.js';
 import { type Product, runMatmul } from '../ops/product.js';
 import { everyChoice } from '../ops/product_kernels.js';
-import { Tensor } from '../tensor/tensor.js';
+import { type HostArray, Tensor } from '../tensor/tensor.js';
+import { HALF_EPSILON } from './expectation.js';
 import type { Finding } from './ops.js';
 import { GUARD, guarded, readGuarded } from './run.js';
 import { normals, worst } from './values.js';
@@ -21,6 +22,8 @@ export interface Trial extends Partial<Product> {
   readonly epilogue?: 'residual' | 'gelu' | 'gelu_gradient';
   readonly accumulate?: boolean;
   readonly half?: boolean;
+  /** Whether A, B, C and aux are of f16. */
+  readonly narrow?: boolean;
 }
 
 /** Ragged against every tile; sums long enough to be split. */
@@ -31,7 +34,7 @@ export const productTrials: readonly Trial[] = [
   { M: 76, N: 140, K: 3000, transA: true, sums: true, accumulate: true },
   { batch: 3, M: 72, N: 20, K: 12, transA: true, transB: true, epilogue: 'residual' },
   { M: 66, N: 67, K: 65, bias: true },
-].flatMap((trial) => [trial, { ...trial, half: true }] as Trial[]);
+].flatMap((trial) => [trial, { ...trial, half: true }, { ...trial, half: true, narrow: true }] as Trial[]);
 
 export const describeTrial = ({ batch = 1, M, N, K, ...rest }: Trial): string =>
   [`${batch > 1 ? `${batch} x ` : ''}(${M}, ${K}) (${K}, ${N})`, ...Object.entries(rest).map(([k, v]) => (v === true ? k : `${v}`))].join(' '); // biome-ignore format: one line
@@ -50,14 +53,15 @@ interface Values {
   readonly aux: Float32Array<ArrayBuffer>;
 }
 
-function valuesOf({ batch = 1, M, N, K }: Trial): Values {
+function valuesOf({ batch = 1, M, N, K, narrow = false }: Trial): Values {
+  const held = (n: number, seed: number) => normals([n], seed).map((v) => (narrow ? roundToHalf(v) : v));
   return {
-    a: normals([batch * M * K], 1),
-    b: normals([batch * K * N], 2),
+    a: held(batch * M * K, 1),
+    b: held(batch * K * N, 2),
     bias: normals([N], 3),
-    old: normals([batch * M * N], 4),
+    old: held(batch * M * N, 4),
     oldSums: normals([M], 5),
-    aux: normals([batch * M * N], 6),
+    aux: held(batch * M * N, 6),
   };
 }
 
@@ -145,16 +149,18 @@ interface Plan {
 
 async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Promise<Finding> {
   const { batch = 1, M, N, K, transA = false, transB = false, epilogue, accumulate = false } = trial;
+  const { narrow = false } = trial;
   gpu.slackBytes = 4 * GUARD;
-  const written = (data: Float32Array<ArrayBuffer>) => {
-    const it = guarded(gpu, [data.length]);
+  const held = (data: Float32Array<ArrayBuffer>) => (narrow ? toHalves(data) : data);
+  const written = (data: HostArray) => {
+    const it = guarded(gpu, [data.length], data instanceof Uint16Array ? 'f16' : 'f32');
     it.tensor.upload(data);
     return it;
   };
-  const operands = { a: Tensor.from(gpu, values.a), b: Tensor.from(gpu, values.b) };
+  const operands = { a: Tensor.from(gpu, held(values.a)), b: Tensor.from(gpu, held(values.b)) };
   const bias = trial.bias ? Tensor.from(gpu, values.bias) : undefined;
-  const c = written(values.old);
-  const aux = epilogue && written(values.aux);
+  const c = written(held(values.old));
+  const aux = epilogue && written(held(values.aux));
   const sums = trial.sums ? written(values.oldSums) : undefined;
   const finish = epilogue && aux && { kind: epilogue, aux: aux.tensor };
   const all = { ...operands, c: c.tensor, bias, epilogue: finish, sums: sums?.tensor, accumulate };
@@ -168,7 +174,9 @@ async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Pr
     if (!is) return;
     const { value, size } = wanted[name];
     const actual = await readGuarded(is, problems);
-    const { ratio, at } = worst(actual, value, (i) => 2 * (K + 4) * EPSILON * (size[i] as number));
+    // What is stored in f16 is rounded once more.
+    const rounding = narrow && name !== 'sums' ? HALF_EPSILON : 0;
+    const { ratio, at } = worst(actual, value, (i) => 2 * (K + 4) * EPSILON * (size[i] as number) + rounding * Math.abs(value[i] as number));
     most = Math.max(most, ratio);
     if (!(ratio <= 1)) problems.push(`${name} at ${at}: ${actual[at]} for ${value[at]}, ${ratio} times the tolerance`);
   }; // biome-ignore format: sentences on one line

@@ -1,13 +1,15 @@
 /** One sample of an op on a device: forward, backward, backward once more on top, all into guarded memory. */
+import { autocast } from '../autograd/autocast.js';
 import { apply } from '../autograd/op.js';
 import { Tape } from '../autograd/tape.js';
+import { toHalves } from '../core/half.js';
 import { numel, type Shape } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { scope } from '../tensor/scope.js';
-import { Tensor } from '../tensor/tensor.js';
+import { type DType, Tensor } from '../tensor/tensor.js';
 import type { Case } from './expectation.js';
 
-/** Floats on either side of every output and gradient. */
+/** Elements on either side of every output and gradient. */
 export const GUARD = 1024;
 const CANARY = 0x7fc0dead; // a NaN no kernel computes
 
@@ -17,20 +19,23 @@ export interface Guarded {
   readonly tensor: Tensor;
 }
 
-export function guarded(gpu: Gpu, shape: Shape): Guarded {
-  const padded = 4 * Math.ceil(numel(shape) / 4);
-  const whole = Tensor.empty(gpu, [padded + 2 * GUARD]);
-  gpu.upload(whole, new Uint32Array(padded + 2 * GUARD).fill(CANARY));
+export function guarded(gpu: Gpu, shape: Shape, dtype: DType = 'f32'): Guarded {
+  const whole = Tensor.empty(gpu, [padded(shape) + 2 * GUARD], dtype);
+  gpu.upload(whole, new Uint32Array(whole.bytes / 4).fill(CANARY));
   return { whole, tensor: whole.view(shape, GUARD) };
 }
 
+const padded = (shape: Shape): number => 4 * Math.ceil(numel(shape) / 4);
+
 /** What is between the bands; a problem where something was stored beyond. */
 export async function readGuarded({ whole, tensor }: Guarded, problems: string[]): Promise<Float32Array> {
-  const bits = new Uint32Array(await tensor.gpu.read(whole));
-  const end = GUARD + 4 * Math.ceil(tensor.size / 4);
-  const stray = bits.findIndex((word, i) => (i < GUARD || i >= end) && word !== CANARY);
-  if (stray !== -1) problems.push(`a stray store ${stray - GUARD} floats from the start of ${tensor}`);
-  return new Float32Array(bits.buffer, 4 * GUARD, tensor.size).slice();
+  const words = new Uint32Array(await tensor.gpu.read(whole));
+  const perWord = 32 / tensor.bits;
+  const [start, end] = [GUARD / perWord, (GUARD + padded(tensor.shape)) / perWord];
+  const stray = words.findIndex((word, i) => (i < start || i >= end) && word !== CANARY);
+  if (stray !== -1)
+    problems.push(`a stray store ${(stray - start) * perWord} elements from the start of ${tensor}`);
+  return tensor.toFloat32();
 }
 
 export interface Result {
@@ -42,43 +47,41 @@ export interface Result {
 }
 
 /** Forward once into guarded memory, then the tape: backward, and backward again on top of it. */
-export async function compute(
-  gpu: Gpu,
-  { op, sample, values }: Case,
-  dy: Float32Array<ArrayBuffer>,
-): Promise<Result> {
+export async function compute(gpu: Gpu, test: Case, dy: Float32Array<ArrayBuffer>): Promise<Result> {
+  const { op, sample, values, half } = test;
+  const precisely = half ? autocast : <T>(body: () => T): T => body();
   const problems: string[] = [];
   const made: Tensor[] = [];
   const guards: Guarded[] = [];
-  const guard = (shape: Shape) => {
-    const it = guarded(gpu, shape);
+  const guard = (shape: Shape, dtype: DType) => {
+    const it = guarded(gpu, shape, dtype);
     guards.push(it);
     return it;
   };
-  const inputs = values.map(({ data, shape }) => Tensor.from(gpu, data, shape));
-  const out = guard(
-    op.shape(
-      values.map(({ shape }) => shape),
-      sample.attrs,
-    ),
-  );
-  made.push(...scope(() => op.forward(inputs, out.tensor, sample.attrs)));
+  const inputs = values.map(({ data, shape }, i) => {
+    const narrow = half && op.halves?.includes(i) && data instanceof Float32Array;
+    return Tensor.from(gpu, narrow ? toHalves(data) : data, shape);
+  });
+  const out = guard(op.shape(test.shapes, sample.attrs), op.dtype?.(inputs, sample.attrs) ?? 'f32');
+  made.push(...precisely(() => scope(() => op.forward(inputs, out.tensor, sample.attrs))));
   const y = await readGuarded(out, problems);
 
   const wanted = op.backward ? (op.differentiable ?? [...inputs.keys()]) : [];
-  const targets = inputs.map((input, i) => (wanted.includes(i) ? guard(input.shape) : null));
+  const targets = inputs.map((input, i) => (wanted.includes(i) ? guard(input.shape, input.dtype) : null));
   inputs.forEach((input, i) => {
     input.requiresGrad = targets[i] !== null;
     input.grad = targets[i]?.tensor ?? null;
   });
-  const gradient = Tensor.from(gpu, dy, out.tensor.shape);
+  const gradient = Tensor.from(gpu, out.tensor.dtype === 'f16' ? toHalves(dy) : dy, out.tensor.shape);
   const passes: (Float32Array | null)[][] = [];
   for (const accumulate of [false, true]) {
     if (wanted.length === 0) break;
-    const tape = new Tape();
-    const again = tape.run(() => apply(op, inputs, sample.attrs));
-    tape.backward(again, { gradient, accumulate });
-    again.release();
+    precisely(() => {
+      const tape = new Tape();
+      const again = tape.run(() => apply(op, inputs, sample.attrs));
+      tape.backward(again, { gradient, accumulate });
+      again.release();
+    });
     passes.push(await Promise.all(targets.map(async (it) => it && readGuarded(it, problems))));
   }
   for (const tensor of [...made, ...inputs, gradient, ...guards.flatMap((it) => [it.whole, it.tensor])])

@@ -2,7 +2,7 @@
 /** `node dist/check.js`: whether this adapter computes what it should, by every kernel that it can run. */
 import { writeFileSync } from 'node:fs';
 import { describeSample } from '../bench/inputs.js';
-import type { AnyOp } from '../check/expectation.js';
+import { type AnyOp, worksInHalf } from '../check/expectation.js';
 import { checkSample, type Finding } from '../check/ops.js';
 import { checkEveryProduct, describeTrial, productTrials } from '../check/product.js';
 import { table } from '../core/table.js';
@@ -50,11 +50,14 @@ const tasks: readonly Task[] = [
     run: (gpu: Gpu) => checkEveryProduct(gpu, trial),
   })),
   ...(ops as readonly AnyOp[]).flatMap((op) =>
-    op.samples.map((sample) => ({
-      op: op.name,
-      shape: describeSample(sample),
-      run: (gpu: Gpu) => checkSample(gpu, op, sample),
-    })),
+    op.samples.flatMap((sample) =>
+      (worksInHalf(op) ? [false, true] : [false]).map((half) => ({
+        op: op.name,
+        shape: `${describeSample(sample)}${half ? ' f16' : ''}`,
+        run: async (gpu: Gpu) =>
+          half && !gpu.info.features.has('shader-f16') ? [] : checkSample(gpu, op, sample, half),
+      })),
+    ),
   ),
 ];
 

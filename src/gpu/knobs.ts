@@ -11,6 +11,8 @@ export interface Knobs {
   plainProducts: number;
   /** Workgroups of a product that keep the adapter busy: tiles get smaller, then sums are split, until there are so many. */
   productGroups: number;
+  /** 1 where mixed precision keeps tensors between products in f16; 0 where products go through textures of f32. */
+  halfTensors: number;
 }
 
 const measured: Readonly<Record<string, Knobs>> = { 'mesa-software': mesaSoftware.knobs };

@@ -1,7 +1,7 @@
 /** Linear, LayerNorm and LayerScale: parameters around one op. */
-import { layerNorm, linear, scaleChannels } from '../ops/index.js';
+import { type LinearOptions, layerNorm, linear, scaleChannels } from '../ops/index.js';
 import { Parameter } from '../tensor/parameter.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { DType, Tensor } from '../tensor/tensor.js';
 import { constant, type LayerInit, ones, zeros } from './init.js';
 import { Module } from './module.js';
 
@@ -16,9 +16,8 @@ export class Linear extends Module {
     this.bias = new Parameter([outputs], init.bias(inputs));
   }
 
-  /** With `residual` (…, out) added in the same pass, when given. */
-  forward(x: Tensor, residual?: Tensor): Tensor {
-    return linear(x, this.weight.tensor, this.bias.tensor, residual);
+  forward(x: Tensor, options: LinearOptions = {}): Tensor {
+    return linear(x, this.weight.tensor, this.bias.tensor, options);
   }
 }
 
@@ -36,8 +35,8 @@ export class LayerNorm extends Module {
     this.bias = new Parameter([width], zeros);
   }
 
-  forward(x: Tensor): Tensor {
-    return layerNorm(x, this.weight.tensor, this.bias.tensor, this.eps);
+  forward(x: Tensor, dtype: DType = 'f32'): Tensor {
+    return layerNorm(x, this.weight.tensor, this.bias.tensor, this.eps, dtype);
   }
 }
 

@@ -1,4 +1,5 @@
 /** The parts of a pre-norm transformer encoder: attention, MLP, block. x is (B, N, C) throughout. */
+import { productType } from '../autograd/autocast.js';
 import { add, attention, gelu, mlp, qkNorm } from '../ops/index.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -74,15 +75,15 @@ export class Attention extends Module {
     const qkv = this.projected(x);
     mode.observeAttention?.(qkv);
     const mixed = attention(qkv, this.heads, random);
-    if (!this.dropout.active(mode) && branch.plain(mode)) return this.proj.forward(mixed, residual);
+    if (!this.dropout.active(mode) && branch.plain(mode)) return this.proj.forward(mixed, { residual });
     return add(residual, branch.forward(this.dropout.forward(this.proj.forward(mixed), mode), mode));
   }
 
   /** Queries, keys and values (B, N, 3·C), normalised where the model does that. */
   private projected(x: Tensor): Tensor {
     const { qNorm: q, kNorm: k } = this;
+    if (!q || !k) return this.qkv.forward(x, { dtype: x.dtype });
     const qkv = this.qkv.forward(x);
-    if (!q || !k) return qkv;
     const affine = ({ weight, bias }: LayerNorm) => ({ weight: weight.tensor, bias: bias.tensor });
     return qkNorm(qkv, affine(q), affine(k), this.heads, q.eps);
   }
@@ -139,9 +140,10 @@ export class Block extends Module {
   }
 
   forward(x: Tensor, mode: Mode): Tensor {
+    const dtype = productType(x);
     return scope(() => {
-      const mixed = this.attn.forward(this.norm1.forward(x), mode, x, this.branch1);
-      return this.mlp.forward(this.norm2.forward(mixed), mode, mixed, this.branch2);
+      const mixed = this.attn.forward(this.norm1.forward(x, dtype), mode, x, this.branch1);
+      return this.mlp.forward(this.norm2.forward(mixed, dtype), mode, mixed, this.branch2);
     });
   }
 }

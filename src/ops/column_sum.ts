@@ -42,7 +42,7 @@ export function columnSum(x: Tensor, y: Tensor, options: ColumnSum): void {
         scale: stage.scale as number,
       },
       [groups, stage.chunks],
-      { overrides: { ACCUMULATE: stage.accumulate === true } },
+      { tune: { ElementX: from.bits }, overrides: { ACCUMULATE: stage.accumulate === true } },
     );
   const { chunks, chunk } = chunksOf(x.gpu, rows);
   if (chunks === 1) {

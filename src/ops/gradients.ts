@@ -10,7 +10,7 @@ export function wholeGrad<A>(call: BackwardCall<A>, i: number, write: (target: T
     write(tensor);
     return;
   }
-  const part = Tensor.empty(tensor.gpu, tensor.shape, 'f32', tensor.label);
+  const part = Tensor.empty(tensor.gpu, tensor.shape, tensor.dtype, tensor.label);
   write(part);
   addInto(part, tensor);
 }

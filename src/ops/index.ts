@@ -49,7 +49,7 @@ export { dropout, dropPath } from './dropout.js';
 export { gelu } from './gelu.js';
 export { im2col, type PatchGeometry, patchGrid } from './im2col.js';
 export { layerNorm } from './layer_norm.js';
-export { linear } from './linear.js';
+export { type LinearOptions, linear } from './linear.js';
 export { matmul } from './matmul.js';
 export { mlp } from './mlp.js';
 export { qkNorm } from './qk_norm.js';

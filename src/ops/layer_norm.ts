@@ -7,12 +7,14 @@ import { apply, defineOp, type Target } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Family } from '../gpu/tuning.js';
-import { Tensor } from '../tensor/tensor.js';
+import { type DType, Tensor } from '../tensor/tensor.js';
 import { chunksOf, columnSum } from './column_sum.js';
 import { groupsFor, quadsOf, ROW_WG } from './common.js';
 
 interface Attrs {
   readonly eps: number;
+  /** Of the result, and of its gradient; f32 when absent. */
+  readonly dtype?: DType;
 }
 
 interface Columns {
@@ -58,12 +60,14 @@ const rowsAndColumns = (shape: Shape) => ({ R: rowsOf(shape), C: lastAxis(shape)
 export function layerNormForward(x: Tensor, weight: Tensor, bias: Tensor, y: Tensor, eps: number): Tensor {
   const { R, C } = rowsAndColumns(x.shape);
   const stats = Tensor.empty(x.gpu, [R, 2], 'f32', 'layer_norm.stats');
-  const { kernel, tune } = x.gpu.pick(forwards, { C });
+  const choice = x.gpu.pick(forwards, { C });
+  const { kernel } = choice;
+  const tune = { ...choice.tune, ElementY: y.bits };
   const operands = { x, weight, bias, y, stats };
-  if (tune.QUADS) {
+  if (choice.tune.QUADS) {
     const { chunk, workgroups } = subgroups(x, R);
     x.gpu.run(kernel, operands, { R, quads: C / 4, chunk, eps }, workgroups, { tune });
-  } else x.gpu.run(kernel, operands, { R, C, eps }, R);
+  } else x.gpu.run(kernel, operands, { R, C, eps }, R, { tune });
   return stats;
 }
 
@@ -94,10 +98,14 @@ export function layerNormBackward(
   const operands = { x, dy, weight, stats, dx, ...parts };
   const params = { R, C, quads, chunk, accumulate: Number(accumulate) };
   const overrides = tune.QUADS ? {} : { ACCUMULATE: accumulate };
-  gpu.run(kernel, operands, params, workgroups, { tune, overrides });
+  const ElementDy = dy.bits;
+  gpu.run(kernel, operands, params, workgroups, { tune: { ...tune, ElementDy }, overrides });
   if (!places.dweight && !places.dbias) return;
   const groups = [groupsFor(quads, ROW_WG), count] as const;
-  if (!tune.QUADS) gpu.run(parameterKernel, { x, dy, stats, ...parts }, { R, C, chunk }, groups);
+  if (!tune.QUADS) {
+    const operands = { x, dy, stats, ...parts };
+    gpu.run(parameterKernel, operands, { R, C, chunk }, groups, { tune: { ElementDy } });
+  }
   for (const name of ['dweight', 'dbias'] as const) {
     const place = places[name];
     const sum = { rows: count, columns: C, stride: 4 * quads };
@@ -130,6 +138,7 @@ export const layerNormOp = defineOp<Attrs>({
     );
     return x;
   },
+  dtype: (_, { dtype = 'f32' }) => dtype,
   forward: (inputs, y, { eps }) => {
     const [x, weight, bias] = inputs as [Tensor, Tensor, Tensor];
     return [layerNormForward(x, weight, bias, y, eps)];
@@ -168,6 +177,14 @@ export const layerNormOp = defineOp<Attrs>({
   ],
 });
 
-/** Layer normalisation over the last axis (torch.nn.functional.layer_norm): x (…, C), weight and bias (C). */
-export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-6): Tensor =>
-  apply(layerNormOp, [x, weight, bias], { eps });
+/**
+ * Layer normalisation over the last axis (torch.nn.functional.layer_norm): x (…, C), weight and bias (C), all f32; the
+ * result may be of f16.
+ */
+export const layerNorm = (
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  eps = 1e-6,
+  dtype: DType = 'f32',
+): Tensor => apply(layerNormOp, [x, weight, bias], { eps, dtype });

@@ -1,6 +1,6 @@
 import { apply, defineOp, type Target } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape, sameShape } from '../core/shape.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { DType, Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';
 import { passGrad } from './gradients.js';
 import { type Epilogue, runMatmul } from './product.js';
@@ -59,6 +59,8 @@ interface Attrs {
   readonly bias: boolean;
   /** Whether the last input is added to the result. */
   readonly residual: boolean;
+  /** Of the result without a residual, and of its gradient; f32 when absent. */
+  readonly dtype?: DType;
 }
 
 function split(
@@ -108,6 +110,9 @@ export const linearOp = defineOp<Attrs>({
     }
     return y;
   },
+  // A sum with a residual is what later layers add to: it stays f32.
+  dtype: (_, { residual, dtype = 'f32' }) => (residual ? 'f32' : dtype),
+  halves: [0],
   forward: (operands, y, attrs) => {
     const layer = split(operands, attrs);
     linearForward(layer, y, layer.residual && { kind: 'residual', aux: layer.residual });
@@ -182,11 +187,20 @@ function sample(x: Shape, weight: Shape, { bias = false, residual = false }: Par
   return { inputs: [x, weight, ...more], attrs: { bias, residual } };
 }
 
-/**
- * x · weightᵀ + bias (torch.nn.functional.linear): x (…, in), weight (out, in), bias (out); with `residual` (…, out)
- * added in the same pass.
- */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor, residual?: Tensor): Tensor {
+export interface LinearOptions {
+  /** (…, out), added in the same pass. */
+  readonly residual?: Tensor | undefined;
+  /** Of the result without a residual; f32 when absent. */
+  readonly dtype?: DType;
+}
+
+/** x · weightᵀ + bias (torch.nn.functional.linear): x (…, in) of f32 or f16, weight (out, in), bias (out). */
+export function linear(
+  x: Tensor,
+  weight: Tensor,
+  bias?: Tensor,
+  { residual, dtype = 'f32' }: LinearOptions = {},
+): Tensor {
   const inputs = [x, weight, ...(bias ? [bias] : []), ...(residual ? [residual] : [])];
-  return apply(linearOp, inputs, { bias: bias !== undefined, residual: residual !== undefined });
+  return apply(linearOp, inputs, { bias: bias !== undefined, residual: residual !== undefined, dtype });
 }

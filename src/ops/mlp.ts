@@ -7,7 +7,7 @@ import { linearForward, linearInputGradient, linearParameterGradients } from './
 
 /**
  * The MLP of a transformer as one op, so that gelu and its derivative are done while a product is in registers: the
- * hidden layer is written once before and once after gelu, and never read by a pass of its own.
+ * hidden layer is written once before and once after gelu, in the dtype of x, and never read by a pass of its own.
  */
 export const mlpOp = defineOp<{ residual: boolean }>({
   name: 'mlp',
@@ -36,11 +36,12 @@ export const mlpOp = defineOp<{ residual: boolean }>({
       );
     return y;
   },
+  halves: [0],
   forward: (inputs, y, { residual }) => {
     const [x, w1, b1, w2, b2] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
     const shape = [...x.shape.slice(0, -1), w1.shape[0] as number];
-    const before = Tensor.empty(x.gpu, shape, 'f32', 'mlp.before');
-    const hidden = Tensor.empty(x.gpu, shape, 'f32', 'mlp.hidden');
+    const before = Tensor.empty(x.gpu, shape, x.dtype, 'mlp.before');
+    const hidden = Tensor.empty(x.gpu, shape, x.dtype, 'mlp.hidden');
     linearForward({ x, weight: w1, bias: b1 }, hidden, { kind: 'gelu', aux: before });
     const aux = inputs[5] as Tensor;
     linearForward({ x: hidden, weight: w2, bias: b2 }, y, residual ? { kind: 'residual', aux } : undefined);
@@ -54,7 +55,7 @@ export const mlpOp = defineOp<{ residual: boolean }>({
     if (attrs.residual) passGrad(call, 5);
     const second = { x: hidden, weight: w2 };
     linearParameterGradients(second, dy, target(3), target(4));
-    const dhidden = Tensor.empty(x.gpu, hidden.shape, 'f32', 'mlp.dhidden');
+    const dhidden = Tensor.empty(x.gpu, hidden.shape, hidden.dtype, 'mlp.dhidden');
     linearInputGradient(
       second,
       dy,

@@ -9,6 +9,7 @@ import { defineKernel } from '../gpu/pipeline.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementwise, groupsFor, ROW_WG } from './common.js';
+import { castInto } from './scale.js';
 import { PARTIALS, sumSquares } from './sum.js';
 
 const adamwKernel = defineKernel('adamw_step', adamwSource);
@@ -67,6 +68,13 @@ export function adamwStep(state: AdamWState, clip: Tensor, step: Tensor, constan
     const params = { quads: n / 4, decayed: quads, beta1, beta2, ...rests, eps, weight_decay: weightDecay };
     const overrides = { SCALED: state.scale !== undefined };
     gpu.run(adamwKernel, operands, params, elementwise(n), { overrides });
+  });
+}
+
+/** The parameters' copies in f16: the nearest to each. */
+export function roundParameters(values: Tensor, halves: Tensor): void {
+  inParts(values, (start, n) => {
+    scope(() => castInto(values.view([n], start), halves.view([n], start)));
   });
 }
 

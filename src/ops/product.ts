@@ -17,11 +17,12 @@ import {
   matmulKernels,
   matrixKernel,
   plainKernel,
+  textureKernel,
 } from './product_kernels.js';
 
 const pitchKernel = defineKernel('pitch_forward', pitch);
 
-/** What is done with a product while it is in registers; `aux` has the shape of C. */
+/** What is done with a product while it is in registers; `aux` has the shape and the dtype of C. */
 export type Epilogue =
   | { readonly kind: 'residual'; readonly aux: Tensor }
   /** aux is written: the product (and bias) before gelu. */
@@ -47,19 +48,22 @@ export type Product = Pick<MatmulShape, 'batch' | 'M' | 'N' | 'K' | 'transA' | '
 
 /** Runs one product, by the kernel that suits the adapter or by a given one that can. */
 export function runMatmul(product: Product, operands: MatmulOperands, given?: Choice): void {
-  const { a, bias, epilogue, sums } = operands;
+  const { c, bias, epilogue, sums } = operands;
+  const half = autocasting();
+  const [a, b] = [operands.a, operands.b].map((x) => (half && x.half) || x) as [Tensor, Tensor];
   const beside = { bias: bias !== undefined, aux: epilogue !== undefined, sums: sums !== undefined };
-  const shape = { ...product, ...beside, half: autocasting() };
+  const shape = { ...product, ...beside, half, narrow: [a, b, c].some(({ dtype }) => dtype === 'f16') };
   const choice = given ?? a.gpu.pick(matmulKernels, shape);
-  if (choice.kernel === plainKernel || inQuads(shape)) inParts(choice, shape, operands);
-  else atWholeQuads(choice, shape, operands);
+  if (choice.kernel === plainKernel || inQuads(shape)) inParts(choice, shape, { ...operands, a, b });
+  else atWholeQuads(choice, shape, { ...operands, a, b });
 }
 
 /** The whole sum at once, or parts of it side by side and their sum in a fixed order. */
 function inParts(choice: Choice, shape: MatmulShape, operands: MatmulOperands): void {
   const { a, c, sums, accumulate = false } = operands;
   const { M, N, K } = shape;
-  const chunk = chunkOf(choice, a.gpu.info, shape);
+  // What adds the parts up writes f32.
+  const chunk = c.dtype === 'f32' ? chunkOf(choice, a.gpu.info, shape) : K;
   if (chunk >= K) {
     dispatch(choice, shape, operands, K);
     return;
@@ -82,8 +86,9 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
   const { M, N, K, transA, transB } = shape;
   const aux = epilogue?.aux ?? gpu.spare[0];
   const all: Record<string, Region> = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
+  const elements = { ElementA: a.bits, ElementB: b.bits, ElementC: c.bits };
   gpu.run(kernel, all, { M, N, K, chunk }, workgroups(choice, shape), {
-    tune,
+    tune: kernel === textureKernel ? tune : { ...tune, ...elements },
     overrides: {
       TRANS_A: transA,
       TRANS_B: transB,
@@ -113,7 +118,7 @@ function atWholeQuads(choice: Choice, shape: MatmulShape, operands: MatmulOperan
     const wideA = transA ? widened(a, batch * K, M) : widened(a, batch * M, K);
     const wideB = transB ? widened(b, batch * N, K) : widened(b, batch * K, N);
     if (N % 4 === 0) return inParts(choice, shape, { ...operands, a: wideA, b: wideB });
-    const wide = Tensor.empty(c.gpu, [batch * M, quadsWide(N)], 'f32', 'matmul.wide');
+    const wide = Tensor.empty(c.gpu, [batch * M, quadsWide(N)], c.dtype, 'matmul.wide');
     dispatch(choice, shape, { a: wideA, b: wideB, c: wide, bias }, K);
     repitch(wide, c, { rows: batch * M, from: quadsWide(N), to: N, accumulate });
   });
@@ -124,7 +129,7 @@ const quadsWide = (columns: number): number => 4 * Math.ceil(columns / 4);
 /** x (rows, columns) with zeros behind each row, to whole quads; x itself where there is nothing to fill. */
 function widened(x: Tensor, rows: number, columns: number): Tensor {
   if (columns % 4 === 0) return x;
-  const wide = Tensor.empty(x.gpu, [rows, quadsWide(columns)], 'f32', 'matmul.wide');
+  const wide = Tensor.empty(x.gpu, [rows, quadsWide(columns)], x.dtype, 'matmul.wide');
   repitch(x, wide, { rows, from: columns, to: quadsWide(columns), accumulate: false });
   return wide;
 }
@@ -134,5 +139,8 @@ function repitch(
   y: Tensor,
   { rows, from, to, accumulate }: { rows: number; from: number; to: number; accumulate: boolean },
 ): void {
-  x.gpu.run(pitchKernel, { x, y }, { rows, C: from, P: to }, rows, { overrides: { ACCUMULATE: accumulate } });
+  x.gpu.run(pitchKernel, { x, y }, { rows, C: from, P: to }, rows, {
+    tune: { ElementX: x.bits, ElementY: y.bits },
+    overrides: { ACCUMULATE: accumulate },
+  });
 }

@@ -17,6 +17,8 @@ export interface MatmulShape {
   readonly transB: boolean;
   /** Whether the elements of A and B are rounded to f16. */
   readonly half?: boolean;
+  /** Whether any of the tensors is of f16. */
+  readonly narrow?: boolean;
   /** What is computed beside the product: + bias, an epilogue with an operand of C's shape, sums over A's rows. */
   readonly bias?: boolean;
   readonly aux?: boolean;
@@ -133,7 +135,7 @@ export const matmulKernels: Family<MatmulShape> = {
         const { batch, M, N, K } = shape;
         const lanes = softwareLanes(adapter);
         const fits = batch * (K + 3) * (Math.max(M, N) + 3) <= 4 * MAX_TEXELS;
-        return lanes > 0 && fits && canPitch(shape) ? { LANES: lanes } : null;
+        return lanes > 0 && fits && !shape.narrow && canPitch(shape) ? { LANES: lanes } : null;
       },
       wanted: (_, shape) => worthPitching(shape),
     },

@@ -9,12 +9,16 @@ const kernel = defineKernel('scale_forward', source);
 
 function run(x: Tensor, y: Tensor, factor: number, accumulate: boolean): void {
   x.gpu.run(kernel, { x, y }, { quads: quadsOf(x.size), factor }, elementwise(x.size), {
+    tune: { ElementX: x.bits, ElementY: y.bits },
     overrides: { ACCUMULATE: accumulate },
   });
 }
 
 /** y += x, in place. */
 export const addInto = (x: Tensor, y: Tensor): void => run(x, y, 1, true);
+
+/** y = x, each in its own dtype. */
+export const castInto = (x: Tensor, y: Tensor): void => run(x, y, 1, false);
 
 export const scaleOp = defineOp<{ factor: number }>({
   name: 'scale',

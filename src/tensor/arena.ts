@@ -1,6 +1,6 @@
 /**
  * All parameters in one flat tensor, `[decayed | not decayed | not trained]`, their gradients in another of the same
- * layout: the optimizer, the norm and checks are then one dispatch over one range. Every parameter starts on 256 bytes,
+ * layout: the optimizer, the norm and checks are then one dispatch over one range. Every parameter starts on 512 bytes,
  * so that it can be bound by itself; what lies between is zero and stays zero.
  */
 import type { Gpu } from '../gpu/gpu.js';
@@ -8,7 +8,8 @@ import type { Parameter } from './parameter.js';
 import { keep } from './scope.js';
 import { Tensor } from './tensor.js';
 
-const ALIGN = 64; // floats: WebGPU's default storage offset alignment
+// Floats: WebGPU's default storage offset alignment, in a copy of f16 too.
+const ALIGN = 128;
 
 export interface Slot {
   readonly parameter: Parameter;
@@ -105,6 +106,14 @@ export class Arena extends Layout {
         tensor.grad = keep(this.gradients.view(parameter.shape, at, `d${parameter.name}`));
       parameter.bind(tensor);
     }
+  }
+
+  /** Gives every parameter a copy in f16, and returns them all, flat: to be filled whenever the values have changed. */
+  makeHalves(): Tensor {
+    const halves = keep(Tensor.zeros(this.gpu, [this.size], 'f16', 'parameters.half'));
+    for (const { parameter, start } of this.slots)
+      parameter.tensor.half = keep(halves.view(parameter.shape, start, parameter.name));
+    return halves;
   }
 
   /** The parameters from float `from` up to float `to`, both of them starts of slots or the end. */

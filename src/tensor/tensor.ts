@@ -1,11 +1,17 @@
 /** A shaped view of GPU memory. Row-major, contiguous; storage is shared by reference count. */
+import { halfValue } from '../core/half.js';
 import { formatShape, numel, type Shape } from '../core/shape.js';
 import type { Gpu, Region } from '../gpu/gpu.js';
 import type { PoolBuffer } from '../gpu/pool.js';
 import { adopt } from './scope.js';
 
 export type DType = 'f32' | 'f16' | 'u32' | 'u8';
-export type HostArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+/** What a tensor is written from; 16 bits are those of f16. */
+export type HostArray =
+  | Float32Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
+  | Uint8Array<ArrayBuffer>;
 
 const BYTES: Record<DType, number> = { f32: 4, f16: 2, u32: 4, u8: 1 };
 // Kernels that work on vec4 touch whole quads; a tensor's storage covers the quad its last element is in.
@@ -21,6 +27,8 @@ export class Tensor implements Region {
   requiresGrad = false;
   /** Where a backward pass writes this tensor's gradient: parameters have a place of their own, others get one. */
   grad: Tensor | null = null;
+  /** The same values in f16, kept true by whoever changes them: what products in mixed precision read. */
+  half: Tensor | null = null;
 
   private constructor(
     readonly gpu: Gpu,
@@ -48,7 +56,7 @@ export class Tensor implements Region {
 
   /** Copies `data` to the device; its type decides the dtype. */
   static from(gpu: Gpu, data: HostArray, shape: Shape = [data.length], label = ''): Tensor {
-    const dtype = data instanceof Float32Array ? 'f32' : data instanceof Uint32Array ? 'u32' : 'u8';
+    const dtype = dtypeOf(data);
     if (data.length !== numel(shape))
       throw new RangeError(`${data.length} values cannot fill a tensor of shape ${formatShape(shape)}.`);
     const tensor = Tensor.empty(gpu, shape, dtype, label);
@@ -92,8 +100,12 @@ export class Tensor implements Region {
     this.gpu.upload(this, data);
   }
 
+  /** The values of a tensor of f32 or f16. */
   async toFloat32(): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array(await this.gpu.read(this));
+    const bytes = await this.gpu.read(this);
+    return this.dtype === 'f16'
+      ? Float32Array.from(new Uint16Array(bytes), halfValue)
+      : new Float32Array(bytes);
   }
 
   async toUint32(): Promise<Uint32Array<ArrayBuffer>> {
@@ -115,4 +127,10 @@ export class Tensor implements Region {
   toString(): string {
     return `${this.label || 'tensor'} ${formatShape(this.shape)}`;
   }
+}
+
+function dtypeOf(data: HostArray): DType {
+  if (data instanceof Float32Array) return 'f32';
+  if (data instanceof Uint16Array) return 'f16';
+  return data instanceof Uint32Array ? 'u32' : 'u8';
 }

@@ -7,7 +7,7 @@
  * it is of the batch: the gradient is that of the whole. Only then the parameters move.
  */
 
-import { autocast } from '../autograd/autocast.js';
+import { autocast, productType } from '../autograd/autocast.js';
 import { Tape } from '../autograd/tape.js';
 import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import type { Recording } from '../gpu/commands.js';
@@ -16,7 +16,7 @@ import type { FreeList } from '../gpu/pool.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { METRICS, recordMetrics } from '../ops/batch.js';
 import { correct, crossEntropy, scaleChannels, sum } from '../ops/index.js';
-import { clipNorm, findNonFinite, NON_FINITE_PARTIALS } from '../ops/optimizer.js';
+import { clipNorm, findNonFinite, NON_FINITE_PARTIALS, roundParameters } from '../ops/optimizer.js';
 import { keyOf, makeStepState, type StepValues, writeStepState } from '../ops/step_state.js';
 import type { Ema } from '../optim/ema.js';
 import type { LossScale } from '../optim/loss_scale.js';
@@ -66,6 +66,8 @@ export class TrainingStep {
   private readonly metrics: Tensor;
   private readonly clip: Tensor;
   private readonly first: Tensor;
+  /** The parameters in f16, where products read them so. */
+  private readonly halves: Tensor | null;
   /** What the mean loss of a part weighs in that of its batch. */
   private readonly weight: Tensor;
   private weighs = 1;
@@ -86,6 +88,8 @@ export class TrainingStep {
     this.first = keep(Tensor.zeros(this.gpu, [NON_FINITE_PARTIALS], 'u32', 'non_finite'));
     this.clip = zeros([2], 'clip');
     this.weight = keep(Tensor.from(this.gpu, new Float32Array([1]), [1], 'dloss'));
+    const narrow = parts.lossScale && autocast(() => productType(this.state)) === 'f16';
+    this.halves = narrow ? parts.arena.makeHalves() : null;
     this.part = { loss: zeros([1], 'loss'), right: zeros([1], 'right') };
   }
 
@@ -152,10 +156,11 @@ export class TrainingStep {
   }
 
   private body(batch: TrainingBatch, stage: Stage): void {
-    const { model, lossScale, labelSmoothing } = this.parts;
+    const { model, arena, lossScale, labelSmoothing } = this.parts;
     const { images, labels, targets } = batch;
     scope(() => {
       batch.gather(this.state);
+      if (this.halves && stage !== 'next') roundParameters(arena.values, this.halves);
       const gradient = lossScale ? scaleChannels(this.weight, lossScale.scale) : this.weight;
       const tape = new Tape();
       const mode = { training: true, key: keyOf(this.state) };
