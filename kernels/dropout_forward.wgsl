@@ -1,20 +1,22 @@
 // dropout_forward: y[i] (+)= x[i] · keep[i / group] / (1 − rate),   keep = 1 where unit(hash) ≥ rate, else 0
-//   x, y (n)   key (2): seed, step   all f32 but the key, u32.   unit(h): the top 24 bits as a fraction of 1
+//   x, y (n), of f32 or f16   key (2): seed, step, u32.   unit(h): the top 24 bits as a fraction of 1
 // One invocation per quad of four elements. group = 1: every element by itself (dropout); group = elements of a
 //   sample: whole samples (drop path). Draw e is word e mod 4 of hash(seed, stream, step, e / 4).
 //   The same kernel is the backward pass: the mask depends on the key alone.
 // Any n; the elements that fill the last quad up are written too, into storage that is there for them.
-// Tuned: nothing.
+// Tuned: Element: what tensors hold.
 requires immediate_address_space;
+
+alias Element = f32; // tune
 
 override WG: u32 = 256u;
 override ACCUMULATE: bool = false;
 
 struct Params { quads: u32, group: u32, stream: u32, rate: f32 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<Element>>;
 @group(0) @binding(1) var<storage, read> key: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<Element>>;
 var<immediate> p: Params;
 
 // pcg4d (Jarzynski and Olano, JCGT 9(3), 2020): four words in, four out; the same as pcg4d in src/core/rng.ts.
@@ -48,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   } else {
     mask = vec4f(kept_of(4u * i), kept_of(4u * i + 1u), kept_of(4u * i + 2u), kept_of(4u * i + 3u));
   }
-  var value = x[i] * mask;
-  if (ACCUMULATE) { value += y[i]; }
-  y[i] = value;
+  var value = vec4f(x[i]) * mask;
+  if (ACCUMULATE) { value += vec4f(y[i]); }
+  y[i] = vec4<Element>(value);
 }

@@ -1,9 +1,11 @@
 // gelu_backward: dx (+)= dy · (Φ(x) + x φ(x)),   φ(x) = exp(−x²/2) / √(2π);   TANH: the derivative of that formula
-//   x, dy, dx (n)   all f32
+//   x, dy, dx (n)   of f32 or f16
 // One invocation per quad of four elements.
 // Any n; the elements that fill the last quad up are written too, into storage that is there for them.
-// Tuned: nothing.
+// Tuned: Element: what tensors hold.
 requires immediate_address_space;
+
+alias Element = f32; // tune
 
 override WG: u32 = 256u;
 override TANH: bool = false;
@@ -11,9 +13,9 @@ override ACCUMULATE: bool = false;
 
 struct Params { quads: u32 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> dx: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read> dy: array<vec4<Element>>;
+@group(0) @binding(2) var<storage, read_write> dx: array<vec4<Element>>;
 var<immediate> p: Params;
 
 // erf by Abramowitz and Stegun 7.1.26 would lose digits; this is erf(x) = 1 − erfc(x) with a rational
@@ -40,7 +42,7 @@ fn slope(v: vec4f) -> vec4f {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = (group.y * groups.x + group.x) * WG + local;
   if (i >= p.quads) { return; }
-  var value = dy[i] * slope(x[i]);
-  if (ACCUMULATE) { value += dx[i]; }
-  dx[i] = value;
+  var value = vec4f(dy[i]) * slope(vec4f(x[i]));
+  if (ACCUMULATE) { value += vec4f(dx[i]); }
+  dx[i] = vec4<Element>(value);
 }

@@ -3,7 +3,8 @@
  * goes from product to product in 16 bits. Sums over rows, statistics, softmax and the residual stream stay float32.
  */
 
-import type { DType, Tensor } from '../tensor/tensor.js';
+import type { Gpu } from '../gpu/gpu.js';
+import type { DType } from '../tensor/tensor.js';
 
 let active = false;
 
@@ -11,8 +12,7 @@ let active = false;
 export const autocasting = (): boolean => active;
 
 /** What is kept from product to product as: f16 within autocast, where products read it as it is. */
-export const productType = ({ gpu }: Tensor): DType =>
-  active && gpu.info.knobs.halfTensors === 1 ? 'f16' : 'f32';
+export const productType = (gpu: Gpu): DType => (active && gpu.info.knobs.halfTensors === 1 ? 'f16' : 'f32');
 
 /** Runs `body`, backward passes too, in mixed precision; for adapters with shader-f16. Synchronous only. */
 export function autocast<T>(body: () => T): T {

@@ -1,5 +1,5 @@
 /** What an operation is: one record that the engine runs and from which tests, benchmarks and tables are made. */
-import { need, numel, type Shape } from '../core/shape.js';
+import { need, type Shape } from '../core/shape.js';
 import { type DType, Tensor } from '../tensor/tensor.js';
 import { activeTape } from './tape.js';
 
@@ -86,7 +86,3 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor
   activeTape()?.record(op, inputs, output, saved, attrs);
   return output;
 }
-
-/** Floats read and written by a forward pass, in bytes: what a bandwidth figure is computed from. */
-export const opBytes = (inputs: readonly Shape[], output: Shape): number =>
-  4 * [...inputs, output].reduce((sum, shape) => sum + numel(shape), 0);

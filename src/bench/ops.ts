@@ -3,11 +3,12 @@
  * Operations of a backward pass are counted by BACKWARD_FLOPS.
  */
 
-import { autocast } from '../autograd/autocast.js';
-import { type BackwardCall, type Op, opBytes, type Sample } from '../autograd/op.js';
+import { autocast, productType } from '../autograd/autocast.js';
+import type { BackwardCall, Op, Sample } from '../autograd/op.js';
 import { numel } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { ops } from '../ops/index.js';
+import { castInto } from '../ops/scale.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { Ceilings } from './ceilings.js';
 import { describeSample, normal, randomInput, shapesOf } from './inputs.js';
@@ -30,7 +31,7 @@ export interface OpsOptions {
   readonly ceilings: Ceilings;
   /** Whether to run other kernels than the chosen ones as well. */
   readonly variants: boolean;
-  /** Whether products round their operands to f16. */
+  /** Whether in mixed precision, with tensors as in training. */
   readonly half: boolean;
   readonly wanted: (name: string) => boolean;
   readonly onRow?: (row: OpRow) => void;
@@ -59,7 +60,8 @@ export async function benchOps(gpu: Gpu, options: OpsOptions): Promise<OpRow[]> 
       const shape = describeSample(sample);
       const names = [op.name, `${op.name}.backward`].filter((name) => options.wanted(`${name} ${shape}`));
       if (names.length === 0) continue;
-      const { tasks, release } = prepare(gpu, op, sample);
+      const narrow = options.half && autocast(() => productType(gpu)) === 'f16';
+      const { tasks, release } = prepare(gpu, op, sample, narrow);
       for (const task of tasks)
         if (names.includes(task.op)) rows.push(...(await benchTask(gpu, task, options)));
       release();
@@ -74,22 +76,35 @@ function largest(op: AnyOp): Sample<unknown> {
 }
 
 /** The forward pass and, where there is one, the backward pass into gradients of all differentiable inputs. */
-function prepare(gpu: Gpu, op: AnyOp, sample: Sample<unknown>): { tasks: Task[]; release: () => void } {
-  const { attrs } = sample;
+function prepare(
+  gpu: Gpu,
+  op: AnyOp,
+  sample: Sample<unknown>,
+  narrow: boolean,
+): { tasks: Task[]; release: () => void } {
+  const attrs = narrow ? { ...(sample.attrs as object), dtype: 'f16' } : sample.attrs;
   const shapes = shapesOf(sample);
-  const inputs = sample.inputs.map((input) => randomInput(gpu, input));
-  const output = Tensor.empty(gpu, op.shape(shapes, attrs));
+  const inputs = sample.inputs.map((input, i) => {
+    const tensor = randomInput(gpu, input);
+    return narrow && op.halves ? asInTraining(tensor, op.halves.includes(i)) : tensor;
+  });
+  const output = Tensor.empty(gpu, op.shape(shapes, attrs), op.dtype?.(inputs, attrs));
   const saved = op.forward(inputs, output, attrs);
   const held = [...inputs, output, ...saved];
   const flops = op.flops(shapes, attrs);
   const shape = describeSample(sample);
   const forward = () => void op.forward(inputs, output, attrs);
-  const tasks: Task[] = [{ op: op.name, shape, flops, bytes: opBytes(shapes, output.shape), run: forward }];
+  const tasks: Task[] = [{ op: op.name, shape, flops, bytes: bytesOf([...inputs, output]), run: forward }];
   const { backward } = op;
   if (backward) {
     const wanted = new Set(op.differentiable ?? inputs.keys());
-    const gradients = inputs.map((input, i) => (wanted.has(i) ? Tensor.empty(gpu, input.shape) : null));
-    const dy = normal(gpu, output.shape);
+    const gradients = inputs.map((input, i) =>
+      wanted.has(i) ? Tensor.empty(gpu, input.shape, input.dtype) : null,
+    );
+    const dy = Tensor.empty(gpu, output.shape, output.dtype);
+    const values = normal(gpu, output.shape);
+    castInto(values, dy);
+    values.release();
     const call: BackwardCall<unknown> = {
       inputs,
       output,
@@ -102,15 +117,33 @@ function prepare(gpu: Gpu, op: AnyOp, sample: Sample<unknown>): { tasks: Task[];
     };
     const read = [...(op.needs.inputs ?? []).map((i) => inputs[i] as Tensor), ...saved, dy];
     const touched = [...read, ...(op.needs.output ? [output] : []), ...gradients.filter((it) => it !== null)];
-    const bytes = touched.reduce((sum, tensor) => sum + tensor.bytes, 0);
+    const bytes = bytesOf(touched);
     const factor = BACKWARD_FLOPS[op.name] ?? 1;
     held.push(dy, ...gradients.filter((it) => it !== null));
     tasks.push({ op: `${op.name}.backward`, shape, flops: factor * flops, bytes, run: () => backward(call) });
   }
   const release = () => {
-    for (const tensor of held) tensor.release();
+    for (const tensor of held) {
+      tensor.half?.release();
+      tensor.release();
+    }
   };
   return { tasks, release };
+}
+
+const bytesOf = (tensors: readonly Tensor[]): number => tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** An activation in f16; a weight with its copy. */
+function asInTraining(tensor: Tensor, activation: boolean): Tensor {
+  if (tensor.dtype !== 'f32') return tensor;
+  const half = Tensor.empty(tensor.gpu, tensor.shape, 'f16');
+  castInto(tensor, half);
+  if (!activation) {
+    tensor.half = half;
+    return tensor;
+  }
+  tensor.release();
+  return half;
 }
 
 /** One row for the kernels that the adapter chooses, one for each other that can run in the place of one of them. */

@@ -106,11 +106,21 @@ export class Mlp extends Module {
 
   /** residual + branch(mlp(x)); one op when nothing is scaled or dropped on the way. */
   forward(x: Tensor, mode: Mode, residual: Tensor, branch: Branch): Tensor {
-    const { fc1, fc2, dropout1, dropout2 } = this;
+    const { dropout1, dropout2 } = this;
     if (!dropout1.active(mode) && !dropout2.active(mode) && branch.plain(mode))
-      return mlp(x, fc1.weight.tensor, fc1.bias.tensor, fc2.weight.tensor, fc2.bias.tensor, residual);
-    const hidden = dropout1.forward(gelu(fc1.forward(x)), mode);
-    return add(residual, branch.forward(dropout2.forward(fc2.forward(hidden), mode), mode));
+      return this.fused(x, residual);
+    const y = dropout1.active(mode) ? this.withDropout(x, mode) : this.fused(x);
+    return add(residual, branch.forward(dropout2.forward(y, mode), mode));
+  }
+
+  private fused(x: Tensor, residual?: Tensor): Tensor {
+    const { fc1, fc2 } = this;
+    return mlp(x, fc1.weight.tensor, fc1.bias.tensor, fc2.weight.tensor, fc2.bias.tensor, residual);
+  }
+
+  private withDropout(x: Tensor, mode: Mode): Tensor {
+    const { fc1, fc2, dropout1 } = this;
+    return fc2.forward(dropout1.forward(gelu(fc1.forward(x, { dtype: x.dtype })), mode));
   }
 }
 
@@ -140,7 +150,7 @@ export class Block extends Module {
   }
 
   forward(x: Tensor, mode: Mode): Tensor {
-    const dtype = productType(x);
+    const dtype = productType(x.gpu);
     return scope(() => {
       const mixed = this.attn.forward(this.norm1.forward(x, dtype), mode, x, this.branch1);
       return this.mlp.forward(this.norm2.forward(mixed, dtype), mode, mixed, this.branch2);

@@ -31,7 +31,7 @@ export function keepMask(
 function run(x: Tensor, key: Tensor, y: Tensor, { rate, stream, group }: Attrs, accumulate: boolean): void {
   const overrides = { ACCUMULATE: accumulate };
   const params = { quads: quadsOf(x.size), group, stream, rate };
-  x.gpu.run(kernel, { x, key, y }, params, elementwise(x.size), { overrides });
+  x.gpu.run(kernel, { x, key, y }, params, elementwise(x.size), { tune: { Element: x.bits }, overrides });
 }
 
 export const dropoutOp = defineOp<Attrs>({
@@ -41,6 +41,8 @@ export const dropoutOp = defineOp<Attrs>({
     need(rate >= 0 && rate < 1, 'dropout', `rate must be at least 0 and below 1, not ${rate}.`);
     return x as Shape;
   },
+  dtype: ([x]) => (x as Tensor).dtype,
+  halves: [0],
   forward: ([x, key], y, attrs) => {
     run(x as Tensor, key as Tensor, y, attrs, false);
     return [];

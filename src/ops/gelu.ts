@@ -35,23 +35,23 @@ export const geluOp = defineOp<Attrs>({
   name: 'gelu',
   formula: 'y = x · Φ(x), Φ the normal distribution function; or its tanh approximation',
   shape: ([x]) => x as Shape,
+  dtype: ([x]) => (x as Tensor).dtype,
+  halves: [0],
   forward: ([x], y, { approximate }) => {
-    const overrides = { TANH: approximate === 'tanh' };
     y.gpu.run(forwardKernel, { x: x as Tensor, y }, { quads: quadsOf(y.size) }, elementwise(y.size), {
-      overrides,
+      tune: { Element: y.bits },
+      overrides: { TANH: approximate === 'tanh' },
     });
     return [];
   },
   backward: ({ inputs: [x], dy, attrs, grad }) => {
     const { tensor: dx, accumulate } = grad(0);
     const overrides = { TANH: attrs.approximate === 'tanh', ACCUMULATE: accumulate };
-    dy.gpu.run(
-      backwardKernel,
-      { x: x as Tensor, dy, dx },
-      { quads: quadsOf(dy.size) },
-      elementwise(dy.size),
-      { overrides },
-    );
+    const operands = { x: x as Tensor, dy, dx };
+    dy.gpu.run(backwardKernel, operands, { quads: quadsOf(dy.size) }, elementwise(dy.size), {
+      tune: { Element: dy.bits },
+      overrides,
+    });
   },
   needs: { inputs: [0] },
   flops: ([x]) => 10 * numel(x as Shape),

@@ -88,7 +88,7 @@ export class TrainingStep {
     this.first = keep(Tensor.zeros(this.gpu, [NON_FINITE_PARTIALS], 'u32', 'non_finite'));
     this.clip = zeros([2], 'clip');
     this.weight = keep(Tensor.from(this.gpu, new Float32Array([1]), [1], 'dloss'));
-    const narrow = parts.lossScale && autocast(() => productType(this.state)) === 'f16';
+    const narrow = parts.lossScale && autocast(() => productType(this.gpu)) === 'f16';
     this.halves = narrow ? parts.arena.makeHalves() : null;
     this.part = { loss: zeros([1], 'loss'), right: zeros([1], 'right') };
   }
