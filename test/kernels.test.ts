@@ -121,3 +121,21 @@ it('a kernel that is wrong is told', async () => {
   await told(reports);
   expect(complaints.some((it) => /wrong\.wgsl:1:/.test(it))).toBe(true);
 });
+
+// Matrices of 16 x 16 f16 in arrays of quads: what the kernels rely on, told by what is refused.
+it.each([
+  ['strides count quads', 64, 0, 4, null],
+  ['less than a row of quads is no stride', 64, 0, 3, /stride argument \(3, 24 bytes\)/],
+  ['offsets count quads', 64, 1, 4, /512 bytes.*520 bytes/],
+])('matrix loads: %s', async (_, quads, offset, stride, refused) => {
+  const code = `enable f16; enable subgroups; enable chromium_experimental_subgroup_matrix;
+    var<workgroup> tile: array<vec4<f16>, ${quads}>;
+    @compute @workgroup_size(32) fn main() {
+      let m = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, ${offset}u, ${stride}u);
+      subgroupMatrixStore<row_major>(&tile, ${offset}u, m, ${stride}u);
+    }`;
+  const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
+  const errors = messages.filter(({ type }) => type === 'error').map(({ message }) => message);
+  if (refused) expect(errors.join()).toMatch(refused);
+  else expect(errors).toEqual([]);
+});
