@@ -175,7 +175,7 @@ export const settingsTable = {
   amp: flag(
     'Optimisation',
     false,
-    'products in f16 with dynamic loss scaling, all else in float32; the adapter must have shader-f16 (WGSL has no bf16)',
+    'mixed precision: products and what goes between them in f16, sums in float32, dynamic loss scaling; the adapter must have shader-f16 (WGSL has no bf16)',
   ),
 
   dropout: number('Regularisation', 0, 'of embedded tokens, MLPs and projections', { below: 1 }),
