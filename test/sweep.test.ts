@@ -180,7 +180,7 @@ describe('the folder of a sweep', () => {
   it('is refused where it is a run, or its table is damaged', () => {
     mkdirSync(path('damaged'));
     writeFileSync(path('damaged', 'sweep.json'), '{');
-    expect(() => SweepFolder.open(path('damaged'), [], 'test')).toThrow(/sweep\.json: is not readable JSON/);
+    expect(() => SweepFolder.open(path('damaged'), [], 'test')).toThrow(/sweep\.json: the file is not JSON/);
     writeFileSync(path('damaged', 'config.json'), '{}');
     expect(() => SweepFolder.open(path('damaged'), [], 'test')).toThrow(/damaged holds a run, not a sweep/);
   });

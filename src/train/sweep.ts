@@ -1,9 +1,10 @@
 /** A sweep: configurations that are checked before any runs, and the folder that remembers how far each one came. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
 import type { DatasetDescription } from '../data/sources.js';
 import { reason, writeFileAtomic } from '../io/atomic.js';
+import { readJson } from '../io/read.js';
 import { VisionTransformer } from '../models/vit.js';
 import { modelOptions } from './build.js';
 import { checkpointNames } from './checkpoint.js';
@@ -133,18 +134,18 @@ export class SweepFolder {
   }
 
   private readRows(): SweepRow[] {
-    const sweep = readJson<{ runs?: SweepRow[] }>(this.file);
+    const sweep = readIfThere<{ runs?: SweepRow[] }>(this.file);
     if (sweep && !Array.isArray(sweep.runs)) throw new FormatError(this.file, 'is not the table of a sweep.');
     return sweep?.runs ?? [];
   }
 
   private historyOf(run: Configuration): EpochEntry[] {
-    return readJson<EpochEntry[]>(join(this.runPath(run), 'history.json')) ?? [];
+    return readIfThere<EpochEntry[]>(join(this.runPath(run), 'history.json')) ?? [];
   }
 
   /** What the run in the folder was started with; null where there is none. */
   private settingsOf(run: Configuration): Settings | null {
-    const config = readJson<{ settings: Settings }>(join(this.runPath(run), 'config.json'));
+    const config = readIfThere<{ settings: Settings }>(join(this.runPath(run), 'config.json'));
     return config && resolveSettings(config.settings);
   }
 
@@ -161,14 +162,7 @@ export class SweepFolder {
   }
 }
 
-function readJson<T>(path: string): T | null {
-  if (!existsSync(path)) return null;
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as T;
-  } catch (error) {
-    throw new FormatError(path, `is not readable JSON (${reason(error)}).`);
-  }
-}
+const readIfThere = <T>(path: string): T | null => (existsSync(path) ? (readJson(path) as T) : null);
 
 type Figures = Pick<
   SweepRow,
