@@ -1,6 +1,6 @@
 /** The command lines as a user meets them: exit codes, sentences instead of stacks, a run and its evaluation. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -58,6 +58,25 @@ it.each([
   expect(result.err).not.toMatch(/\n\s+at /);
   expect(result.err.trim().split('\n')).toHaveLength(1);
   expect(result.code).toBe(code);
+});
+
+it('output and errors in one file keep their places while the adapter is opened', () => {
+  const path = join(folder, 'log');
+  const file = openSync(path, 'w');
+  const script = `const { Gpu } = await import('./dist/index.js');
+    const { writeSync } = await import('node:fs');
+    writeSync(1, 'one\\n');
+    const gpu = await Gpu.open();
+    writeSync(2, 'two\\n');
+    writeSync(1, 'three\\n');
+    gpu.close();`;
+  const { status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', file, file],
+  });
+  closeSync(file);
+  expect(status).toBe(0);
+  const lines = readFileSync(path, 'utf8').replace(/^Warning: maxDynamic.*\n/gm, '');
+  expect(lines).toBe('one\ntwo\nthree\n');
 });
 
 it('names the adapters', () => {

@@ -49,17 +49,19 @@ export async function loadGpu(adapter?: string): Promise<GPU> {
 
 /**
  * Runs `body` while what native code prints to standard error is dropped: Dawn warns twice about a limit that we do not
- * use, each time it looks at an adapter. Linux only; where the descriptor cannot be reopened, the warnings show.
+ * use, each time it looks at an adapter. Linux only; where the descriptor cannot be reopened, the warnings show, and in
+ * a plain file too: reopened, it would be written at a place of its own, over what standard output writes to the same file.
  */
 export async function withoutNativeWarnings<T>(body: () => Promise<T>): Promise<T> {
   if (!inNode() || process.platform !== 'linux') return body();
-  const { closeSync, openSync } = await import('node:fs');
+  const { closeSync, fstatSync, openSync } = await import('node:fs');
   const reopen = (path: string, flags: string): boolean => {
     closeSync(2);
     return openSync(path, flags) === 2; // the lowest free descriptor
   };
   let saved: number;
   try {
+    if (fstatSync(2).isFile()) return body();
     saved = openSync('/proc/self/fd/2', 'a');
   } catch {
     return body(); // a socket, or no /proc
