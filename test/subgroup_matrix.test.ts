@@ -8,7 +8,7 @@ import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
 import { withGpu } from './gpu.js';
 
 vi.mock('../kernels/matmul_forward_subgroup_matrix.wgsl', async () => ({
-  default: (await import('./emulated_matrices.js')).emulatedMatrices(),
+  default: (await import('./emulated_matrices.js')).emulatedMatrices('matmul_forward_subgroup_matrix'),
 }));
 
 const gpuOf = withGpu();

@@ -1,13 +1,14 @@
 /** One sample of an op on a device: forward, backward, backward once more on top, all into guarded memory. */
 import { apply } from '../autograd/op.js';
 import { Tape } from '../autograd/tape.js';
+import { fromHalfBits } from '../core/half.js';
 import { numel, type Shape } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { Case } from './expectation.js';
 
-/** Floats on either side of every output and gradient. */
+/** Elements on either side of every output and gradient. */
 export const GUARD = 1024;
 const CANARY = 0x7fc0dead; // a NaN no kernel computes
 
@@ -17,20 +18,21 @@ export interface Guarded {
   readonly tensor: Tensor;
 }
 
-export function guarded(gpu: Gpu, shape: Shape): Guarded {
+export function guarded(gpu: Gpu, shape: Shape, dtype: 'f32' | 'f16' = 'f32'): Guarded {
   const padded = 4 * Math.ceil(numel(shape) / 4);
-  const whole = Tensor.empty(gpu, [padded + 2 * GUARD]);
-  gpu.upload(whole, new Uint32Array(padded + 2 * GUARD).fill(CANARY));
+  const whole = Tensor.empty(gpu, [padded + 2 * GUARD], dtype);
+  gpu.upload(whole, new Uint32Array(whole.bytes / 4).fill(CANARY));
   return { whole, tensor: whole.view(shape, GUARD) };
 }
 
 /** What is between the bands; a problem where something was stored beyond. */
 export async function readGuarded({ whole, tensor }: Guarded, problems: string[]): Promise<Float32Array> {
   const bits = new Uint32Array(await tensor.gpu.read(whole));
-  const end = GUARD + 4 * Math.ceil(tensor.size / 4);
-  const stray = bits.findIndex((word, i) => (i < GUARD || i >= end) && word !== CANARY);
-  if (stray !== -1) problems.push(`a stray store ${stray - GUARD} floats from the start of ${tensor}`);
-  return new Float32Array(bits.buffer, 4 * GUARD, tensor.size).slice();
+  const guard = (GUARD * tensor.bits) / 32;
+  const stray = bits.findIndex((word, i) => (i < guard || i >= bits.length - guard) && word !== CANARY);
+  if (stray !== -1) problems.push(`a stray store ${stray - guard} words from the start of ${tensor}`);
+  if (tensor.dtype === 'f32') return new Float32Array(bits.buffer, 4 * guard, tensor.size).slice();
+  return Float32Array.from(new Uint16Array(bits.buffer, 4 * guard, tensor.size), fromHalfBits);
 }
 
 export interface Result {

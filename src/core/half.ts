@@ -16,3 +16,23 @@ export function roundToHalf(x: number): number {
   const rounded = (below + Number(up)) * step;
   return Math.abs(rounded) > LARGEST ? Math.sign(x) * Number.POSITIVE_INFINITY : rounded;
 }
+
+/** The value that 16 bits stand for. */
+export function fromHalfBits(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return exponent ? sign * (1024 + fraction) * 2 ** (exponent - 25) : sign * fraction * 2 ** -24;
+}
+
+/** The 16 bits of what `roundToHalf` gives. */
+export function toHalfBits(x: number): number {
+  const size = Math.abs(roundToHalf(x));
+  if (Number.isNaN(size)) return 0x7e00;
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  if (size > LARGEST) return sign | 0x7c00;
+  const exponent = Math.max(Math.floor(Math.log2(size)), LEAST_EXPONENT);
+  const steps = size / 2 ** (exponent - FRACTION_BITS); // below 1024 where the number is subnormal
+  return sign | (((exponent - LEAST_EXPONENT) << FRACTION_BITS) + steps);
+}

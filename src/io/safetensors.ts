@@ -8,6 +8,7 @@
  */
 import { crc32c } from '../core/crc32c.js';
 import { FormatError, ShapeError } from '../core/errors.js';
+import { fromHalfBits } from '../core/half.js';
 import { formatShape, numel } from '../core/shape.js';
 import { type Fail, isObject, parseJson } from './json.js';
 
@@ -213,15 +214,6 @@ export const fromFloat32 = (shape: readonly number[], values: Float32Array): Ten
   bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
 });
 
-/** The value of a half-precision float, given as its 16 bits. */
-function halfToNumber(h: number): number {
-  const sign = h & 0x8000 ? -1 : 1;
-  const exponent = (h >> 10) & 31;
-  const fraction = h & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return exponent ? sign * (1024 + fraction) * 2 ** (exponent - 25) : sign * fraction * 2 ** -24;
-}
-
 /**
  * A floating-point tensor's values. F32 is a view where the bytes are aligned to 4 and a copy where they are not;
  * F16 and BF16 convert exactly, F64 rounds to nearest. Any other dtype is a ShapeError.
@@ -236,7 +228,7 @@ export function asFloat32({ dtype, bytes }: TensorData): Float32Array {
     case 'F64':
       return Float32Array.from(new Float64Array(buffer, byteOffset, length / 8));
     case 'F16':
-      return Float32Array.from(new Uint16Array(buffer, byteOffset, length / 2), halfToNumber);
+      return Float32Array.from(new Uint16Array(buffer, byteOffset, length / 2), fromHalfBits);
     case 'BF16':
       return new Float32Array(
         Uint32Array.from(new Uint16Array(buffer, byteOffset, length / 2), (h) => h << 16).buffer,
