@@ -21,10 +21,13 @@ function sizesOf(qkv: Shape, { heads }: AttentionAttrs): Pick<AttentionSizes, 'B
   return { B, N, H: heads, head: width / 3 / heads };
 }
 
-/** Runs one pass, by the kernel that suits the adapter or by a given one that can; o, dout and dqkv are of qkv's type. */
+/** By the kernels' names; o, dout and dqkv are of qkv's type. */
+export type AttentionOperands = Readonly<Record<string, Tensor>> & { readonly qkv: Tensor };
+
+/** Runs one pass, by the kernel that suits the adapter or by a given one that can. */
 export function runAttention(
   kernels: Family<AttentionSizes>,
-  operands: Record<string, Tensor> & { qkv: Tensor },
+  operands: AttentionOperands,
   attrs: AttentionAttrs,
   given?: Choice,
 ): void {
