@@ -181,11 +181,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
     workgroupBarrier();
     for (var c = share; c < KEYS / 4u; c += SHARE) {
       let at = row * SCORES_PITCH + c;
-      let inside = (first + 4u * c + vec4u(0u, 1u, 2u, 3u) < vec4u(p.N)) & vec4<bool>(i0 + row < p.N);
-      let weight = select(vec4f(0.0), exp(p.scale * results[at] - log_mass), inside);
+      // Queries beyond N have no lse; what is computed for keys beyond N is not stored.
+      let weight = select(vec4f(0.0), exp(p.scale * results[at] - log_mass), i0 + row < p.N);
       let keep = kept(rows + i, first / 4u + c);
       parts[WEIGHTS + at] = vec4<Part>(keep * weight);
-      parts[DS + at] = vec4<Part>(select(vec4f(0.0), weight * (keep * results[SECOND + at] - d_sum), inside));
+      parts[DS + at] = vec4<Part>(weight * (keep * results[SECOND + at] - d_sum));
     }
     workgroupBarrier();
     add_columns(own_out, WEIGHTS, DOUT, &dv);

@@ -9,7 +9,7 @@ import { pick } from '../src/gpu/tuning.js';
 import { attention } from '../src/ops/attention.js';
 import { everyChoice, forwards, keyBackwards, queryBackwards } from '../src/ops/attention_kernels.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { normals, withGpu } from './gpu.js';
+import { withGpu } from './gpu.js';
 
 vi.mock('../kernels/attention_forward_subgroup_matrix.wgsl', async () => ({
   default: (await import('./emulated_matrices.js')).emulatedMatrices('attention_forward_subgroup_matrix'),
@@ -60,31 +60,33 @@ describe('emulated matrix units', () => {
     expect(found.map(({ variant }) => variant.split(' ')[0])).toEqual(MATRICES);
   });
 
-  it('are what the op takes in mixed precision, and a gradient beyond f16 is not finite', async () => {
+  // All of q and v, all of k, all of the output's gradient; N = 7 is no whole block.
+  it.each<[string, [number, number, number], boolean]>([
+    ['a gradient that f16 holds', [1, 1, 1e3], true],
+    ['a gradient beyond f16', [1, 1, 1e5], false],
+    ['scores whose exponentials overflow', [20, 20, 1], true],
+    ['scores whose exponentials vanish', [20, -20, 1], true],
+  ])('are what the op takes in mixed precision: %s', async (_, [q, k, size], finite) => {
     const gpu = gpuOf();
     Object.assign(gpu.info, { subgroupMatrix: [square] });
-    const qkv = Tensor.from(gpu, normals([1, 7, 24], 1), [1, 7, 24]);
+    const values = Float32Array.from({ length: 7 * 24 }, (_, i) => (Math.floor(i / 8) % 3 === 1 ? k : q));
+    const qkv = Tensor.from(gpu, values, [1, 7, 24]);
     qkv.requiresGrad = true;
     qkv.grad = Tensor.zeros(gpu, [1, 7, 24]);
-    for (const [size, finite] of [
-      [1e3, true],
-      [1e5, false],
-    ] as const) {
-      const gradient = Tensor.from(gpu, new Float32Array(56).fill(size), [1, 7, 8]);
-      autocast(() => {
-        const tape = new Tape();
-        tape.backward(
-          tape.run(() => attention(qkv, 2)),
-          { gradient },
-        );
-      });
-      expect(families.map(({ name }) => gpu.picked.get(name)?.kernel)).toEqual(MATRICES);
-      const dqkv = await qkv.grad.toFloat32();
-      const found = [0, 1, 2].map((part) =>
-        dqkv.filter((_, i) => Math.floor(i / 8) % 3 === part).every(Number.isFinite),
+    const gradient = Tensor.from(gpu, new Float32Array(56).fill(size), [1, 7, 8]);
+    autocast(() => {
+      const tape = new Tape();
+      tape.backward(
+        tape.run(() => attention(qkv, 2)),
+        { gradient },
       );
-      expect(found).toEqual([finite, finite, finite]);
-    }
+    });
+    expect(families.map(({ name }) => gpu.picked.get(name)?.kernel)).toEqual(MATRICES);
+    const dqkv = await qkv.grad.toFloat32();
+    const found = [0, 1, 2].map((part) =>
+      dqkv.filter((_, i) => Math.floor(i / 8) % 3 === part).every(Number.isFinite),
+    );
+    expect(found).toEqual([finite, finite, finite]);
   });
 });
 

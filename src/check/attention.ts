@@ -180,6 +180,6 @@ async function compare(
   return { worst: most, problems };
 }
 
-/** `attention_forward_subgroup_matrix f16 QUERIES=32 KEYS=80` */
-const nameOf = ({ kernel, tune: { Part, QUERIES, KEYS } }: Choice): string =>
-  Part ? `${kernel.name} f${Part} QUERIES=${QUERIES} KEYS=${KEYS}` : kernel.name;
+/** `attention_forward_subgroup_matrix f16 16x16x16 QUERIES=32 KEYS=80` */
+const nameOf = ({ kernel, tune: { Part, SM, SN, SK, QUERIES, KEYS } }: Choice): string =>
+  Part ? `${kernel.name} f${Part} ${SM}x${SN}x${SK} QUERIES=${QUERIES} KEYS=${KEYS}` : kernel.name;

@@ -103,24 +103,25 @@ export function matrixBlocks(
 // What loading a block and waiting for it costs, as so many more of its rows.
 const ROWS_OF_A_BLOCK = 16;
 
-/** How much of the work of a last block is wasted, against what many small blocks cost. */
-function cost(N: number, { queries, keys }: Block): number {
+/** Of blocks the one that wastes the least work on a last block, many small ones counting too; the larger of equal ones. */
+function cheapest(blocks: readonly Block[], N: number): Block | undefined {
   const along = (rows: number) => Math.ceil(N / rows) * (rows + ROWS_OF_A_BLOCK);
-  return along(queries) * along(keys);
+  const cost = ({ queries, keys }: Block) => along(queries) * along(keys);
+  return blocks.toSorted((a, b) => cost(a) - cost(b))[0];
 }
 
+/** The blocks there is memory for, by each configuration that has any, the best first. */
 function fittingBlocks(kernel: string, adapter: AdapterInfo, sizes: AttentionSizes): Block[][] {
   const { lanes, workgroupBytes } = adapter;
-  return usable(adapter, sizes.half).map((config) =>
-    matrixBlocks(kernel, config, { lanes, ...sizes }).filter(({ bytes }) => bytes <= workgroupBytes),
-  );
+  return usable(adapter, sizes.half)
+    .map((config) => matrixBlocks(kernel, config, { lanes, ...sizes }))
+    .map((blocks) => blocks.filter(({ bytes }) => bytes <= workgroupBytes))
+    .filter(({ length }) => length > 0);
 }
 
-/** The cheapest block by the best configuration that has any; the larger of equal ones. */
 function matrixTuning(kernel: string, adapter: AdapterInfo, sizes: AttentionSizes): Tuning | null {
-  const blocks = fittingBlocks(kernel, adapter, sizes).find(({ length }) => length > 0);
-  const [best] = (blocks ?? []).toSorted((a, b) => cost(sizes.N, a) - cost(sizes.N, b));
-  return best?.tune ?? null;
+  const [blocks = []] = fittingBlocks(kernel, adapter, sizes);
+  return cheapest(blocks, sizes.N)?.tune ?? null;
 }
 
 function textureTuning(
@@ -169,7 +170,7 @@ export const keyBackwards = family('attention_key_backward', {
   plain: keyBackward,
 });
 
-/** Every kernel with every block that this adapter can run: for checks. */
+/** Every kernel that this adapter can run, by matrices with every block of the best configuration and one of each other: for checks. */
 export function everyChoice(
   { variants }: Family<AttentionSizes>,
   adapter: AdapterInfo,
@@ -179,9 +180,9 @@ export function everyChoice(
     const own = tune(adapter, sizes);
     if (!own) return [];
     if (!(kernel.name in matrixKernels)) return [{ kernel, tune: own }];
-    return fittingBlocks(kernel.name, adapter, sizes)
-      .flat()
-      .map((block) => ({ kernel, tune: block.tune }));
+    const [best = [], ...others] = fittingBlocks(kernel.name, adapter, sizes);
+    const blocks = [...best, ...others.flatMap((all) => cheapest(all, sizes.N) ?? [])];
+    return blocks.map((block) => ({ kernel, tune: block.tune }));
   });
 }
 
