@@ -1,7 +1,7 @@
 /** The three passes of attention, each by itself, by every kernel and block that the adapter can run, in float32 and f16. */
 import { autocast } from '../autograd/autocast.js';
 import { toHalfBits } from '../core/half.js';
-import { numel, type Shape } from '../core/shape.js';
+import type { Shape } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { Choice, Family } from '../gpu/tuning.js';
 import { type AttentionOperands, runAttention } from '../ops/attention.js';
@@ -80,13 +80,15 @@ export async function checkAttention(
 ): Promise<Finding[]> {
   gpu.slackBytes = 4 * GUARD;
   const { inputs, expected } = setting(gpu, trial);
+  const key = Tensor.from(gpu, KEY);
   const findings: Finding[] = [];
   for (const pass of PASS_NAMES)
     for (const choice of choices(PASSES[pass].family)) {
       const results = expected[choice.tune.Part === 16 ? 16 : 32][pass];
-      findings.push(await run(trial, { pass, choice, inputs, results }));
+      findings.push(await run(gpu, trial, { pass, choice, inputs: { ...tensors(inputs), key }, results }));
     }
-  for (const tensor of Object.values(inputs)) tensor.release();
+  release(Object.values(inputs));
+  key.release();
   return findings;
 }
 
@@ -103,7 +105,7 @@ const shapesOf = ({ B, N, H, head }: AttentionTrial) => {
 function setting(
   gpu: Gpu,
   trial: AttentionTrial,
-): { inputs: AttentionOperands; expected: Readonly<Record<16 | 32, Results>> } {
+): { inputs: Readonly<Record<string, Guarded>>; expected: Readonly<Record<16 | 32, Results>> } {
   const { f16 = false, rate = 0 } = trial;
   const size = { ...trial, rate, stream: STREAM, bits: f16 ? 16 : 32 } as const;
   const { round } = rounding[size.bits];
@@ -117,59 +119,67 @@ function setting(
   const given = { o: forward.o!.value.map(round), lse: forward.lse!.value.map(Math.fround) };
   const by = (part: 16 | 32) => attentionReference({ ...size, part }, { ...values, given });
   const expected = { 16: by(16), 32: by(32) };
+  const dtype = f16 ? 'f16' : 'f32';
   const inputs = {
-    key: Tensor.from(gpu, KEY),
-    qkv: filled(gpu, shapes.qkv, values.qkv, f16),
-    dout: filled(gpu, shapes.dout, values.dout, f16),
-    o: filled(gpu, shapes.o, given.o, f16),
-    lse: filled(gpu, shapes.lse, given.lse, false),
-    delta: filled(gpu, shapes.delta, expected[32].query.delta!.value, false),
+    qkv: filled(gpu, shapes.qkv, values.qkv, dtype),
+    dout: filled(gpu, shapes.dout, values.dout, dtype),
+    o: filled(gpu, shapes.o, given.o, dtype),
+    lse: filled(gpu, shapes.lse, given.lse, 'f32'),
+    delta: filled(gpu, shapes.delta, expected[32].query.delta!.value, 'f32'),
   };
   return { inputs, expected };
 }
 
-function filled(gpu: Gpu, shape: Shape, values: ArrayLike<number>, f16: boolean): Tensor {
-  if (!f16) return Tensor.from(gpu, Float32Array.from(values), shape);
-  const tensor = Tensor.empty(gpu, shape, 'f16');
-  const words = new Uint16Array(2 * Math.ceil(numel(shape) / 2));
-  words.set(Array.from(values, toHalfBits));
-  tensor.upload(new Uint8Array(words.buffer));
-  return tensor;
+/** Values between guard bands of NaN: what is read beyond the last token shows. */
+function filled(gpu: Gpu, shape: Shape, values: ArrayLike<number>, dtype: 'f32' | 'f16'): Guarded {
+  const it = guarded(gpu, shape, dtype);
+  if (dtype === 'f32') it.tensor.upload(Float32Array.from(values));
+  else it.tensor.upload(new Uint8Array(Uint16Array.from(values, toHalfBits).buffer));
+  return it;
 }
+
+const release = (guards: readonly Guarded[]): void => {
+  for (const it of guards.flatMap(({ whole, tensor }) => [whole, tensor])) it.release();
+};
+
+const tensors = (guards: Readonly<Record<string, Guarded>>): Record<string, Tensor> =>
+  Object.fromEntries(Object.entries(guards).map(([name, { tensor }]) => [name, tensor]));
 
 interface Plan {
   readonly pass: Pass;
   readonly choice: Choice;
-  readonly inputs: AttentionOperands;
+  readonly inputs: Readonly<Record<string, Tensor>>;
   readonly results: Readonly<Record<string, Bounded>>;
 }
 
-async function run(trial: AttentionTrial, { pass, choice, inputs, results }: Plan): Promise<Finding> {
+async function run(gpu: Gpu, trial: AttentionTrial, plan: Plan): Promise<Finding> {
+  const { pass, choice, inputs, results } = plan;
   const { family, writes } = PASSES[pass];
   const shapes = shapesOf(trial);
-  const outputs = writes.map((name) => {
-    const f16 = trial.f16 && !ALWAYS_F32.includes(name);
-    const it = guarded(inputs.qkv.gpu, shapes[name], f16 ? 'f16' : 'f32');
-    it.tensor.upload(new Uint8Array(it.tensor.bytes)); // no pass writes all of dqkv
-    return [name, it] as const;
-  });
-  const operands = { ...inputs, ...Object.fromEntries(outputs.map(([name, { tensor }]) => [name, tensor])) };
+  const outputs = Object.fromEntries(
+    writes.map((name) => {
+      const it = guarded(gpu, shapes[name], trial.f16 && !ALWAYS_F32.includes(name) ? 'f16' : 'f32');
+      it.tensor.upload(new Uint8Array(it.tensor.bytes)); // no pass writes all of dqkv
+      return [name, it];
+    }),
+  );
+  const operands = { ...inputs, ...tensors(outputs) } as AttentionOperands;
   const attrs = { heads: trial.H, rate: trial.rate ?? 0, stream: STREAM };
   const dispatch = () => runAttention(family, operands, attrs, choice);
   if (trial.half) autocast(dispatch);
   else dispatch();
   const found = await compare(outputs, results);
-  for (const [, { whole, tensor }] of outputs) for (const it of [whole, tensor]) it.release();
+  release(Object.values(outputs));
   return { variant: nameOf(choice), ...found };
 }
 
 async function compare(
-  outputs: readonly (readonly [string, Guarded])[],
+  outputs: Readonly<Record<string, Guarded>>,
   expected: Readonly<Record<string, Bounded>>,
 ): Promise<Omit<Finding, 'variant'>> {
   const problems: string[] = [];
   let most = 0;
-  for (const [name, it] of outputs) {
+  for (const [name, it] of Object.entries(outputs)) {
     const { value, tolerance } = expected[name] as Bounded;
     const actual = await readGuarded(it, problems);
     const { ratio, at } = worst(actual, value, (i) => tolerance[i] as number);
