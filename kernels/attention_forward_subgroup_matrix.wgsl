@@ -2,7 +2,7 @@
 //   lse[i] = log Σ_j exp(scale · q[i]·k[j])   (FlashAttention-2; Dao, 2023)
 //   qkv (B, N, 3, H, HEAD), o (B, N, H, HEAD): Element   lse (B, H, N): f32   key (2): seed, step: u32
 // One workgroup per block of QUERIES, head and image; it passes once over blocks of KEYS with a running maximum. Queries, then
-//   keys, then values, and the block's weights p go through workgroup memory as elements of type Part; subgroup s owns the
+//   keys, then values (on their way meanwhile), and the block's weights p go through workgroup memory as elements of type Part; subgroup s owns the
 //   s mod DOWN-th SM rows of both products. A matrix cannot be read by elements: products go through workgroup memory to
 //   the invocations, of which SHARE side by side own a row: its maximum, its mass, every SHARE-th quad of its output.
 // Limits: HEAD divides by 4; QUERIES by SM; KEYS by 16; SN and SK divide 16; SM, SN, SK, Part are a configuration of the adapter
@@ -46,6 +46,8 @@ const BESIDE = WG / LANES / DOWN; // subgroups of such a row: they take its matr
 const HEAD4 = HEAD / 4u;
 const WIDE = (HEAD + 15u) / 16u * 16u; // HEAD and zeros
 const OWN = (WIDE / 4u + SHARE - 1u) / SHARE; // quads of a row that an invocation owns
+const MOVED = (KEYS * (WIDE / 4u) + WG - 1u) / WG; // quads of keys or values that it moves, and of queries
+const MOVED_ONCE = (QUERIES * (WIDE / 4u) + WG - 1u) / WG;
 // Quads from row to row: two more than a row has, so that neighbours start on different banks.
 const PITCH = WIDE / 4u + 2u;
 const WEIGHTS_PITCH = KEYS / 4u + 2u;
@@ -75,15 +77,21 @@ fn kept(row: u32, quad: u32) -> vec4f {
   return select(vec4f(0.0), vec4f(1.0 / (1.0 - p.rate)), draws >= vec4f(p.rate));
 }
 
-// Heads of q, k or v, whose token 0 is at quad `base`, from token `first` on, to parts[to ...]; zeros beyond N and HEAD.
-fn stage(index: u32, base: u32, first: u32, rows: u32, to: u32) {
-  for (var x = index; x < rows * (WIDE / 4u); x += WG) {
-    let row = x / (WIDE / 4u);
-    let d = x % (WIDE / 4u);
-    var quad = vec4f(0.0);
-    if (first + row < p.N && d < HEAD4) { quad = vec4f(qkv[base + (first + row) * 3u * p.H * HEAD4 + d]); }
-    parts[to + row * PITCH + d] = vec4<Part>(quad);
-  }
+// Where quad x of staged rows is: its row and its place in it.
+fn place(x: u32) -> vec2u { return vec2u(x / (WIDE / 4u), x % (WIDE / 4u)); }
+
+// Quad x of a head's rows from token `first` on, where that of token 0 is at quad `base` of qkv; 0 beyond N and HEAD.
+// There is no branch, so that many loads are on their way at a time.
+fn fetch(x: u32, base: u32, first: u32) -> vec4<Part> {
+  let at = place(x);
+  let token = first + at.x;
+  let quad = qkv[base + min(token, p.N - 1u) * 3u * p.H * HEAD4 + min(at.y, HEAD4 - 1u)];
+  return vec4<Part>(select(vec4f(0.0), vec4f(quad), token < p.N && at.y < HEAD4));
+}
+// Puts quad x of so many rows to parts[to ...].
+fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
+  let at = place(x);
+  if (at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
 }
 
 // results = queries · keysᵀ; `own` is this subgroup's first row, and its first column.
@@ -140,9 +148,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   var sum: array<vec4f, OWN>;
   var highest = LEAST;
   var mass = 0.0;
-  stage(index, image, group.x * QUERIES, QUERIES, 0u);
+  var moved: array<vec4<Part>, MOVED>;
+  for (var n = 0u; n < MOVED_ONCE; n++) {
+    put(index + n * WG, QUERIES, 0u, fetch(index + n * WG, image, group.x * QUERIES));
+  }
   for (var j0 = 0u; j0 < p.N; j0 += KEYS) {
-    stage(index, image + width, j0, KEYS, OTHERS);
+    for (var n = 0u; n < MOVED; n++) { moved[n] = fetch(index + n * WG, image + width, j0); }
+    for (var n = 0u; n < MOVED; n++) { put(index + n * WG, KEYS, OTHERS, moved[n]); }
+    for (var n = 0u; n < MOVED; n++) { moved[n] = fetch(index + n * WG, image + 2u * width, j0); }
     workgroupBarrier();
     multiply_keys(own);
     workgroupBarrier();
@@ -162,7 +175,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
       mass += dot(weight, vec4f(1.0));
       parts[WEIGHTS + row * WEIGHTS_PITCH + c] = vec4<Part>(weight * kept(draws, j0 / 4u + c));
     }
-    stage(index, image + 2u * width, j0, KEYS, OTHERS);
+    for (var n = 0u; n < MOVED; n++) { put(index + n * WG, KEYS, OTHERS, moved[n]); }
     workgroupBarrier();
     multiply_values(own);
     workgroupBarrier();

@@ -2,12 +2,12 @@
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   (FlashAttention-2; Dao, 2023)
 //   qkv, dqkv (B, N, 3, H, HEAD), dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
 // One workgroup per block of KEYS, head and image; it passes over blocks of QUERIES. Keys, values, queries, their output's
-//   gradients and the block's p and ds, a row a query, go through workgroup memory as elements of type Part. Subgroups share the
-//   matrices of a product by rows of SM. A matrix cannot be read by elements: products go through workgroup memory to
-//   the invocations, of which SHARE side by side own a query's row. Writes the k and v parts of dqkv.
-// Limits: HEAD divides by 4; QUERIES and KEYS by SM; KEYS by SN; QUERIES by SK; SN and SK divide 16; SM, SN, SK, Part are a configuration of
-//   the adapter with f32 results; every subgroup has LANES lanes, WG divides by LANES, WG / LANES by the SM rows of QUERIES and
-//   of KEYS, LANES by SHARE. Any N, H, B. A gradient too large for Part becomes infinite and leaves dk and dv not finite.
+//   gradients and the block's p and ds, a row a query, go through workgroup memory as elements of type Part. Subgroups take the
+//   matrices of a product in turn. A matrix cannot be read by elements: products go through workgroup memory to the invocations,
+//   of which SHARE side by side own a query's row. Writes the k and v parts of dqkv.
+// Limits: HEAD divides by 4; QUERIES and KEYS by SM and 16, which SN and SK divide; SM, SN, SK, Part are a configuration of the
+//   adapter with f32 results; every subgroup has LANES lanes, WG divides by LANES, WG / LANES by DOWN and OUT_DOWN, LANES by
+//   SHARE. Any N, H, B. A gradient too large for Part becomes infinite and leaves dk and dv not finite.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), Element, HEAD, QUERIES, KEYS, WG (4 to 8 times QUERIES).
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -26,7 +26,6 @@ const QUERIES = 32u; // tune
 const KEYS = 32u; // tune
 
 override DROPOUT: bool = false;
-
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<Element>>;
@@ -49,6 +48,8 @@ const OUT_BESIDE = WG / LANES / OUT_DOWN;
 const HEAD4 = HEAD / 4u;
 const WIDE = (HEAD + 15u) / 16u * 16u; // HEAD and zeros
 const EACH = (WIDE / SN + OUT_BESIDE - 1u) / OUT_BESIDE; // matrices of dk that a subgroup owns, and of dv
+const MOVED = (QUERIES * (WIDE / 4u) + WG - 1u) / WG; // quads of queries that an invocation moves, and of keys and values
+const MOVED_ONCE = (KEYS * (WIDE / 4u) + WG - 1u) / WG;
 // Quads from row to row: two more than a row has, so that neighbours start on different banks.
 const PITCH = WIDE / 4u + 2u;
 const SCORES_PITCH = KEYS / 4u + 2u;
@@ -59,7 +60,6 @@ const V = K + KEYS * PITCH;
 const WEIGHTS = V + KEYS * PITCH;
 const DS = WEIGHTS + QUERIES * SCORES_PITCH;
 const SECOND = QUERIES * SCORES_PITCH;
-
 // Offsets and strides of subgroupMatrixLoad and -Store count elements of these arrays: quads.
 var<workgroup> parts: array<vec4<Part>, DS + QUERIES * SCORES_PITCH>;
 var<workgroup> results: array<vec4f, max(2u * SECOND, KEYS * PITCH)>;
@@ -81,46 +81,40 @@ fn kept(row: u32, quad: u32) -> vec4f {
   return select(vec4f(0.0), vec4f(1.0 / (1.0 - p.rate)), draws >= vec4f(p.rate));
 }
 
-// Where a quad x of so many staged rows is: its row and its place in it; whether there is such an element.
+// Where quad x of staged rows is: its row and its place in it.
 fn place(x: u32) -> vec2u { return vec2u(x / (WIDE / 4u), x % (WIDE / 4u)); }
-fn there(first: u32, at: vec2u) -> bool { return first + at.x < p.N && at.y < HEAD4; }
 
-// Heads of q, k or v, whose token 0 is at quad `base`, from token `first` on, to parts[to ...]; zeros beyond N and HEAD.
-fn stage(index: u32, base: u32, first: u32, rows: u32, to: u32) {
-  for (var x = index; x < rows * (WIDE / 4u); x += WG) {
-    let at = place(x);
-    var quad = vec4f(0.0);
-    if (there(first, at)) { quad = vec4f(qkv[base + (first + at.x) * 3u * p.H * HEAD4 + at.y]); }
-    parts[to + at.x * PITCH + at.y] = vec4<Part>(quad);
-  }
+// Quad x of a head's rows from token `first` on, where that of token 0 is at quad `base` of qkv; 0 beyond N and HEAD.
+// There is no branch, so that many loads are on their way at a time.
+fn fetch(x: u32, base: u32, first: u32) -> vec4<Part> {
+  let at = place(x);
+  let token = first + at.x;
+  let quad = qkv[base + min(token, p.N - 1u) * 3u * p.H * HEAD4 + min(at.y, HEAD4 - 1u)];
+  return vec4<Part>(select(vec4f(0.0), vec4f(quad), token < p.N && at.y < HEAD4));
 }
 // The same of the output's gradients.
-fn stage_gradients(index: u32, base: u32, first: u32, rows: u32) {
-  for (var x = index; x < rows * (WIDE / 4u); x += WG) {
-    let at = place(x);
-    var quad = vec4f(0.0);
-    if (there(first, at)) { quad = vec4f(dout[base + (first + at.x) * p.H * HEAD4 + at.y]); }
-    parts[DOUT + at.x * PITCH + at.y] = vec4<Part>(quad);
-  }
+fn fetch_gradient(x: u32, base: u32, first: u32) -> vec4<Part> {
+  let at = place(x);
+  let token = first + at.x;
+  let quad = dout[base + min(token, p.N - 1u) * p.H * HEAD4 + min(at.y, HEAD4 - 1u)];
+  return vec4<Part>(select(vec4f(0.0), vec4f(quad), token < p.N && at.y < HEAD4));
+}
+// Puts quad x of so many rows to parts[to ...].
+fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
+  let at = place(x);
+  if (at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
 }
 
 // results[to ...] = (rows of parts[left ...]) · (rows of parts[right ...])ᵀ; `own` is this subgroup's first row, and its first column.
 fn multiply_rows(own: vec2u, left: u32, right: u32, to: u32) {
-  const COUNT = (KEYS / SN + BESIDE - 1u) / BESIDE;
-  var sums = array<Result, COUNT>();
-  for (var d = 0u; d < WIDE; d += SK) {
-    let one = subgroupMatrixLoad<Left, row_major>(&parts, left + own.x * PITCH + d / 4u, PITCH);
-    for (var n = 0u; n < COUNT; n++) {
-      let column = own.y + n * BESIDE * SN;
-      if (column >= KEYS) { continue; }
+  for (var column = own.y; column < KEYS; column += BESIDE * SN) {
+    var sum = Result();
+    for (var d = 0u; d < WIDE; d += SK) {
+      let one = subgroupMatrixLoad<Left, row_major>(&parts, left + own.x * PITCH + d / 4u, PITCH);
       let other = subgroupMatrixLoad<Right, col_major>(&parts, right + column * PITCH + d / 4u, PITCH);
-      sums[n] = subgroupMatrixMultiplyAccumulate(one, other, sums[n]);
+      sum = subgroupMatrixMultiplyAccumulate(one, other, sum);
     }
-  }
-  for (var n = 0u; n < COUNT; n++) {
-    let column = own.y + n * BESIDE * SN;
-    if (column >= KEYS) { continue; }
-    subgroupMatrixStore<row_major>(&results, to + own.x * SCORES_PITCH + column / 4u, sums[n], SCORES_PITCH);
+    subgroupMatrixStore<row_major>(&results, to + own.x * SCORES_PITCH + column / 4u, sum, SCORES_PITCH);
   }
 }
 
@@ -138,7 +132,7 @@ fn add_columns(own: vec2u, left: u32, right: u32, sums: ptr<function, array<Resu
 }
 
 // Rows of dk or dv, `factor` times, to where token 0 of the head is.
-fn put(index: u32, own: vec2u, sums: ptr<function, array<Result, EACH>>, first: u32, base: u32, factor: f32) {
+fn finish(index: u32, own: vec2u, sums: ptr<function, array<Result, EACH>>, first: u32, base: u32, factor: f32) {
   for (var n = 0u; n < EACH; n++) {
     let column = own.y + n * OUT_BESIDE * SN;
     if (column >= WIDE) { continue; }
@@ -147,7 +141,7 @@ fn put(index: u32, own: vec2u, sums: ptr<function, array<Result, EACH>>, first: 
   workgroupBarrier();
   for (var x = index; x < KEYS * (WIDE / 4u); x += WG) {
     let at = place(x);
-    if (!there(first, at)) { continue; }
+    if (first + at.x >= p.N || at.y >= HEAD4) { continue; }
     dqkv[base + (first + at.x) * 3u * p.H * HEAD4 + at.y] = vec4<Element>(factor * results[at.x * PITCH + at.y]);
   }
   workgroupBarrier();
@@ -165,13 +159,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
   let rows = (group.z * p.H + group.y) * p.N;
   let first = group.x * KEYS;
-  stage(index, image + width, first, KEYS, K);
-  stage(index, image + 2u * width, first, KEYS, V);
+  for (var n = 0u; n < MOVED_ONCE; n++) {
+    put(index + n * WG, KEYS, K, fetch(index + n * WG, image + width, first));
+    put(index + n * WG, KEYS, V, fetch(index + n * WG, image + 2u * width, first));
+  }
+  var moved: array<array<vec4<Part>, 2>, MOVED>;
   var dk: array<Result, EACH>;
   var dv: array<Result, EACH>;
   for (var i0 = 0u; i0 < p.N; i0 += QUERIES) {
-    stage(index, image, i0, QUERIES, 0u);
-    stage_gradients(index, group.z * p.N * width + group.y * HEAD4, i0, QUERIES);
+    for (var n = 0u; n < MOVED; n++) {
+      let dy = fetch_gradient(index + n * WG, group.z * p.N * width + group.y * HEAD4, i0);
+      moved[n] = array(fetch(index + n * WG, image, i0), dy);
+    }
+    for (var n = 0u; n < MOVED; n++) {
+      put(index + n * WG, QUERIES, 0u, moved[n][0]);
+      put(index + n * WG, QUERIES, DOUT, moved[n][1]);
+    }
     let i = min(i0 + row, p.N - 1u);
     let log_mass = lse[rows + i];
     let d_sum = delta[rows + i];
@@ -192,6 +195,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
     add_columns(own_out, DS, 0u, &dk);
     workgroupBarrier();
   }
-  put(index, own_out, &dk, first, image + width, p.scale);
-  put(index, own_out, &dv, first, image + 2u * width, 1.0);
+  finish(index, own_out, &dk, first, image + width, p.scale);
+  finish(index, own_out, &dv, first, image + 2u * width, 1.0);
 }

@@ -48,6 +48,8 @@ const BESIDE = WG / LANES / DOWN; // subgroups of such a row: they take its matr
 const HEAD4 = HEAD / 4u;
 const WIDE = (HEAD + 15u) / 16u * 16u; // HEAD and zeros
 const EACH = (WIDE / SN + BESIDE - 1u) / BESIDE; // matrices of dq that a subgroup owns
+const MOVED = (KEYS * (WIDE / 4u) + WG - 1u) / WG; // quads of keys and values that an invocation moves, and of queries
+const MOVED_ONCE = (QUERIES * (WIDE / 4u) + WG - 1u) / WG;
 // Quads from row to row: two more than a row has, so that neighbours start on different banks.
 const PITCH = WIDE / 4u + 2u;
 const SCORES_PITCH = KEYS / 4u + 2u;
@@ -79,27 +81,28 @@ fn kept(row: u32, quad: u32) -> vec4f {
   return select(vec4f(0.0), vec4f(1.0 / (1.0 - p.rate)), draws >= vec4f(p.rate));
 }
 
-// Where a quad x of so many staged rows is: its row and its place in it; whether there is such an element.
+// Where quad x of staged rows is: its row and its place in it.
 fn place(x: u32) -> vec2u { return vec2u(x / (WIDE / 4u), x % (WIDE / 4u)); }
-fn there(first: u32, at: vec2u) -> bool { return first + at.x < p.N && at.y < HEAD4; }
 
-// Heads of q, k or v, whose token 0 is at quad `base`, from token `first` on, to parts[to ...]; zeros beyond N and HEAD.
-fn stage(index: u32, base: u32, first: u32, rows: u32, to: u32) {
-  for (var x = index; x < rows * (WIDE / 4u); x += WG) {
-    let at = place(x);
-    var quad = vec4f(0.0);
-    if (there(first, at)) { quad = vec4f(qkv[base + (first + at.x) * 3u * p.H * HEAD4 + at.y]); }
-    parts[to + at.x * PITCH + at.y] = vec4<Part>(quad);
-  }
+// Quad x of a head's rows from token `first` on, where that of token 0 is at quad `base` of qkv; 0 beyond N and HEAD.
+// There is no branch, so that many loads are on their way at a time.
+fn fetch(x: u32, base: u32, first: u32) -> vec4<Part> {
+  let at = place(x);
+  let token = first + at.x;
+  let quad = qkv[base + min(token, p.N - 1u) * 3u * p.H * HEAD4 + min(at.y, HEAD4 - 1u)];
+  return vec4<Part>(select(vec4f(0.0), vec4f(quad), token < p.N && at.y < HEAD4));
 }
 // The same of the output's gradients.
-fn stage_gradients(index: u32, base: u32, first: u32, rows: u32) {
-  for (var x = index; x < rows * (WIDE / 4u); x += WG) {
-    let at = place(x);
-    var quad = vec4f(0.0);
-    if (there(first, at)) { quad = vec4f(dout[base + (first + at.x) * p.H * HEAD4 + at.y]); }
-    parts[DOUT + at.x * PITCH + at.y] = vec4<Part>(quad);
-  }
+fn fetch_gradient(x: u32, base: u32, first: u32) -> vec4<Part> {
+  let at = place(x);
+  let token = first + at.x;
+  let quad = dout[base + min(token, p.N - 1u) * p.H * HEAD4 + min(at.y, HEAD4 - 1u)];
+  return vec4<Part>(select(vec4f(0.0), vec4f(quad), token < p.N && at.y < HEAD4));
+}
+// Puts quad x of so many rows to parts[to ...].
+fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
+  let at = place(x);
+  if (at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
 }
 
 // results[to ...] = (rows of parts[left ...]) · (rows of parts[right ...])ᵀ; `own` is this subgroup's first row, and its first column.
@@ -135,8 +138,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   let first = group.x * QUERIES;
   let i = first + row;
   let draws = (group.z * p.H + group.y) * p.N + i;
-  stage(index, image, first, QUERIES, 0u);
-  stage_gradients(index, outputs, first, QUERIES);
+  for (var n = 0u; n < MOVED_ONCE; n++) {
+    put(index + n * WG, QUERIES, 0u, fetch(index + n * WG, image, first));
+    put(index + n * WG, QUERIES, DOUT, fetch_gradient(index + n * WG, outputs, first));
+  }
+  var moved: array<array<vec4<Part>, 2>, MOVED>;
   var d_sum = 0.0;
   var log_mass = 0.0;
   if (i < p.N) {
@@ -148,8 +154,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   for (var other = 1u; other < SHARE; other *= 2u) { d_sum += subgroupShuffleXor(d_sum, other); }
   var dq: array<Result, EACH>;
   for (var j0 = 0u; j0 < p.N; j0 += KEYS) {
-    stage(index, image + width, j0, KEYS, K);
-    stage(index, image + 2u * width, j0, KEYS, V);
+    for (var n = 0u; n < MOVED; n++) {
+      moved[n] = array(fetch(index + n * WG, image + width, j0), fetch(index + n * WG, image + 2u * width, j0));
+    }
+    for (var n = 0u; n < MOVED; n++) {
+      put(index + n * WG, KEYS, K, moved[n][0]);
+      put(index + n * WG, KEYS, V, moved[n][1]);
+    }
     workgroupBarrier();
     multiply_rows(own, 0u, K, 0u);
     multiply_rows(own, DOUT, V, SECOND);

@@ -9,6 +9,7 @@ import { pick } from '../src/gpu/tuning.js';
 import { attention } from '../src/ops/attention.js';
 import { everyChoice, forwards, keyBackwards, queryBackwards } from '../src/ops/attention_kernels.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { units } from './emulated_matrices.js';
 import { withGpu } from './gpu.js';
 
 vi.mock('../kernels/attention_forward_subgroup_matrix.wgsl', async () => ({
@@ -29,22 +30,15 @@ const gpuOf = withGpu();
 const families = [forwards, queryBackwards, keyBackwards];
 const MATRICES = families.map(({ name }) => `${name}_subgroup_matrix`);
 
-const config = (componentType: string, M: number, N: number, K: number): SubgroupMatrixConfig => ({
-  componentType,
-  resultComponentType: 'f32',
-  M,
-  N,
-  K,
-});
-const square = config('f16', 16, 16, 16);
+const square = units('f16', 16, 16, 16);
 
 // Queries and keys of a block, and the keys of one of the keys' pass.
 const trials: [string, SubgroupMatrixConfig, [number, number, number], AttentionTrial][] = [
-  ['less than a block', square, [32, 48, 32], { B: 1, N: 7, H: 2, head: 4, half: true }],
-  ['wide matrices, ragged blocks, dropout, f16', config('f16', 8, 16, 16), [32, 32, 32], { B: 2, N: 65, H: 2, head: 12, rate: 0.3, half: true, f16: true }],
-  ['tall matrices, large blocks, dropout', config('f16', 16, 8, 16), [16, 64, 32], { B: 1, N: 70, H: 1, head: 48, rate: 0.5, half: true }],
-  ['flat matrices, many invocations, f16', config('f16', 16, 16, 8), [64, 16, 16], { B: 1, N: 97, H: 1, head: 20, half: true, f16: true }],
-  ['float32', config('f32', 8, 8, 8), [16, 32, 16], { B: 1, N: 33, H: 3, head: 16, rate: 0.2 }],
+  ['less than a block', square, [16, 16, 16], { B: 1, N: 7, H: 2, head: 4, half: true }],
+  ['wide matrices, ragged blocks, dropout, f16', units('f16', 8, 16, 16), [32, 32, 32], { B: 2, N: 65, H: 2, head: 12, rate: 0.3, half: true, f16: true }],
+  ['tall matrices, large blocks, dropout', units('f16', 16, 8, 16), [16, 64, 32], { B: 1, N: 70, H: 1, head: 48, rate: 0.5, half: true }],
+  ['flat matrices, many invocations, f16', units('f16', 16, 16, 8), [64, 16, 16], { B: 1, N: 97, H: 1, head: 20, half: true, f16: true }],
+  ['float32', units('f32', 8, 8, 8), [16, 32, 16], { B: 1, N: 33, H: 3, head: 16, rate: 0.2 }],
 ]; // biome-ignore format: one trial a line
 
 describe('emulated matrix units', () => {
@@ -116,7 +110,7 @@ describe('the choice', () => {
     ['f16 tensors', {}, { bits: 16 }],
     ['a head that does not fill its rows', {}, { head: 20 }],
     ['a large head and memory for it', { workgroupBytes: 49152 }, { head: 128 }],
-    ['float32 on units of float32', { subgroupMatrix: [config('f32', 8, 8, 8)], workgroupBytes: 32768 }, { half: false }],
+    ['float32 on units of float32', { subgroupMatrix: [units('f32', 8, 8, 8)], workgroupBytes: 32768 }, { half: false }],
     ['wide subgroups', { lanes: 64, workgroupBytes: 32768 }, {}],
   ])('matrices: %s', (_, adapter, other) => {
     const choices = chosen(adapter, other);

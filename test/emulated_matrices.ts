@@ -3,6 +3,16 @@
  * whether lines are columns, which array), and of a result each lane holds some rows.
  */
 import { readFileSync } from 'node:fs';
+import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
+
+/** Units with results in f32. */
+export const units = (componentType: string, M: number, N: number, K: number): SubgroupMatrixConfig => ({
+  componentType,
+  resultComponentType: 'f32',
+  M,
+  N,
+  K,
+});
 
 const LOAD = /subgroupMatrixLoad<\w+, (row|col)_major>\(&(\w+), (.*)\);/g;
 const REPLACED: readonly [RegExp, string][] = [
@@ -12,7 +22,8 @@ const REPLACED: readonly [RegExp, string][] = [
   [/subgroup_matrix_result<f32, SN, SM>/g, 'array<f32, SN * MATRIX_ROWS>'],
   [/subgroupMatrixMultiplyAccumulate\(/g, 'multiply_accumulate('],
   [/subgroupMatrixStore<row_major>\(&results, /g, 'store_rows('],
-  [/(for \(var \w+ = 0u; \w+ < )(\w+)(?=; \w+ \+= SK\))/g, '$1hidden($2)'],
+  // A bound that the compiler does not know: it would unroll all of a product, and all loads.
+  [/(for \(var \w+ = 0u; \w+ < )(\w+)(?=; \w+ \+= SK\)|(?<=MOVED\w*);)/g, '$1hidden($2)'],
   [/^fn main\([^{]*\{/gm, '$& matrix_lane = lane;'],
 ];
 
@@ -20,7 +31,6 @@ const REPLACED: readonly [RegExp, string][] = [
 const builtIns = (bound: string, arrays: readonly string[]): string => `
 const MATRIX_ROWS = (SM + LANES - 1u) / LANES;
 var<private> matrix_lane: u32;
-// A bound that the compiler does not know: it would unroll all of a product.
 fn hidden(n: u32) -> u32 { return n + (p.${bound} >> 31u); }
 fn element(m: vec4u, row: u32, column: u32) -> f32 {
   let x = select(column, row, m.z == 1u);
