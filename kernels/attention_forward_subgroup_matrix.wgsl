@@ -91,7 +91,7 @@ fn fetch(x: u32, base: u32, first: u32) -> vec4<Part> {
 // Puts quad x of so many rows to parts[to ...].
 fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
   let at = place(x);
-  if (at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
+  if (rows * (WIDE / 4u) % WG == 0u || at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
 }
 
 // results = queries · keysᵀ; `own` is this subgroup's first row, and its first column.
@@ -102,14 +102,14 @@ fn multiply_keys(own: vec2u) {
     let one = subgroupMatrixLoad<Left, row_major>(&parts, own.x * PITCH + d / 4u, PITCH);
     for (var n = 0u; n < EACH; n++) {
       let column = own.y + n * BESIDE * SN;
-      if (column >= KEYS) { continue; }
+      if (KEYS % (BESIDE * SN) != 0u && column >= KEYS) { continue; }
       let other = subgroupMatrixLoad<Right, col_major>(&parts, OTHERS + column * PITCH + d / 4u, PITCH);
       sums[n] = subgroupMatrixMultiplyAccumulate(one, other, sums[n]);
     }
   }
   for (var n = 0u; n < EACH; n++) {
     let column = own.y + n * BESIDE * SN;
-    if (column >= KEYS) { continue; }
+    if (KEYS % (BESIDE * SN) != 0u && column >= KEYS) { continue; }
     subgroupMatrixStore<row_major>(&results, own.x * RESULTS_PITCH + column / 4u, sums[n], RESULTS_PITCH);
   }
 }
@@ -122,14 +122,14 @@ fn multiply_values(own: vec2u) {
     let one = subgroupMatrixLoad<Left, row_major>(&parts, WEIGHTS + own.x * WEIGHTS_PITCH + j / 4u, WEIGHTS_PITCH);
     for (var n = 0u; n < EACH; n++) {
       let column = own.y + n * BESIDE * SN;
-      if (column >= WIDE) { continue; }
+      if (WIDE % (BESIDE * SN) != 0u && column >= WIDE) { continue; }
       let other = subgroupMatrixLoad<Right, row_major>(&parts, OTHERS + j * PITCH + column / 4u, PITCH);
       sums[n] = subgroupMatrixMultiplyAccumulate(one, other, sums[n]);
     }
   }
   for (var n = 0u; n < EACH; n++) {
     let column = own.y + n * BESIDE * SN;
-    if (column >= WIDE) { continue; }
+    if (WIDE % (BESIDE * SN) != 0u && column >= WIDE) { continue; }
     subgroupMatrixStore<row_major>(&results, own.x * RESULTS_PITCH + column / 4u, sums[n], RESULTS_PITCH);
   }
 }

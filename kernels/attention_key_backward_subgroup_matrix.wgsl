@@ -102,7 +102,7 @@ fn fetch_gradient(x: u32, base: u32, first: u32) -> vec4<Part> {
 // Puts quad x of so many rows to parts[to ...].
 fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
   let at = place(x);
-  if (at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
+  if (rows * (WIDE / 4u) % WG == 0u || at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
 }
 
 // results[to ...] = (rows of parts[left ...]) · (rows of parts[right ...])ᵀ; `own` is this subgroup's first row, and its first column.
@@ -124,7 +124,7 @@ fn add_columns(own: vec2u, left: u32, right: u32, sums: ptr<function, array<Resu
     let one = subgroupMatrixLoad<Left, col_major>(&parts, left + i * SCORES_PITCH + own.x / 4u, SCORES_PITCH);
     for (var n = 0u; n < EACH; n++) {
       let column = own.y + n * OUT_BESIDE * SN;
-      if (column >= WIDE) { continue; }
+      if (WIDE % (OUT_BESIDE * SN) != 0u && column >= WIDE) { continue; }
       let other = subgroupMatrixLoad<Right, row_major>(&parts, right + i * PITCH + column / 4u, PITCH);
       (*sums)[n] = subgroupMatrixMultiplyAccumulate(one, other, (*sums)[n]);
     }
@@ -135,7 +135,7 @@ fn add_columns(own: vec2u, left: u32, right: u32, sums: ptr<function, array<Resu
 fn finish(index: u32, own: vec2u, sums: ptr<function, array<Result, EACH>>, first: u32, base: u32, factor: f32) {
   for (var n = 0u; n < EACH; n++) {
     let column = own.y + n * OUT_BESIDE * SN;
-    if (column >= WIDE) { continue; }
+    if (WIDE % (OUT_BESIDE * SN) != 0u && column >= WIDE) { continue; }
     subgroupMatrixStore<row_major>(&results, own.x * PITCH + column / 4u, (*sums)[n], PITCH);
   }
   workgroupBarrier();

@@ -102,7 +102,7 @@ fn fetch_gradient(x: u32, base: u32, first: u32) -> vec4<Part> {
 // Puts quad x of so many rows to parts[to ...].
 fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
   let at = place(x);
-  if (at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
+  if (rows * (WIDE / 4u) % WG == 0u || at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
 }
 
 // results[to ...] = (rows of parts[left ...]) · (rows of parts[right ...])ᵀ; `own` is this subgroup's first row, and its first column.
@@ -113,14 +113,14 @@ fn multiply_rows(own: vec2u, left: u32, right: u32, to: u32) {
     let one = subgroupMatrixLoad<Left, row_major>(&parts, left + own.x * PITCH + d / 4u, PITCH);
     for (var n = 0u; n < COUNT; n++) {
       let column = own.y + n * BESIDE * SN;
-      if (column >= KEYS) { continue; }
+      if (KEYS % (BESIDE * SN) != 0u && column >= KEYS) { continue; }
       let other = subgroupMatrixLoad<Right, col_major>(&parts, right + column * PITCH + d / 4u, PITCH);
       sums[n] = subgroupMatrixMultiplyAccumulate(one, other, sums[n]);
     }
   }
   for (var n = 0u; n < COUNT; n++) {
     let column = own.y + n * BESIDE * SN;
-    if (column >= KEYS) { continue; }
+    if (KEYS % (BESIDE * SN) != 0u && column >= KEYS) { continue; }
     subgroupMatrixStore<row_major>(&results, to + own.x * SCORES_PITCH + column / 4u, sums[n], SCORES_PITCH);
   }
 }
@@ -176,7 +176,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
       let one = subgroupMatrixLoad<Left, row_major>(&parts, DS + own.x * SCORES_PITCH + j / 4u, SCORES_PITCH);
       for (var n = 0u; n < EACH; n++) {
         let column = own.y + n * BESIDE * SN;
-        if (column >= WIDE) { continue; }
+        if (WIDE % (BESIDE * SN) != 0u && column >= WIDE) { continue; }
         let other = subgroupMatrixLoad<Right, row_major>(&parts, K + j * PITCH + column / 4u, PITCH);
         dq[n] = subgroupMatrixMultiplyAccumulate(one, other, dq[n]);
       }
@@ -185,7 +185,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   }
   for (var n = 0u; n < EACH; n++) {
     let column = own.y + n * BESIDE * SN;
-    if (column >= WIDE) { continue; }
+    if (WIDE % (BESIDE * SN) != 0u && column >= WIDE) { continue; }
     subgroupMatrixStore<row_major>(&results, own.x * PITCH + column / 4u, dq[n], PITCH);
   }
   workgroupBarrier();
