@@ -1,20 +1,21 @@
 // attention_forward: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),   lse[i] = log Σ_j exp(scale · q[i]·k[j])
-//   qkv (B, N, 3, H, HEAD)   o (B, N, H, HEAD)   lse (B, H, N)   key (2): seed, step   all f32 but the key, u32
+//   qkv (B, N, 3, H, HEAD), o (B, N, H, HEAD): Element   lse (B, H, N): f32   key (2): seed, step: u32
 // One invocation per query, head and image; one pass over the keys with a running maximum (online softmax), so scores
 //   never leave registers. All invocations of a workgroup read the same key at the same time.
 // Any N, H, B; HEAD floats of registers twice.   As torch.nn.functional.scaled_dot_product_attention.
-// Tuned: HEAD (the head dimension).
+// Tuned: Element, HEAD (the head dimension).
 requires immediate_address_space;
 
+alias Element = f32; // tune
 const HEAD = 64u; // tune
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> qkv: array<f32>;
+@group(0) @binding(0) var<storage, read> qkv: array<Element>;
 @group(0) @binding(1) var<storage, read> key: array<u32>;
-@group(0) @binding(2) var<storage, read_write> o: array<f32>;
+@group(0) @binding(2) var<storage, read_write> o: array<Element>;
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 var<immediate> p: Params;
 
@@ -43,22 +44,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let row = (group.z * p.H + group.y) * p.N + i;
   var q: array<f32, HEAD>;
   var sum: array<f32, HEAD>;
-  for (var d = 0u; d < HEAD; d++) { q[d] = p.scale * qkv[image + i * 3u * width + d]; }
+  for (var d = 0u; d < HEAD; d++) { q[d] = p.scale * f32(qkv[image + i * 3u * width + d]); }
   var highest = -3.402823466e38;
   var mass = 0.0;
   for (var j = 0u; j < p.N; j++) {
     let k = image + j * 3u * width + width;
     var score = 0.0;
-    for (var d = 0u; d < HEAD; d++) { score += q[d] * qkv[k + d]; }
+    for (var d = 0u; d < HEAD; d++) { score += q[d] * f32(qkv[k + d]); }
     let now = max(highest, score);
     let shrink = exp(highest - now);
     let weight = exp(score - now);
     highest = now;
     mass = mass * shrink + weight;
     let share = weight * kept(row, j);
-    for (var d = 0u; d < HEAD; d++) { sum[d] = sum[d] * shrink + share * qkv[k + width + d]; }
+    for (var d = 0u; d < HEAD; d++) { sum[d] = sum[d] * shrink + share * f32(qkv[k + width + d]); }
   }
   let out = (group.z * p.N + i) * width + group.y * HEAD;
-  for (var d = 0u; d < HEAD; d++) { o[out + d] = sum[d] / mass; }
+  for (var d = 0u; d < HEAD; d++) { o[out + d] = Element(sum[d] / mass); }
   lse[row] = highest + log(mass);
 }

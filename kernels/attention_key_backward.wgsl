@@ -1,23 +1,24 @@
 // attention_key_backward: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i],   ds as in attention_query_backward
-//   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   qkv, dqkv (B, N, 3, H, HEAD)   dout (B, N, H, HEAD)
-//   lse, delta (B, H, N)   key (2): seed, step   all f32 but the key, u32
+//   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
+//   qkv, dqkv (B, N, 3, H, HEAD), dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
 // One invocation per key, head and image, one pass over the queries; writes the k and v parts of dqkv.
 // Any N, H, B; HEAD floats of registers four times.
-// Tuned: HEAD (the head dimension).
+// Tuned: Element, HEAD (the head dimension).
 requires immediate_address_space;
 
+alias Element = f32; // tune
 const HEAD = 64u; // tune
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> qkv: array<f32>;
+@group(0) @binding(0) var<storage, read> qkv: array<Element>;
 @group(0) @binding(1) var<storage, read> key: array<u32>;
-@group(0) @binding(2) var<storage, read> dout: array<f32>;
+@group(0) @binding(2) var<storage, read> dout: array<Element>;
 @group(0) @binding(3) var<storage, read> lse: array<f32>;
 @group(0) @binding(4) var<storage, read> delta: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dqkv: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dqkv: array<Element>;
 var<immediate> p: Params;
 
 // pcg4d (Jarzynski and Olano, JCGT 9(3), 2020): four words in, four out; the same as pcg4d in src/core/rng.ts.
@@ -49,8 +50,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   var dk: array<f32, HEAD>;
   var dv: array<f32, HEAD>;
   for (var d = 0u; d < HEAD; d++) {
-    k[d] = p.scale * qkv[mine + d];
-    v[d] = qkv[mine + width + d];
+    k[d] = p.scale * f32(qkv[mine + d]);
+    v[d] = f32(qkv[mine + width + d]);
   }
   for (var i = 0u; i < p.N; i++) {
     let q = image + i * 3u * width;
@@ -58,19 +59,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var score = 0.0;
     var dp = 0.0;
     for (var d = 0u; d < HEAD; d++) {
-      score += k[d] * qkv[q + d];
-      dp += v[d] * dout[dy + d];
+      score += k[d] * f32(qkv[q + d]);
+      dp += v[d] * f32(dout[dy + d]);
     }
     let weight = exp(score - lse[rows + i]);
     let keep = kept(rows + i, j);
     let ds = weight * (keep * dp - delta[rows + i]);
     for (var d = 0u; d < HEAD; d++) {
-      dk[d] += ds * qkv[q + d];
-      dv[d] += keep * weight * dout[dy + d];
+      dk[d] += ds * f32(qkv[q + d]);
+      dv[d] += keep * weight * f32(dout[dy + d]);
     }
   }
   for (var d = 0u; d < HEAD; d++) {
-    dqkv[mine + d] = p.scale * dk[d];
-    dqkv[mine + width + d] = dv[d];
+    dqkv[mine + d] = Element(p.scale * dk[d]);
+    dqkv[mine + width + d] = Element(dv[d]);
   }
 }

@@ -1,24 +1,25 @@
 // attention_query_backward: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta),   delta[i] = do[i]·o[i]
-//   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   qkv, dqkv (B, N, 3, H, HEAD)   o, dout (B, N, H, HEAD)
-//   lse, delta (B, H, N)   key (2): seed, step   all f32 but the key, u32
+//   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
+//   qkv, dqkv (B, N, 3, H, HEAD), o, dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
 // One invocation per query, head and image, one pass over the keys; writes the q part of dqkv, and delta for the keys' pass.
 // Any N, H, B; HEAD floats of registers three times.
-// Tuned: HEAD (the head dimension).
+// Tuned: Element, HEAD (the head dimension).
 requires immediate_address_space;
 
+alias Element = f32; // tune
 const HEAD = 64u; // tune
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> qkv: array<f32>;
+@group(0) @binding(0) var<storage, read> qkv: array<Element>;
 @group(0) @binding(1) var<storage, read> key: array<u32>;
-@group(0) @binding(2) var<storage, read> o: array<f32>;
-@group(0) @binding(3) var<storage, read> dout: array<f32>;
+@group(0) @binding(2) var<storage, read> o: array<Element>;
+@group(0) @binding(3) var<storage, read> dout: array<Element>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(6) var<storage, read_write> dqkv: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dqkv: array<Element>;
 var<immediate> p: Params;
 
 // pcg4d (Jarzynski and Olano, JCGT 9(3), 2020): four words in, four out; the same as pcg4d in src/core/rng.ts.
@@ -50,9 +51,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   var sum: array<f32, HEAD>;
   var d_sum = 0.0;
   for (var d = 0u; d < HEAD; d++) {
-    q[d] = p.scale * qkv[image + i * 3u * width + d];
-    dy[d] = dout[out + d];
-    d_sum += dy[d] * o[out + d];
+    q[d] = p.scale * f32(qkv[image + i * 3u * width + d]);
+    dy[d] = f32(dout[out + d]);
+    d_sum += dy[d] * f32(o[out + d]);
   }
   delta[row] = d_sum;
   for (var j = 0u; j < p.N; j++) {
@@ -60,11 +61,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var score = 0.0;
     var dp = 0.0;
     for (var d = 0u; d < HEAD; d++) {
-      score += q[d] * qkv[k + d];
-      dp += dy[d] * qkv[k + width + d];
+      score += q[d] * f32(qkv[k + d]);
+      dp += dy[d] * f32(qkv[k + width + d]);
     }
     let ds = exp(score - lse[row]) * (kept(row, j) * dp - d_sum);
-    for (var d = 0u; d < HEAD; d++) { sum[d] += ds * qkv[k + d]; }
+    for (var d = 0u; d < HEAD; d++) { sum[d] += ds * f32(qkv[k + d]); }
   }
-  for (var d = 0u; d < HEAD; d++) { dqkv[image + i * 3u * width + d] = p.scale * sum[d]; }
+  for (var d = 0u; d < HEAD; d++) { dqkv[image + i * 3u * width + d] = Element(p.scale * sum[d]); }
 }

@@ -1,8 +1,10 @@
 /** The checks of src/check find what is wrong, and say what. */
 import { expect, it } from 'vitest';
+import { attentionSizes, checkAttention } from '../src/check/attention.js';
 import type { AnyOp } from '../src/check/expectation.js';
 import { checkSample } from '../src/check/ops.js';
 import { checkProduct } from '../src/check/product.js';
+import { everyChoice, forwards, keyBackwards, queryBackwards } from '../src/ops/attention_kernels.js';
 import { plainKernel } from '../src/ops/product_kernels.js';
 import { scaleOp } from '../src/ops/scale.js';
 import { withGpu } from './gpu.js';
@@ -42,4 +44,24 @@ it('a product in f16 where one of float32 is wanted is wrong, and the other way 
     const [found] = await checkProduct(gpuOf(), { ...trial, half }, [{ kernel, tune: {} }]);
     expect(found?.problems.join()).toMatch(/c at/);
   }
+});
+
+it.each([
+  [forwards, 'lse[row] = highest + log(mass)', 'lse[row] = highest', /lse at/],
+  [forwards, 'sum[d] * shrink', 'sum[d]', /o at/],
+  [queryBackwards, 'd_sum += dy[d]', 'd_sum += 1.001 * dy[d]', /delta at/],
+  [queryBackwards, 'delta[row] = d_sum', 'dqkv[3u * p.N * p.H * HEAD] = 1.0', /stray store/],
+  [keyBackwards, 'keep * weight', 'weight', /dqkv at/],
+] as const)('attention with $2 for $1', async (family, correct, wrong, says) => {
+  const trial = { B: 1, N: 5, H: 2, head: 4, rate: 0.3 };
+  const { kernel, tune } = everyChoice(family, gpuOf().info, attentionSizes(trial)).at(-1)!;
+  const faulty = {
+    ...kernel,
+    name: `${kernel.name} with ${wrong}`,
+    source: kernel.source.replace(correct, wrong),
+  };
+  const [found] = await checkAttention(gpuOf(), trial, (it) =>
+    it === family ? [{ kernel: faulty, tune }] : [],
+  );
+  expect(found?.problems.join()).toMatch(says);
 });

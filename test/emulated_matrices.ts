@@ -1,56 +1,76 @@
 /**
  * Matrix units in plain WGSL: an operand is where it lies in workgroup memory (first quad, quads from line to line,
- * whether lines are columns), and of a result each lane holds some rows.
+ * whether lines are columns, which array), and of a result each lane holds some rows.
  */
 import { readFileSync } from 'node:fs';
+import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
 
-const BUILT_INS = `
-const ROWS = (SM + LANES - 1u) / LANES;
-// A bound that the compiler does not know: it would unroll all of a product.
-fn hidden(n: u32) -> u32 { return n + (p.chunk >> 31u); }
-fn place_of(m: vec3u, row: u32, column: u32) -> vec2u {
+/** Units with results in f32. */
+export const units = (componentType: string, M: number, N: number, K: number): SubgroupMatrixConfig => ({
+  componentType,
+  resultComponentType: 'f32',
+  M,
+  N,
+  K,
+});
+
+const LOAD = /subgroupMatrixLoad<\w+, (row|col)_major>\(&(\w+), (.*)\);/g;
+const REPLACED: readonly [RegExp, string][] = [
+  [/^enable chromium_experimental_subgroup_matrix;$/gm, ''],
+  [/subgroup_matrix_left<Part, SK, SM>/g, 'vec4u'],
+  [/subgroup_matrix_right<Part, SN, SK>/g, 'vec4u'],
+  [/subgroup_matrix_result<f32, SN, SM>/g, 'array<f32, SN * MATRIX_ROWS>'],
+  [/subgroupMatrixMultiplyAccumulate\(/g, 'multiply_accumulate('],
+  [/subgroupMatrixStore<row_major>\(&results, /g, 'store_rows('],
+  // A bound that the compiler does not know: it would unroll all of a product, and all loads.
+  [/(for \(var \w+ = 0u; \w+ < )(\w+)(?=; \w+ \+= SK\)|(?<=MOVED\w*);)/g, '$1hidden($2)'],
+  [/^fn main\([^{]*\{/gm, '$& matrix_lane = lane;'],
+];
+
+/** `bound` is a parameter far below 2^31; `arrays` are those that operands lie in. */
+const builtIns = (bound: string, arrays: readonly string[]): string => `
+const MATRIX_ROWS = (SM + LANES - 1u) / LANES;
+var<private> matrix_lane: u32;
+fn hidden(n: u32) -> u32 { return n + (p.${bound} >> 31u); }
+fn element(m: vec4u, row: u32, column: u32) -> f32 {
   let x = select(column, row, m.z == 1u);
-  return vec2u(m.x + select(row, column, m.z == 1u) * m.y + x / 4u, x % 4u);
+  let at = m.x + select(row, column, m.z == 1u) * m.y + x / 4u;
+${arrays.map((name, i) => `  if (m.w == ${i}u) { return f32(${name}[at][x % 4u]); }`).join('\n')}
+  return 0.0;
 }
-fn multiply_accumulate(lane: u32, left: Left, right: Right, acc: Result) -> Result {
+fn multiply_accumulate(left: Left, right: Right, acc: Result) -> Result {
   var m = acc;
-  for (var i = 0u; i < hidden(ROWS * SN); i++) {
+  for (var i = 0u; i < hidden(MATRIX_ROWS * SN); i++) {
     for (var k = 0u; k < hidden(SK); k++) {
-      let l = place_of(left, (lane * ROWS + i / SN) % SM, k);
-      let r = place_of(right, k, i % SN);
-      m[i] += f32(tile_a[l.x][l.y]) * f32(tile_b[r.x][r.y]);
+      m[i] += element(left, (matrix_lane * MATRIX_ROWS + i / SN) % SM, k) * element(right, k, i % SN);
     }
   }
   return m;
 }
-fn store_rows(lane: u32, at: u32, result: Result, pitch: u32) {
+fn store_rows(at: u32, result: Result, pitch: u32) {
   var m = result;
-  if (lane * ROWS >= SM) { return; }
-  for (var i = 0u; i < hidden(ROWS * SN); i++) {
+  if (matrix_lane * MATRIX_ROWS >= SM) { return; }
+  for (var i = 0u; i < hidden(MATRIX_ROWS * SN); i++) {
     let x = i % SN;
-    results[at + (lane * ROWS + i / SN) * pitch + x / 4u][x % 4u] = m[i];
+    results[at + (matrix_lane * MATRIX_ROWS + i / SN) * pitch + x / 4u][x % 4u] = m[i];
   }
 }
 `;
 
-/** The text of the kernel with its built-ins replaced; an Error where it does not use them as this file expects. */
-export function emulatedMatrices(): string {
-  const source = readFileSync('kernels/matmul_forward_subgroup_matrix.wgsl', 'utf8');
-  const replaced: [RegExp, string][] = [
-    [/^enable chromium_experimental_subgroup_matrix;$/gm, ''],
-    [/subgroup_matrix_left<Part, SK, SM>/g, 'vec3u'],
-    [/subgroup_matrix_right<Part, SN, SK>/g, 'vec3u'],
-    [/subgroup_matrix_result<f32, SN, SM>/g, 'array<f32, SN * ROWS>'],
-    [/subgroupMatrixLoad<Left, row_major>\(&tile_a, (.*?, PITCH_A)\)/g, 'vec3u($1, 0u)'],
-    [/subgroupMatrixLoad<Left, col_major>\(&tile_a, (.*?, PITCH_A)\)/g, 'vec3u($1, 1u)'],
-    [/subgroupMatrixLoad<Right, row_major>\(&tile_b, (.*?, PITCH_B)\)/g, 'vec3u($1, 0u)'],
-    [/subgroupMatrixLoad<Right, col_major>\(&tile_b, (.*?, PITCH_B)\)/g, 'vec3u($1, 1u)'],
-    [/subgroupMatrixMultiplyAccumulate\(/g, 'multiply_accumulate(lane, '],
-    [/subgroupMatrixStore<row_major>\(&results, /g, 'store_rows(lane, '],
-  ];
-  const plain = replaced.reduce((text, [pattern, by]) => {
-    if (text.match(pattern)?.length !== 1) throw new Error(`The kernel must have ${pattern} once.`);
+/** The text of a kernel with its matrix built-ins replaced; an Error where it does not use them as this file expects. */
+export function emulatedMatrices(kernel: string): string {
+  const source = readFileSync(`kernels/${kernel}.wgsl`, 'utf8').replace(/\/\/(?! tune).*$/gm, '');
+  const arrays = [...new Set([...source.matchAll(LOAD)].map((match) => match[2] as string))];
+  const bound = /struct Params \{ (\w+): u32/.exec(source)?.[1];
+  const loaded = source.replace(LOAD, (_, major: string, array: string, place: string) => {
+    return `vec4u(${place}, ${Number(major === 'col')}u, ${arrays.indexOf(array)}u);`;
+  });
+  const plain = REPLACED.reduce((text, [pattern, by]) => {
+    if (!pattern.test(text)) throw new Error(`${kernel} must have ${pattern}.`);
     return text.replace(pattern, by);
-  }, source);
-  return plain + BUILT_INS;
+  }, loaded);
+  const left = /subgroup_?matrix/i.exec(plain);
+  if (left || !bound)
+    throw new Error(`${kernel} has a ${left ?? 'lack of parameters'} that is not emulated.`);
+  return plain + builtIns(bound, arrays);
 }

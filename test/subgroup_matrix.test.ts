@@ -5,31 +5,24 @@
 import { describe, expect, it, vi } from 'vitest';
 import { checkProduct, type Trial } from '../src/check/product.js';
 import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
+import { units } from './emulated_matrices.js';
 import { withGpu } from './gpu.js';
 
 vi.mock('../kernels/matmul_forward_subgroup_matrix.wgsl', async () => ({
-  default: (await import('./emulated_matrices.js')).emulatedMatrices(),
+  default: (await import('./emulated_matrices.js')).emulatedMatrices('matmul_forward_subgroup_matrix'),
 }));
 
 const gpuOf = withGpu();
 
-const config = (componentType: string, M: number, N: number, K: number): SubgroupMatrixConfig => ({
-  componentType,
-  resultComponentType: 'f32',
-  M,
-  N,
-  K,
-});
-
 // At 16 KiB slices are of 16 k.
 const trials: [string, SubgroupMatrixConfig, Trial][] = [
-  ['NN', config('f16', 16, 16, 16), { M: 72, N: 68, K: 40, half: true }],
-  ['NT, bias, gelu', config('f16', 8, 16, 16), { M: 65, N: 132, K: 36, transB: true, bias: true, epilogue: 'gelu', half: true }],
-  ['TN, sums, in parts', config('f16', 16, 8, 16), { M: 20, N: 12, K: 600, transA: true, sums: true, accumulate: true, half: true }],
-  ['TT, residual, batched', config('f16', 16, 16, 8), { batch: 2, M: 8, N: 64, K: 12, transA: true, transB: true, epilogue: 'residual', half: true }],
-  ['NN, gradient of gelu, sums', config('f16', 16, 16, 16), { M: 33, N: 8, K: 34, epilogue: 'gelu_gradient', sums: true, half: true }],
-  ['at copies of whole quads', config('f16', 16, 16, 16), { M: 65, N: 66, K: 67, half: true }],
-  ['float32', config('f32', 8, 8, 8), { M: 65, N: 68, K: 36, transB: true, bias: true }],
+  ['NN', units('f16', 16, 16, 16), { M: 72, N: 68, K: 40, half: true }],
+  ['NT, bias, gelu', units('f16', 8, 16, 16), { M: 65, N: 132, K: 36, transB: true, bias: true, epilogue: 'gelu', half: true }],
+  ['TN, sums, in parts', units('f16', 16, 8, 16), { M: 20, N: 12, K: 600, transA: true, sums: true, accumulate: true, half: true }],
+  ['TT, residual, batched', units('f16', 16, 16, 8), { batch: 2, M: 8, N: 64, K: 12, transA: true, transB: true, epilogue: 'residual', half: true }],
+  ['NN, gradient of gelu, sums', units('f16', 16, 16, 16), { M: 33, N: 8, K: 34, epilogue: 'gelu_gradient', sums: true, half: true }],
+  ['at copies of whole quads', units('f16', 16, 16, 16), { M: 65, N: 66, K: 67, half: true }],
+  ['float32', units('f32', 8, 8, 8), { M: 65, N: 68, K: 36, transB: true, bias: true }],
 ]; // biome-ignore format: one trial a line
 
 describe('emulated matrix units', () => {

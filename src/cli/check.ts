@@ -2,6 +2,7 @@
 /** `node dist/check.js`: whether this adapter computes what it should, by every kernel that it can run. */
 import { writeFileSync } from 'node:fs';
 import { describeSample } from '../bench/inputs.js';
+import { attentionTrials, checkAttention, describeAttention } from '../check/attention.js';
 import { type AnyOp, worksInHalf } from '../check/expectation.js';
 import { checkSample, type Finding } from '../check/ops.js';
 import { checkEveryProduct, describeTrial, productTrials } from '../check/product.js';
@@ -13,8 +14,8 @@ import { main, UsageError } from './main.js';
 
 const usage = `node dist/check.js [flags]
 
-Runs every op on small inputs, forward and backward, by every kernel that this adapter can run, and every tile of the
-matrix products, and compares with float64 on the host. Ends with 1 where anything is wrong.`;
+Runs every op on small inputs, forward and backward, by every kernel that this adapter can run, every tile of the
+matrix products and every block of attention, and compares with float64 on the host. Ends with 1 where anything is wrong.`;
 
 const options = {
   filter: {
@@ -48,6 +49,11 @@ const tasks: readonly Task[] = [
     op: 'product',
     shape: describeTrial(trial),
     run: (gpu: Gpu) => checkEveryProduct(gpu, trial),
+  })),
+  ...attentionTrials.map((trial) => ({
+    op: 'attention passes',
+    shape: describeAttention(trial),
+    run: (gpu: Gpu) => checkAttention(gpu, trial),
   })),
   ...(ops as readonly AnyOp[]).flatMap((op) =>
     op.samples.flatMap((sample) =>

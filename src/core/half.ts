@@ -17,19 +17,8 @@ export function roundToHalf(x: number): number {
   return Math.abs(rounded) > LARGEST ? Math.sign(x) * Number.POSITIVE_INFINITY : rounded;
 }
 
-/** The 16 bits of the nearest f16. */
-export function halfBits(x: number): number {
-  const near = Math.abs(roundToHalf(x));
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
-  if (Number.isNaN(near)) return 0x7e00;
-  if (near === Number.POSITIVE_INFINITY) return sign | 0x7c00;
-  const exponent = Math.floor(Math.log2(near));
-  if (exponent < LEAST_EXPONENT) return sign | (near * 2 ** 24);
-  return sign | ((exponent - LEAST_EXPONENT + 1) << FRACTION_BITS) | ((near / 2 ** exponent - 1) * 1024);
-}
-
-/** The value of an f16, given as its 16 bits. */
-export function halfValue(bits: number): number {
+/** The value that 16 bits stand for. */
+export function fromHalfBits(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> FRACTION_BITS) & 31;
   const fraction = bits & 1023;
@@ -37,6 +26,17 @@ export function halfValue(bits: number): number {
   return exponent ? sign * (1024 + fraction) * 2 ** (exponent - 25) : sign * fraction * 2 ** -24;
 }
 
+/** The 16 bits of what `roundToHalf` gives. */
+export function toHalfBits(x: number): number {
+  const size = Math.abs(roundToHalf(x));
+  if (Number.isNaN(size)) return 0x7e00;
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  if (size > LARGEST) return sign | 0x7c00;
+  const exponent = Math.max(Math.floor(Math.log2(size)), LEAST_EXPONENT);
+  const steps = size / 2 ** (exponent - FRACTION_BITS); // below 1024 where the number is subnormal
+  return sign | (((exponent - LEAST_EXPONENT) << FRACTION_BITS) + steps);
+}
+
 /** The nearest f16s of values, as a tensor of them is written. */
 export const toHalves = (values: Float32Array): Uint16Array<ArrayBuffer> =>
-  Uint16Array.from(values, halfBits);
+  Uint16Array.from(values, toHalfBits);

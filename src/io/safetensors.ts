@@ -8,7 +8,7 @@
  */
 import { crc32c } from '../core/crc32c.js';
 import { FormatError, ShapeError } from '../core/errors.js';
-import { halfValue } from '../core/half.js';
+import { fromHalfBits } from '../core/half.js';
 import { formatShape, numel } from '../core/shape.js';
 import { type Fail, isObject, parseJson } from './json.js';
 
@@ -228,7 +228,7 @@ export function asFloat32({ dtype, bytes }: TensorData): Float32Array {
     case 'F64':
       return Float32Array.from(new Float64Array(buffer, byteOffset, length / 8));
     case 'F16':
-      return Float32Array.from(new Uint16Array(buffer, byteOffset, length / 2), halfValue);
+      return Float32Array.from(new Uint16Array(buffer, byteOffset, length / 2), fromHalfBits);
     case 'BF16':
       return new Float32Array(
         Uint32Array.from(new Uint16Array(buffer, byteOffset, length / 2), (h) => h << 16).buffer,

@@ -1,19 +1,14 @@
-import forward from '../../kernels/attention_forward.wgsl';
-import forwardTexture from '../../kernels/attention_forward_texture.wgsl';
-import keyBackward from '../../kernels/attention_key_backward.wgsl';
-import keyBackwardTexture from '../../kernels/attention_key_backward_texture.wgsl';
-import queryBackward from '../../kernels/attention_query_backward.wgsl';
-import queryBackwardTexture from '../../kernels/attention_query_backward_texture.wgsl';
+import { autocasting } from '../autograd/autocast.js';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, type Shape } from '../core/shape.js';
-import { defineKernel } from '../gpu/pipeline.js';
-import { type Family, MAX_TEXELS, softwareLanes } from '../gpu/tuning.js';
+import type { Choice, Family } from '../gpu/tuning.js';
 import { Tensor } from '../tensor/tensor.js';
-import { groupsFor, ROW_WG } from './common.js';
+import { type AttentionSizes, forwards, keyBackwards, queryBackwards, rowsOf } from './attention_kernels.js';
+import { groupsFor } from './common.js';
 import { keepMask } from './dropout.js';
 import { wholeGrad } from './gradients.js';
 
-interface Attrs {
+export interface AttentionAttrs {
   readonly heads: number;
   /** Probability of dropping an attention weight; 0 for none. */
   readonly rate: number;
@@ -21,54 +16,33 @@ interface Attrs {
   readonly stream: number;
 }
 
-interface Sizes {
-  readonly B: number;
-  readonly N: number;
-  readonly H: number;
-  readonly head: number;
-}
-
-function family(kernelName: string, texture: string, plain: string): Family<Sizes> {
-  return {
-    name: kernelName,
-    variants: [
-      {
-        kernel: defineKernel(`${kernelName}_texture`, texture),
-        tune: (adapter, { B, N, H, head }) => {
-          const lanes = softwareLanes(adapter);
-          const fits = head % 4 === 0 && head <= 64 && B * N * 3 * H * head <= 4 * MAX_TEXELS;
-          return lanes > 0 && fits ? { LANES: lanes, HEAD4: head / 4 } : null;
-        },
-      },
-      { kernel: defineKernel(kernelName, plain), tune: (_, { head }) => ({ HEAD: head }) },
-    ],
-  };
-}
-
-const forwards = family('attention_forward', forwardTexture, forward);
-const queryBackwards = family('attention_query_backward', queryBackwardTexture, queryBackward);
-const keyBackwards = family('attention_key_backward', keyBackwardTexture, keyBackward);
-
-function sizesOf(qkv: Shape, { heads }: Attrs): Sizes {
+function sizesOf(qkv: Shape, { heads }: AttentionAttrs): Pick<AttentionSizes, 'B' | 'N' | 'H' | 'head'> {
   const [B, N, width] = qkv as [number, number, number];
   return { B, N, H: heads, head: width / 3 / heads };
 }
 
-function run(
-  kernels: Family<Sizes>,
-  sizes: Sizes,
-  { rate, stream }: Attrs,
-  operands: Record<string, Tensor> & { qkv: Tensor },
+/** By the kernels' names; o, dout and dqkv are of qkv's type. */
+export type AttentionOperands = Readonly<Record<string, Tensor>> & { readonly qkv: Tensor };
+
+/** Runs one pass, by the kernel that suits the adapter or by a given one that can. */
+export function runAttention(
+  kernels: Family<AttentionSizes>,
+  operands: AttentionOperands,
+  attrs: AttentionAttrs,
+  given?: Choice,
 ): void {
-  const { gpu } = operands.qkv;
-  const { kernel, tune } = gpu.pick(kernels, sizes);
+  const { qkv } = operands;
+  const sizes = { ...sizesOf(qkv.shape, attrs), bits: qkv.bits, half: autocasting() };
+  const choice = given ?? qkv.gpu.pick(kernels, sizes);
+  const { kernel, tune } = choice;
   const { B, N, H, head } = sizes;
+  const { rate, stream } = attrs;
   const params = { N, H, stream, rate, scale: 1 / Math.sqrt(head) };
-  const rows = tune.LANES ?? ROW_WG;
-  gpu.run(kernel, operands, params, [groupsFor(N, rows), H, B], { tune, overrides: { DROPOUT: rate > 0 } });
+  const groups = [groupsFor(N, rowsOf(choice)), H, B] as const;
+  qkv.gpu.run(kernel, operands, params, groups, { tune, overrides: { DROPOUT: rate > 0 } });
 }
 
-export const attentionOp = defineOp<Attrs>({
+export const attentionOp = defineOp<AttentionAttrs>({
   name: 'attention',
   formula:
     'o[i] = Σ_j dropout(softmax_j(q[i]·k[j] / √head_dim)) v[j],   qkv (B, N, 3·H·head_dim), o (B, N, H·head_dim)',
@@ -83,21 +57,22 @@ export const attentionOp = defineOp<Attrs>({
     );
     return [s[0] as number, s[1] as number, width / 3];
   },
+  dtype: ([qkv]) => (qkv as Tensor).dtype,
+  halves: [0],
   forward: ([qkv, key], o, attrs) => {
-    const sizes = sizesOf((qkv as Tensor).shape, attrs);
-    const lse = Tensor.empty(o.gpu, [sizes.B, sizes.H, sizes.N], 'f32', 'attention.lse');
-    run(forwards, sizes, attrs, { qkv: qkv as Tensor, key: key ?? (qkv as Tensor), o, lse });
+    const { B, N, H } = sizesOf((qkv as Tensor).shape, attrs);
+    const lse = Tensor.empty(o.gpu, [B, H, N], 'f32', 'attention.lse');
+    runAttention(forwards, { qkv: qkv as Tensor, key: key ?? (qkv as Tensor), o, lse }, attrs);
     return [lse];
   },
   backward: (call) => {
     const [qkv, key = qkv] = call.inputs as [Tensor, Tensor?]; // a kernel that drops nothing reads no key
     const { output: o, dy: dout, attrs } = call;
     const lse = call.saved[0] as Tensor;
-    const sizes = sizesOf(qkv.shape, attrs);
     const delta = Tensor.empty(qkv.gpu, lse.shape, 'f32', 'attention.delta');
     wholeGrad(call, 0, (dqkv) => {
-      run(queryBackwards, sizes, attrs, { qkv, key, o, dout, lse, delta, dqkv });
-      run(keyBackwards, sizes, attrs, { qkv, key, dout, lse, delta, dqkv });
+      runAttention(queryBackwards, { qkv, key, o, dout, lse, delta, dqkv }, attrs);
+      runAttention(keyBackwards, { qkv, key, dout, lse, delta, dqkv }, attrs);
     });
   },
   needs: { inputs: [0, 1], output: true },

@@ -6,6 +6,7 @@ import texture from '../../kernels/matmul_forward_texture.wgsl';
 import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/tuning.js';
+import { bitsOf, usable } from './matrix_units.js';
 
 /** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */
 export interface MatmulShape {
@@ -80,28 +81,10 @@ function tile(QM: number, QN: number, DEPTH: number): Tile {
   return { rows: 64 * QM, columns: 64 * QN, depth: DEPTH, bytes, tune: { QM, QN, DEPTH } };
 }
 
-const BITS: Readonly<Record<string, number>> = { f16: 16, f32: 32 };
-
-/** The adapter's matrices that serve, best first: f32 results, sizes that divide the tiles; those of float32 for f16 too. */
-function usable(adapter: AdapterInfo, half = false): SubgroupMatrixConfig[] {
-  // Matrices need full subgroups of a size that is known, and the kernel's text needs f16 whatever it multiplies.
-  if (adapter.lanes === 0 || !adapter.features.has('shader-f16')) return [];
-  const components = half ? ['f16', 'f32'] : ['f32'];
-  return adapter.subgroupMatrix
-    .filter(({ componentType, resultComponentType, M, N, K }) => {
-      const divides = 32 % M === 0 && 16 % N === 0 && 16 % K === 0 && Math.min(M, N, K) >= 4;
-      return components.includes(componentType) && resultComponentType === 'f32' && divides;
-    })
-    .toSorted(
-      (a, b) =>
-        components.indexOf(a.componentType) - components.indexOf(b.componentType) ||
-        b.M * b.N * b.K - a.M * a.N * a.K,
-    );
-}
-
 /** Tiles of matrices of one configuration, on subgroups of so many lanes. */
-export function matrixTiles({ componentType, M, N, K }: SubgroupMatrixConfig, lanes: number): Tile[] {
-  const part = BITS[componentType] as number;
+export function matrixTiles(config: SubgroupMatrixConfig, lanes: number): Tile[] {
+  const { M, N, K } = config;
+  const part = bitsOf(config);
   return [
     [128, 32],
     [128, 16],

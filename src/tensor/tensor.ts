@@ -1,5 +1,5 @@
 /** A shaped view of GPU memory. Row-major, contiguous; storage is shared by reference count. */
-import { halfValue } from '../core/half.js';
+import { fromHalfBits } from '../core/half.js';
 import { formatShape, numel, type Shape } from '../core/shape.js';
 import type { Gpu, Region } from '../gpu/gpu.js';
 import type { PoolBuffer } from '../gpu/pool.js';
@@ -104,7 +104,7 @@ export class Tensor implements Region {
   async toFloat32(): Promise<Float32Array<ArrayBuffer>> {
     const bytes = await this.gpu.read(this);
     return this.dtype === 'f16'
-      ? Float32Array.from(new Uint16Array(bytes), halfValue)
+      ? Float32Array.from(new Uint16Array(bytes), fromHalfBits)
       : new Float32Array(bytes);
   }
 

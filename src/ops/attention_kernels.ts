@@ -1,0 +1,193 @@
+/** Which kernels compute attention on an adapter, and with which constants. Pure. */
+import forward from '../../kernels/attention_forward.wgsl';
+import forwardMatrices from '../../kernels/attention_forward_subgroup_matrix.wgsl';
+import forwardTexture from '../../kernels/attention_forward_texture.wgsl';
+import keyBackward from '../../kernels/attention_key_backward.wgsl';
+import keyBackwardMatrices from '../../kernels/attention_key_backward_subgroup_matrix.wgsl';
+import keyBackwardTexture from '../../kernels/attention_key_backward_texture.wgsl';
+import queryBackward from '../../kernels/attention_query_backward.wgsl';
+import queryBackwardMatrices from '../../kernels/attention_query_backward_subgroup_matrix.wgsl';
+import queryBackwardTexture from '../../kernels/attention_query_backward_texture.wgsl';
+import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
+import { defineKernel } from '../gpu/pipeline.js';
+import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/tuning.js';
+import { ROW_WG } from './common.js';
+import { bitsOf, usable } from './matrix_units.js';
+
+export interface AttentionSizes {
+  readonly B: number;
+  readonly N: number;
+  readonly H: number;
+  readonly head: number;
+  /** Of an element of qkv, the output and their gradients. */
+  readonly bits: number;
+  /** Whether the elements that are multiplied may be rounded to f16. */
+  readonly half: boolean;
+}
+
+/** Queries and keys whose weights a workgroup computes at a time. */
+export interface Block {
+  readonly queries: number;
+  readonly keys: number;
+  /** Workgroup memory. */
+  readonly bytes: number;
+  readonly tune: Tuning;
+}
+
+/** What of a kernel for matrix units depends on which one it is. */
+interface MatrixKernel {
+  /** Whether a workgroup owns a block of keys and passes over the queries; else it is the other way round. */
+  readonly ownsKeys: boolean;
+  /** Workgroup memory in bytes: operands of so many bytes an element, rows of `wide`, results in f32. */
+  bytes(size: { part: number; wide: number; queries: number; keys: number }): number;
+}
+
+// Elements behind each row in workgroup memory, so that neighbours start on different banks.
+const PAD = 8;
+
+export const matrixKernels: Readonly<Record<string, MatrixKernel>> = {
+  attention_forward_subgroup_matrix: {
+    ownsKeys: false,
+    bytes: ({ part, wide, queries, keys }) =>
+      part * ((queries + keys) * (wide + PAD) + queries * (keys + PAD)) +
+      4 * queries * (Math.max(keys, wide) + PAD),
+  },
+  attention_query_backward_subgroup_matrix: {
+    ownsKeys: false,
+    bytes: ({ part, wide, queries, keys }) =>
+      part * (2 * (queries + keys) * (wide + PAD) + queries * (keys + PAD)) +
+      4 * queries * Math.max(2 * (keys + PAD), wide + PAD),
+  },
+  attention_key_backward_subgroup_matrix: {
+    ownsKeys: true,
+    bytes: ({ part, wide, queries, keys }) =>
+      part * (2 * (queries + keys) * (wide + PAD) + 2 * queries * (keys + PAD)) +
+      4 * Math.max(2 * queries * (keys + PAD), keys * (wide + PAD)),
+  },
+};
+
+const QUERIES = [64, 32, 16];
+const KEYS = [128, 112, 96, 80, 64, 48, 32, 16];
+const LARGEST_HEAD = 128;
+// Floats of its two gradients that an invocation of the keys' pass may hold as matrices.
+const MOST_SUMS = 64;
+
+/** All blocks by matrices of one configuration on subgroups of so many lanes, the largest first. */
+export function matrixBlocks(
+  kernel: string,
+  config: SubgroupMatrixConfig,
+  { lanes, head, bits }: { lanes: number; head: number; bits: number },
+): Block[] {
+  const { ownsKeys, bytes } = matrixKernels[kernel] as MatrixKernel;
+  const { M, N, K } = config;
+  const wide = 16 * Math.ceil(head / 16);
+  if (head % 4 !== 0 || head > LARGEST_HEAD) return [];
+  const part = bitsOf(config);
+  const shared = { Part: part, Element: bits, SM: M, SN: N, SK: K, LANES: lanes, HEAD: head };
+  return QUERIES.flatMap((queries) => {
+    const WG = Math.max(128, 4 * queries);
+    // The rows of matrices of a product are dealt out evenly to the workgroup's subgroups.
+    const even = (rows: number) => rows % M === 0 && (WG / lanes) % (rows / M) === 0;
+    if (WG % lanes !== 0 || lanes % (WG / queries) !== 0 || !even(queries)) return [];
+    return KEYS.filter((keys) => !ownsKeys || (even(keys) && 2 * keys * wide <= MOST_SUMS * WG)).map(
+      (keys) => ({
+        queries,
+        keys,
+        bytes: bytes({ part: part / 8, wide, queries, keys }),
+        tune: { ...shared, QUERIES: queries, KEYS: keys, WG },
+      }),
+    );
+  });
+}
+
+// What loading a block and waiting for it costs, as so many more of its rows.
+const ROWS_OF_A_BLOCK = 16;
+
+/** Of blocks the one that wastes the least work on a last block, many small ones counting too; the larger of equal ones. */
+function cheapest(blocks: readonly Block[], N: number): Block | undefined {
+  const along = (rows: number) => Math.ceil(N / rows) * (rows + ROWS_OF_A_BLOCK);
+  const cost = ({ queries, keys }: Block) => along(queries) * along(keys);
+  return blocks.toSorted((a, b) => cost(a) - cost(b))[0];
+}
+
+/** The blocks there is memory for, by each configuration that has any, the best first. */
+function fittingBlocks(kernel: string, adapter: AdapterInfo, sizes: AttentionSizes): Block[][] {
+  const { lanes, workgroupBytes } = adapter;
+  return usable(adapter, sizes.half)
+    .map((config) => matrixBlocks(kernel, config, { lanes, ...sizes }))
+    .map((blocks) => blocks.filter(({ bytes }) => bytes <= workgroupBytes))
+    .filter(({ length }) => length > 0);
+}
+
+function matrixTuning(kernel: string, adapter: AdapterInfo, sizes: AttentionSizes): Tuning | null {
+  const [blocks = []] = fittingBlocks(kernel, adapter, sizes);
+  return cheapest(blocks, sizes.N)?.tune ?? null;
+}
+
+function textureTuning(
+  adapter: AdapterInfo,
+  { B, N, H, head, bits }: AttentionSizes,
+): { LANES: number; HEAD4: number } | null {
+  const lanes = softwareLanes(adapter);
+  const fits = head % 4 === 0 && head <= 64 && B * N * 3 * H * head <= 4 * MAX_TEXELS;
+  return lanes > 0 && fits && bits === 32 ? { LANES: lanes, HEAD4: head / 4 } : null;
+}
+
+function family(
+  name: string,
+  sources: { matrices: string; texture: string; plain: string },
+): Family<AttentionSizes> {
+  const matrices = defineKernel(`${name}_subgroup_matrix`, sources.matrices);
+  return {
+    name,
+    variants: [
+      { kernel: matrices, tune: (adapter, sizes) => matrixTuning(matrices.name, adapter, sizes) },
+      { kernel: defineKernel(`${name}_texture`, sources.texture), tune: textureTuning },
+      {
+        kernel: defineKernel(name, sources.plain),
+        tune: (_, { head, bits }) => ({ HEAD: head, Element: bits }),
+      },
+    ],
+  };
+}
+
+/** qkv -> o, lse. */
+export const forwards = family('attention_forward', {
+  matrices: forwardMatrices,
+  texture: forwardTexture,
+  plain: forward,
+});
+/** qkv, o, dout, lse -> delta, the queries' part of dqkv. */
+export const queryBackwards = family('attention_query_backward', {
+  matrices: queryBackwardMatrices,
+  texture: queryBackwardTexture,
+  plain: queryBackward,
+});
+/** qkv, dout, lse, delta -> the keys' and the values' parts of dqkv. */
+export const keyBackwards = family('attention_key_backward', {
+  matrices: keyBackwardMatrices,
+  texture: keyBackwardTexture,
+  plain: keyBackward,
+});
+
+/** Every kernel that this adapter can run, by matrices with every block of the best configuration and one of each other: for checks. */
+export function everyChoice(
+  { variants }: Family<AttentionSizes>,
+  adapter: AdapterInfo,
+  sizes: AttentionSizes,
+): Choice[] {
+  return variants.flatMap(({ kernel, tune }) => {
+    const own = tune(adapter, sizes);
+    if (!own) return [];
+    if (!(kernel.name in matrixKernels)) return [{ kernel, tune: own }];
+    const [best = [], ...others] = fittingBlocks(kernel.name, adapter, sizes);
+    const blocks = [...best, ...others.flatMap((all) => cheapest(all, sizes.N) ?? [])];
+    return blocks.map((block) => ({ kernel, tune: block.tune }));
+  });
+}
+
+/** Queries, or keys where they own the workgroups, that a workgroup of the chosen kernel computes. */
+export function rowsOf({ kernel, tune }: Choice): number {
+  const block = matrixKernels[kernel.name]?.ownsKeys ? tune.KEYS : tune.QUERIES;
+  return block ?? tune.LANES ?? ROW_WG;
+}
