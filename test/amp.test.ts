@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { autocast } from '../src/autograd/autocast.js';
 import { Tape } from '../src/autograd/tape.js';
 import { NonFiniteError } from '../src/core/errors.js';
@@ -13,6 +13,7 @@ import { linear } from '../src/ops/index.js';
 import { clipNorm } from '../src/ops/optimizer.js';
 import { makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { LossScale } from '../src/optim/loss_scale.js';
+import type { Arena } from '../src/tensor/arena.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { RunDirectory, type StepEntry } from '../src/train/run_directory.js';
 import { resolveSettings, type Settings } from '../src/train/settings.js';
@@ -125,7 +126,7 @@ async function prepare(name: string, changes: Partial<Settings> = {}, resume = f
   const run = RunDirectory.open(path, { resume });
   const input = { gpu, settings, dataset, run, reporter, environment: {} };
   const trainer = await Trainer.prepare({ ...input, resume: resume ? path : undefined });
-  const inside = trainer as unknown as { parts: { lossScale: LossScale; arena: { values: Tensor } } };
+  const inside = trainer as unknown as { parts: { lossScale: LossScale; arena: Arena } };
   const log = () =>
     readFileSync(join(path, 'steps.jsonl'), 'utf8')
       .trim()
@@ -135,10 +136,40 @@ async function prepare(name: string, changes: Partial<Settings> = {}, resume = f
   return { trainer, parts: inside.parts, notes, log, state };
 }
 
-describe('a run', () => {
+// As on GPUs, and as on software adapters.
+describe.each([
+  ['f16', 1],
+  ['f32', 0],
+])('a run whose products leave %s', (dtype, halfTensors) => {
+  beforeEach(() => {
+    gpuOf().info.knobs.halfTensors = halfTensors;
+  });
+
+  it('keeps tensors so between products', async () => {
+    const { trainer, parts } = await prepare(`kept-${dtype}`, { maxSteps: 1 });
+    const made = vi.spyOn(Tensor, 'empty');
+    onTestFinished(() => made.mockRestore());
+    await trainer.run();
+    const halves = made.mock.calls.filter(([, , type]) => type === 'f16').map(([, , , label]) => label);
+    const expected = [
+      'attention',
+      'dlayer_norm',
+      'dropout',
+      'gelu',
+      'layer_norm',
+      'linear',
+      'parameters.half',
+    ];
+    expect([...new Set(halves)].filter((label) => expected.includes(label as string)).sort()).toEqual(
+      halfTensors ? expected.filter((label) => label !== 'parameters.half') : [],
+    );
+    const { half } = parts.arena.slots[0]!.parameter.tensor;
+    expect(half?.dtype).toBe(halfTensors ? 'f16' : undefined);
+  });
+
   it('follows that of float32, and is not it', async () => {
-    const amp = await prepare('amp');
-    const full = await prepare('full', { amp: false });
+    const amp = await prepare(`amp-${dtype}`);
+    const full = await prepare(`full-${dtype}`, { amp: false });
     await amp.trainer.run();
     await full.trainer.run();
     const [a, b] = [amp.log(), full.log()];
@@ -154,13 +185,13 @@ describe('a run', () => {
 
   it('is continued exactly, after skipped steps too', async () => {
     const overflowing = 2 ** 23;
-    const whole = await prepare('whole', { batchSize: 5, gradAccumSteps: 2 });
+    const whole = await prepare(`whole-${dtype}`, { batchSize: 5, gradAccumSteps: 2 });
     whole.parts.lossScale.restore([overflowing]);
     await whole.trainer.run();
-    const cut = await prepare('cut', { batchSize: 5, gradAccumSteps: 2, maxSteps: 5 });
+    const cut = await prepare(`cut-${dtype}`, { batchSize: 5, gradAccumSteps: 2, maxSteps: 5 });
     cut.parts.lossScale.restore([overflowing]);
     await cut.trainer.run();
-    const rest = await prepare('cut', { batchSize: 5, gradAccumSteps: 2 }, true);
+    const rest = await prepare(`cut-${dtype}`, { batchSize: 5, gradAccumSteps: 2 }, true);
     await rest.trainer.run();
     const [a, b] = [whole, rest].map(({ state }) => decodeSafetensors('state', state()));
     expect(b!.metadata.loss_scale).toBe(a!.metadata.loss_scale);
@@ -172,7 +203,7 @@ describe('a run', () => {
   });
 
   it('skips what overflows, lowers the scale and goes on', async () => {
-    const { trainer, parts, notes, log } = await prepare('overflow', { maxSteps: 9 });
+    const { trainer, parts, notes, log } = await prepare(`overflow-${dtype}`, { maxSteps: 9 });
     const before = await parts.arena.values.toFloat32();
     parts.lossScale.restore([2 ** 23]);
     await trainer.run();
@@ -186,7 +217,7 @@ describe('a run', () => {
   });
 
   it('ends where no scale helps, with what it has kept', async () => {
-    const { trainer, parts, log } = await prepare('hopeless', { epochs: 5 });
+    const { trainer, parts, log } = await prepare(`hopeless-${dtype}`, { epochs: 5 });
     parts.lossScale.restore([2 ** 100]);
     const before = await parts.arena.values.toFloat32();
     const failure = await trainer.run().catch((error: unknown) => error);
@@ -197,7 +228,9 @@ describe('a run', () => {
     expect(await parts.arena.values.toFloat32()).toEqual(before);
     expect(log().every(({ grad_norm }) => grad_norm === null)).toBe(true);
   });
+});
 
+describe('a run', () => {
   it('is refused without f16', async () => {
     const gpu = await Gpu.open({ adapter: process.env.PATCHLIGHT_ADAPTER, without: ['shader-f16'] });
     onTestFinished(() => gpu.close());
