@@ -124,7 +124,7 @@ describe('a signal', () => {
 
   it('that comes a second time ends it at once', async () => {
     const path = join(folder, 'twice');
-    // Steps of a second and more: three of them are under way.
+    // Steps of a second and more: one is under way.
     const slow =
       '--dataset shapes10 --embed-dim 192 --depth 4 --num-heads 3 --batch-size 128 --json --log-interval 1';
     const { child, ended } = start([...slow.split(' '), '--output', path]);
