@@ -13,7 +13,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DiskError, FormatError } from '../src/core/errors.js';
-import { appendLine, type FileSystem, writeFileAtomic } from '../src/io/atomic.js';
+import { AppendLog } from '../src/io/append_log.js';
+import { type FileSystem, writeFileAtomic } from '../src/io/atomic.js';
 import { type CifarKind, cifarLayouts, parseCifar } from '../src/io/cifar.js';
 import { readCifar } from '../src/io/cifar_files.js';
 import { readBytes } from '../src/io/read.js';
@@ -83,25 +84,44 @@ describe('atomic writes', () => {
     }
   });
 
-  it.skipIf(!existsSync('/dev/full'))('a full disk leaves a log as it was', () => {
-    expect(() => appendLine('/dev/full', 'x')).toThrow(
-      /^could not append to \/dev\/full \(2 bytes needed, \d+ available\): ENOSPC: no space left on device; free some space there or write to another disk\.$/,
-    );
+  const line = (text: string) => new TextEncoder().encode(`${text}\n`);
+
+  it.skipIf(!existsSync('/dev/full'))('a full disk is told with the bytes that wait', () => {
+    const log = new AppendLog('/dev/full');
+    for (const waiting of [2, 4]) {
+      log.add(line('x'));
+      expect(() => log.flush()).toThrow(
+        new RegExp(
+          `^could not append to /dev/full \\(${waiting} bytes needed, \\d+ available\\): ENOSPC: no space left on device; free some space there or write to another disk\\.$`,
+        ),
+      );
+    }
   });
 
-  it('appends whole lines or nothing', () => {
+  it('a log gets whole lines or nothing, and what was refused the next time', () => {
     const path = join(folder, 'steps.jsonl');
-    appendLine(path, '{"step":1}');
-    appendLine(path, '{"step":2}');
-    let writes = 0;
+    const full = new Error('ENOSPC: no space left on device, write');
+    let room = Number.POSITIVE_INFINITY;
     const writeSync = ((fd: number, bytes: Uint8Array) => {
-      if (writes++ > 0) throw new Error('ENOSPC: no space left on device, write');
-      return nodeFs.writeSync(fd, bytes, 0, 3);
+      if (room === 0) throw full;
+      const written = nodeFs.writeSync(fd, bytes, 0, Math.min(room, bytes.length));
+      room -= written;
+      return written;
     }) as typeof nodeFs.writeSync;
-    expect(() => appendLine(path, '{"step":3}', { ...nodeFs, writeSync })).toThrow(
-      'no space left on device.',
-    );
-    expect(readFileSync(path, 'utf8')).toBe('{"step":1}\n{"step":2}\n');
+    const log = new AppendLog(path, { ...nodeFs, writeSync });
+    const content = () => readFileSync(path, 'utf8');
+    log.add(line('{"step":1}'));
+    log.flush();
+    room = 3;
+    for (const step of [2, 3]) {
+      log.add(line(`{"step":${step}}`));
+      expect(() => log.flush()).toThrow('no space left on device.');
+      expect(content()).toBe('{"step":1}\n');
+    }
+    room = Number.POSITIVE_INFINITY;
+    log.flush();
+    log.flush();
+    expect(content()).toBe('{"step":1}\n{"step":2}\n{"step":3}\n');
   });
 });
 

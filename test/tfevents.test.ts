@@ -109,6 +109,7 @@ describe('a run directory', () => {
     run.appendStep(step(10));
     run.appendEpoch(12, epoch);
     run.appendEpoch(24, { ...epoch, val_loss: null, val_accuracy: null });
+    run.flushLogs();
     expect(logs()).toHaveLength(1);
     expect(logs()[0]).toMatch(/^events\.out\.tfevents\.\d{10}\.[\w-]+\.0000$/);
     expect(read(logs()[0]!).map(({ wallTime: _, ...event }) => event)).toEqual([
@@ -125,8 +126,10 @@ describe('a run directory', () => {
   it('of a continued run neither repeats nor drops a step', () => {
     const first = start(0);
     for (const n of [1, 2, 3, 4, 5]) first.appendStep(step(n)); // stopped hard: the last saved state was that of step 3
+    first.flushLogs();
     const second = start(3);
     for (const n of [4, 5, 6]) second.appendStep(step(n));
+    second.flushLogs();
     expect(logs()).toHaveLength(2);
     expect(kept().map((event) => event.step)).toEqual([1, 2, 3, 4, 5, 6]);
     const lines = readFileSync(join(folder, 'steps.jsonl'), 'utf8').trim().split('\n');

@@ -21,6 +21,7 @@ import { findState } from '../train/states.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
 import { openData } from './files.js';
 import { main, UsageError } from './main.js';
+import { holdYoungGeneration } from './memory.js';
 import { duration, makeReporter, percent } from './progress.js';
 import { exitCode, Stopping } from './signals.js';
 
@@ -206,7 +207,10 @@ await main(async () => {
       driver: info.driver,
       seed: settings.seed,
     }),
-    prepared: (trainer) => stopping.follow(trainer),
+    prepared: (trainer) => {
+      stopping.follow(trainer);
+      holdYoungGeneration();
+    },
     onStep: () => stopping.listen(),
   });
   const seconds = (performance.now() - began) / 1000;

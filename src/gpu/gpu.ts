@@ -5,6 +5,7 @@ import { compileElsewhere } from './binding.js';
 import { type Command, encode, type Recording, stage } from './commands.js';
 import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
 import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
+import { Loss } from './loss.js';
 import { DeviceMemory } from './memory.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
 import { BufferPool, type FreeList, type PoolBuffer } from './pool.js';
@@ -55,7 +56,7 @@ export class Gpu {
   private pending: Command[] = [];
   private log: Command[] | null = null;
   private readonly reports = new Reports();
-  private readonly lost: Promise<never>;
+  private readonly loss = new Loss();
   private closed = false;
 
   private constructor(
@@ -81,14 +82,13 @@ export class Gpu {
       event.preventDefault();
       this.reports.fail(new KernelError(event.error.message));
     });
-    this.lost = device.lost.then(({ message, reason }) => {
+    void device.lost.then(({ message, reason }) => {
       const why = this.closed ? 'it was closed' : message || reason;
       const sentence = `The GPU device was lost (${why}); nothing more can run on it.`;
       const error = new DeviceLostError(sentence, this.closed);
       this.reports.fail(error, true);
-      throw error;
+      this.loss.declare(error);
     });
-    this.lost.catch(() => {});
   }
 
   /** Opens the best adapter, or the one named. Throws AdapterError with the remedy when there is none. */
@@ -271,14 +271,14 @@ export class Gpu {
     } catch (error) {
       this.check();
       // After a loss the promise itself may reject first, without a reason: let the loss speak.
-      await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
+      await this.loss.race(new Promise((resolve) => setTimeout(resolve, 50)));
       throw error;
     }
   }
 
   private wait<T>(promise: Promise<T>): Promise<T> {
     const both = Promise.allSettled([promise, this.reports.pending]).then(() => promise);
-    return waitFor(Promise.race([both, this.lost]), this.info.software);
+    return waitFor(this.loss.race(both), this.info.software);
   }
 
   // Commands that wait may use what is free by now: they go first.

@@ -16,7 +16,7 @@ export class Reports {
   expect(answer: Promise<unknown>): void {
     this.open++;
     const done = answer.catch(ignore).finally(() => this.open--);
-    this.answered = Promise.all([this.answered, done]);
+    this.answered = this.answered.then(() => done);
   }
 
   /** Resolves when all answers asked for so far are there; null where they are already. */

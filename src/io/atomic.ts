@@ -65,7 +65,7 @@ export function diskError(action: string, path: string, needed: number, error: u
   return new DiskError(path, code, needed, available, sentence);
 }
 
-function writeAll(fs: FileSystem, fd: number, bytes: Uint8Array): void {
+export function writeAll(fs: FileSystem, fd: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) {
     const written = fs.writeSync(fd, bytes, at, Math.min(bytes.length - at, LARGEST_CALL));
     if (written === 0) throw new Error('the system accepts no more bytes');
@@ -118,33 +118,4 @@ export function writeFileAtomic(
     }
     throw error instanceof PatchlightError ? error : diskError('write', path, bytes.length, error);
   }
-}
-
-/** Appends `bytes` to a log, as a whole or not at all. Not synced: a log may lose its last entries. */
-export function appendBytes(path: string, bytes: Uint8Array, fs: FileSystem = nodeFs): void {
-  try {
-    const fd = fs.openSync(path, 'a');
-    try {
-      const { size } = fs.fstatSync(fd);
-      try {
-        writeAll(fs, fd, bytes);
-      } catch (error) {
-        try {
-          fs.ftruncateSync(fd, size);
-        } catch {
-          // The first failure is the one worth telling.
-        }
-        throw error;
-      }
-    } finally {
-      fs.closeSync(fd);
-    }
-  } catch (error) {
-    throw diskError('append to', path, bytes.length, error);
-  }
-}
-
-/** Appends `text` and a line end, as `appendBytes` does. */
-export function appendLine(path: string, text: string, fs: FileSystem = nodeFs): void {
-  appendBytes(path, new TextEncoder().encode(`${text}\n`), fs);
 }

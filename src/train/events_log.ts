@@ -2,13 +2,13 @@
 import { readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { appendBytes } from '../io/atomic.js';
+import { AppendLog } from '../io/append_log.js';
 import { encodeEvent, FILE_VERSION, type TfEvent } from '../io/tfevents.js';
 
 const PREFIX = 'events.out.tfevents.';
 
 export class EventsLog {
-  private constructor(readonly path: string) {}
+  private constructor(private readonly log: AppendLog) {}
 
   /**
    * A new file in `folder`, for a run of which `step` steps are done. Earlier files stay as they are: the session that
@@ -19,9 +19,10 @@ export class EventsLog {
     const count = readdirSync(folder).filter((name) => name.startsWith(PREFIX)).length;
     const host = hostname().replace(/[^\w-]+/g, '-');
     const name = `${PREFIX}${Math.floor(now / 1000)}.${host}.${String(count).padStart(4, '0')}`;
-    const log = new EventsLog(join(folder, name));
+    const log = new EventsLog(new AppendLog(join(folder, name)));
     log.append({ wallTime: now / 1000, step: 0, fileVersion: FILE_VERSION });
     if (count > 0) log.append({ wallTime: now / 1000, step: step + 1, sessionStart: true });
+    log.flush();
     return log;
   }
 
@@ -29,8 +30,12 @@ export class EventsLog {
     this.append({ wallTime: Date.now() / 1000, step, scalars });
   }
 
-  // A record a call, so that a crash leaves whole records and at most one cut short at the end, which readers expect.
+  /** Writes what was added. A crash leaves whole records and at most one cut short at the end, which readers expect. */
+  flush(): void {
+    this.log.flush();
+  }
+
   private append(event: TfEvent): void {
-    appendBytes(this.path, encodeEvent(event));
+    this.log.add(encodeEvent(event));
   }
 }

@@ -27,8 +27,10 @@ export class FiniteCheck {
     for (const { tensor, first } of this.checks) findNonFinite(tensor, first);
     const found = await this.found.toUint32(); // one read, and so one wait, for all of them
     for (const [i, { what, layout }] of this.checks.entries()) {
-      const partials = found.subarray(i * NON_FINITE_PARTIALS, (i + 1) * NON_FINITE_PARTIALS);
-      const name = layout.nameAt(partials.reduce((a, b) => Math.min(a, b), ALL_FINITE));
+      let first = ALL_FINITE; // `reduce` would make an object of every word, at every log line
+      for (const at of found.subarray(i * NON_FINITE_PARTIALS, (i + 1) * NON_FINITE_PARTIALS))
+        if (at < first) first = at;
+      const name = layout.nameAt(first);
       if (name) return `${what} ${name}`;
     }
     return null;

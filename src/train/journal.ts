@@ -4,6 +4,7 @@ import type { VisionTransformer } from '../models/vit.js';
 import type { LossScale, LossScaleStatus } from '../optim/loss_scale.js';
 import { type FiniteCheck, lossSpike } from './health.js';
 import type { EpochEntry, RunDirectory } from './run_directory.js';
+import { SaveFailures } from './save_failures.js';
 import type { Settings } from './settings.js';
 import type { StepMetrics, TrainingStep } from './step.js';
 
@@ -81,6 +82,7 @@ export interface Pending {
 export class Journal {
   private pending: Pending[] = [];
   private since = 0;
+  private readonly failures = new SaveFailures();
 
   constructor(
     private readonly settings: Settings,
@@ -136,6 +138,7 @@ export class Journal {
           ...(scaling && { loss_scale: scaling.scale, skipped_steps: scaling.skipped }),
         });
     }
+    this.flushLogs();
     if (scaling) this.tellSkipped(progress.step, metrics, scaling);
     await this.demandFiniteState(progress.step);
     progress.seconds += seconds;
@@ -151,6 +154,16 @@ export class Journal {
       imagesPerSecond: images / seconds,
       gflops: (images * training.flopsPerImage) / seconds / 1e9,
     });
+  }
+
+  /** Lines that the disk refuses wait for the next ones; three times in a row end the run. */
+  private flushLogs(): void {
+    try {
+      this.run.flushLogs();
+      this.failures.succeeded();
+    } catch (error) {
+      this.reporter.note(this.failures.failed(error));
+    }
   }
 
   /** Says how many steps overflowed since the last time; an end where lowering the scale does not help. */
@@ -169,6 +182,7 @@ export class Journal {
 
   private async demandFinite(step: number, { loss, gradNorm, badGradient }: StepMetrics): Promise<void> {
     if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
+    this.flushLogs(); // the steps before it
     const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
     const state = await this.finite.run();
     const where = state ?? (badGradient ? `the gradient of ${badGradient}` : null);

@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
-import { appendLine, reason, writeFileAtomic } from '../io/atomic.js';
+import { AppendLog } from '../io/append_log.js';
+import { reason, writeFileAtomic } from '../io/atomic.js';
 import { EventsLog } from './events_log.js';
 
 export interface StepEntry {
@@ -41,10 +42,13 @@ const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const pretty = (value: unknown): Uint8Array => utf8(`${JSON.stringify(value, null, 2)}\n`);
 
 export class RunDirectory {
+  private steps: AppendLog;
   /** Null until the logs are started. */
   private events: EventsLog | null = null;
 
-  private constructor(readonly path: string) {}
+  private constructor(readonly path: string) {
+    this.steps = new AppendLog(join(path, 'steps.jsonl'));
+  }
 
   /** Makes the folder; one that holds a run already is refused unless it is to be continued, or took no step. */
   static open(path: string, { resume }: { resume: boolean }): RunDirectory {
@@ -70,7 +74,7 @@ export class RunDirectory {
   }
 
   appendStep(entry: StepEntry): void {
-    appendLine(join(this.path, 'steps.jsonl'), JSON.stringify(entry));
+    this.steps.add(utf8(`${JSON.stringify(entry)}\n`));
     const { loss, grad_norm, lr, images_per_second } = entry;
     const scalars = Object.entries({ loss, grad_norm, lr, images_per_second });
     const known = scalars.filter((scalar): scalar is [string, number] => scalar[1] !== null);
@@ -80,6 +84,12 @@ export class RunDirectory {
   /** What TensorBoard shows of an epoch, at the step that it ended with. */
   appendEpoch(step: number, entry: EpochEntry): void {
     this.events?.add(step, epochScalars(entry));
+  }
+
+  /** Writes what was appended; what the disk refuses, with a DiskError, is tried again the next time. */
+  flushLogs(): void {
+    this.steps.flush();
+    this.events?.flush();
   }
 
   writeHistory(history: readonly EpochEntry[]): void {
@@ -93,7 +103,8 @@ export class RunDirectory {
    */
   startLogs(step: number): void {
     this.events = EventsLog.start(this.path, step);
-    const path = join(this.path, 'steps.jsonl');
+    const { path } = this.steps;
+    this.steps = new AppendLog(path);
     if (!existsSync(path)) return;
     const kept = readFileSync(path, 'utf8')
       .split('\n')

@@ -48,7 +48,11 @@ export class Trainer implements RunFacts {
   private judged: Judged | null = null;
   private readonly journal: Journal;
   // Weights that can be written say nothing of states, which are three times as large.
-  private readonly failures = { weights: new SaveFailures(), state: new SaveFailures() };
+  private readonly failures = {
+    weights: new SaveFailures(),
+    state: new SaveFailures(),
+    history: new SaveFailures(),
+  };
 
   private constructor(
     private readonly input: TrainerInput,
@@ -95,6 +99,7 @@ export class Trainer implements RunFacts {
       const reason = await this.epochs();
       await this.saveWeights(checkpointNames.final, 'raw', true);
       if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema', true);
+      run.flushLogs();
       return this.outcome(reason);
     } catch (error) {
       if (!(error instanceof InterruptedError)) throw error;
@@ -210,7 +215,7 @@ export class Trainer implements RunFacts {
     if (isBest) progress.best = { ...better, epoch: number };
     progress.history.push(entry);
     Object.assign(progress, { epoch: number, batch: 0, lossSum: 0, correct: 0, images: 0, seconds: 0 });
-    run.writeHistory(progress.history);
+    this.save('history', () => run.writeHistory(progress.history), last);
     run.appendEpoch(progress.step, entry);
     if (isBest) await this.saveWeights(checkpointNames.best, better.weights);
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
@@ -258,11 +263,16 @@ export class Trainer implements RunFacts {
     const scale = lossScale && { loss_scale: await lossScale.values() };
     const metadata = { ...this.metadata(), progress: this.progress, ...scale };
     const bytes = await encodeCheckpoint(this.model.parameters(), this.state(), metadata);
-    this.save('state', () => writeState(this.input.run.path, bytes), ending);
+    const { run } = this.input;
+    const write = () => {
+      run.flushLogs(); // a state says that the steps before it are told
+      writeState(run.path, bytes);
+    };
+    this.save('state', write, ending);
   }
 
   /** A disk that refuses is told of, and tried again at the next save; three times in a row end the run. */
-  private save(kind: 'weights' | 'state', write: () => void, ending: boolean): void {
+  private save(kind: keyof Trainer['failures'], write: () => void, ending: boolean): void {
     try {
       write();
       this.failures[kind].succeeded();

@@ -1,14 +1,27 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Counter } from '../../src/core/rng.js';
 import { recordBytes } from '../../src/io/cifar.js';
 import { findState, saveState } from '../../src/train/states.js';
+import { Trainer } from '../../src/train/trainer.js';
+import { withGpu } from '../gpu.js';
 import { bundleChild, LONG, record, scratch, times } from './common.js';
+import { results, silent, trainerInput } from './run.js';
 import { sampleState } from './sample.js';
 
+const gpuOf = withGpu();
 const folder = scratch('disk', { onDisk: true });
 const child = bundleChild(folder);
 const MEGABYTE = 1 << 20;
@@ -104,6 +117,62 @@ describe('a disk', () => {
       provoked: 'A state larger than the limit on the size of files',
       times: 1,
       held: 'the state before is untouched, the temporary file gone; the sentence says the bytes needed and available',
+    });
+  });
+});
+
+describe.skipIf(!existsSync('/dev/full'))('a disk that takes no log lines', () => {
+  const whole = join(folder, 'whole');
+
+  /** Trains, with a log on a full disk from the n-th step on, for `refused` steps. */
+  async function train(path: string, log: RegExp, first: number, refused: number, resume?: string) {
+    const notes: string[] = [];
+    let [taken, kept] = ['', ''];
+    const onStep = (step: number) => {
+      if (step === first) {
+        taken = join(path, readdirSync(path).find((name) => log.test(name)) as string);
+        kept = `${taken}.kept`;
+        renameSync(taken, kept);
+        symlinkSync('/dev/full', taken);
+      } else if (step === first + refused) renameSync(kept, taken);
+    };
+    const reporter = { ...silent, note: (note: string) => notes.push(note) };
+    const trainer = await Trainer.prepare(trainerInput(gpuOf(), path, { reporter, onStep, resume }));
+    try {
+      await trainer.run();
+    } finally {
+      if (existsSync(kept)) renameSync(kept, taken);
+      trainer.release();
+    }
+    return notes;
+  }
+
+  beforeAll(() => train(whole, /^steps/, 0, 0));
+
+  it.each([/^steps\.jsonl$/, /^events\./])('%s gets them when there is room again', async (log) => {
+    const path = join(folder, `late-${log.source.slice(1, 5)}`);
+    const notes = await train(path, log, 4, 2);
+    expect(notes).toHaveLength(2);
+    for (const note of notes)
+      expect(note).toMatch(
+        /^A save failed and training goes on .* could not append to .* \(\d+ bytes needed, \d+ available\): ENOSPC/,
+      );
+    expect(results(path)).toEqual(results(whole));
+  });
+
+  it('ends the run at the third refusal in a row, and it can be continued', async () => {
+    const path = join(folder, 'refused');
+    await expect(train(path, /^steps/, 4, 100)).rejects.toThrow(
+      /^3 saves in a row have failed; .*steps\.jsonl/,
+    );
+    expect(findState(path).file.metadata.step).toBe('3');
+    await train(path, /^steps/, 0, 0, path);
+    expect(results(path)).toEqual(results(whole));
+    record({
+      section: 'Full disks',
+      provoked: 'Log lines refused for two steps, and for three',
+      times: 1,
+      held: 'two: told, and written with the next; three: the run ends, and continued is the undisturbed one',
     });
   });
 });

@@ -1,8 +1,11 @@
 /** Signals, readers that go, errors that nobody expects: a run ends soon, with the right code, and can be continued. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Counter } from '../../src/core/rng.js';
+import type { Gpu } from '../../src/gpu/gpu.js';
+import { Pace } from '../../src/gpu/pace.js';
+import { findState } from '../../src/train/states.js';
 import { Trainer } from '../../src/train/trainer.js';
 import { withGpu } from '../gpu.js';
 import { atOnce, printed, sleep, small, start, withBuild } from './commands.js';
@@ -62,6 +65,49 @@ describe('a signal', () => {
     record({ section, provoked: 'SIGINT or SIGTERM to a run at a random moment', times: count, held });
   });
 
+  it('in the middle of a long step: it ends within 10 s, with a state', { timeout: LONG }, async () => {
+    const path = join(folder, 'long');
+    const batch = times(16, 64); // images; 64 take 3 s and more a step on two cores
+    const vit =
+      '--dataset shapes10 --limit-train 640 --embed-dim 192 --depth 12 --num-heads 3 --patch-size 4 --json --log-interval 2';
+    const { child, ended } = start([...vit.split(' '), '--batch-size', `${batch}`, '--output', path]);
+    await printed(child, stepped);
+    await sleep(0.2);
+    child.kill('SIGTERM');
+    const at = performance.now();
+    expect(await ended).toMatchObject({ code: 143, err: '' });
+    expect((performance.now() - at) / 1000).toBeLessThan(10);
+    expect(findState(path)).toMatchObject({ path: statePath(path), damaged: [] });
+    const held = 'exit 143 within 10 s, the state is whole';
+    record({ section, provoked: `SIGTERM in a step of ViT-Tiny, batch ${batch}`, times: 1, held });
+  });
+
+  it.each([
+    ['half a second', 0.5, [0, 1, 2, 2, 2, 2]],
+    ['three seconds', 3, [0, 0, 0, 0, 0, 0]],
+  ])('does not have to wait for many steps: those of %s', async (_, seconds, expected) => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    let [open, end] = [0, 0];
+    const submitted = async () => {
+      open++;
+      end = Math.max(end, performance.now()) + 1000 * seconds;
+      await new Promise((resolve) => setTimeout(resolve, end - performance.now()));
+      open--;
+    };
+    const device = { flush() {}, granted: async () => {}, submitted, settle: (done: unknown) => done };
+    const pace = new Pace(device as unknown as Gpu);
+    const inFlight: number[] = [];
+    const steps = async () => {
+      for (let step = 0; step < expected.length; step++) {
+        await pace.next();
+        inFlight.push(open);
+      }
+    };
+    await Promise.all([steps(), vi.advanceTimersByTimeAsync(60_000)]);
+    expect(inFlight).toEqual(expected);
+  });
+
   it('before the first step ends the run at once, and the folder can be used again', async () => {
     const path = join(folder, 'early');
     const { child, ended } = start([...small, '--epochs', '1', '--output', path]);
@@ -78,7 +124,7 @@ describe('a signal', () => {
 
   it('that comes a second time ends it at once', async () => {
     const path = join(folder, 'twice');
-    // Steps of a second and more: three of them are under way.
+    // Steps of a second and more: one is under way.
     const slow =
       '--dataset shapes10 --embed-dim 192 --depth 4 --num-heads 3 --batch-size 128 --json --log-interval 1';
     const { child, ended } = start([...slow.split(' '), '--output', path]);
