@@ -99,6 +99,22 @@ it.each(plain)('by every kernel that the adapter can run: %s', async (_, trial) 
   );
 });
 
+it.each<[string, AttentionTrial]>([
+  ['f32', { B: 1, N: 9, H: 2, head: 20, rate: 0.3 }],
+  ['f16', { B: 2, N: 7, H: 1, head: 16, half: true, f16: true }],
+])('by shared rows, as many keys at a time as on a GPU: %s', async (_, trial) => {
+  const gpu = gpuOf();
+  const found = await checkAttention(gpu, trial, (family) =>
+    everyChoice(family, gpu.info, attentionSizes(trial))
+      .filter(({ kernel }) => kernel.name.endsWith('_subgroup'))
+      .map(({ kernel, tune }) => ({ kernel, tune: { ...tune, AT_ONCE: 4 } })),
+  );
+  for (const { variant, problems } of found) expect(problems, variant).toEqual([]);
+  expect(found.map(({ variant }) => variant.split(' ')[0])).toEqual(
+    families.map(({ name }) => `${name}_subgroup`),
+  );
+});
+
 describe('the choice', () => {
   const sizes = { B: 64, N: 65, H: 3, head: 64, bits: 32, half: true };
   const gpu16 = { subgroupMatrix: [square], workgroupBytes: 16384, lanes: 32, software: false, features: new Set(['shader-f16']) };
@@ -130,6 +146,17 @@ describe('the choice', () => {
     ['too little workgroup memory', { workgroupBytes: 4096 }, {}],
   ])('plain kernels: %s', (_, adapter, other) => {
     expect(chosen(adapter, other).map(({ kernel }) => kernel.name)).toEqual(families.map(({ name }) => name));
+  });
+
+  it.each<[string, object, string]>([
+    ['a GPU without matrix units', {}, '_subgroup'],
+    ['subgroups of no fixed size', { lanes: 0, subgroupSizes: [8, 64] }, '_subgroup'],
+    ['too few lanes', { subgroupSizes: [2, 64] }, ''],
+    ['a CPU', { software: true }, ''],
+  ])('shared rows: %s', (_, adapter, suffix) => {
+    const features = new Set(['shader-f16', 'subgroups']);
+    const choices = chosen({ features, subgroupMatrix: [], subgroupSizes: [32, 32], ...adapter }, {});
+    expect(choices.map(({ kernel }) => kernel.name)).toEqual(families.map(({ name }) => name + suffix));
   });
 
   it('takes blocks that few tokens are wasted on', () => {

@@ -20,6 +20,7 @@ type Tune = Readonly<Record<string, number>>;
 const lanes = [8, 16].map((LANES) => ({ LANES }));
 const heads = [4, 32, 64, 128].map((HEAD) => ({ HEAD }));
 const headsOnLanes = lanes.flatMap((tune) => [1, 8, 16].map((HEAD4) => ({ ...tune, HEAD4 })));
+const quarters = [1, 3, 16, 32].flatMap((HEAD4) => [1, 4].map((AT_ONCE) => ({ HEAD4, AT_ONCE })));
 const quads = [1, 4, 8].map((QUADS) => ({ QUADS }));
 const matrices = (
   [
@@ -46,6 +47,9 @@ const TUNES: Readonly<Record<string, readonly Tune[]>> = {
   attention_forward: heads,
   attention_query_backward: heads,
   attention_key_backward: heads,
+  attention_forward_subgroup: quarters,
+  attention_query_backward_subgroup: quarters,
+  attention_key_backward_subgroup: quarters,
   attention_forward_texture: headsOnLanes,
   attention_query_backward_texture: headsOnLanes,
   attention_key_backward_texture: headsOnLanes,

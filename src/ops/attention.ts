@@ -37,7 +37,7 @@ export function runAttention(
   const { kernel, tune } = choice;
   const { B, N, H, head } = sizes;
   const { rate, stream } = attrs;
-  const params = { N, H, stream, rate, scale: 1 / Math.sqrt(head) };
+  const params = { N, H, head, stream, rate, scale: 1 / Math.sqrt(head) };
   const groups = [groupsFor(N, rowsOf(choice)), H, B] as const;
   qkv.gpu.run(kernel, operands, params, groups, { tune, overrides: { DROPOUT: rate > 0 } });
 }

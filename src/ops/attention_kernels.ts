@@ -1,11 +1,14 @@
 /** Which kernels compute attention on an adapter, and with which constants. Pure. */
 import forward from '../../kernels/attention_forward.wgsl';
+import forwardSubgroup from '../../kernels/attention_forward_subgroup.wgsl';
 import forwardMatrices from '../../kernels/attention_forward_subgroup_matrix.wgsl';
 import forwardTexture from '../../kernels/attention_forward_texture.wgsl';
 import keyBackward from '../../kernels/attention_key_backward.wgsl';
+import keyBackwardSubgroup from '../../kernels/attention_key_backward_subgroup.wgsl';
 import keyBackwardMatrices from '../../kernels/attention_key_backward_subgroup_matrix.wgsl';
 import keyBackwardTexture from '../../kernels/attention_key_backward_texture.wgsl';
 import queryBackward from '../../kernels/attention_query_backward.wgsl';
+import queryBackwardSubgroup from '../../kernels/attention_query_backward_subgroup.wgsl';
 import queryBackwardMatrices from '../../kernels/attention_query_backward_subgroup_matrix.wgsl';
 import queryBackwardTexture from '../../kernels/attention_query_backward_texture.wgsl';
 import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
@@ -69,6 +72,8 @@ export const matrixKernels: Readonly<Record<string, MatrixKernel>> = {
 const QUERIES = [64, 32, 16];
 const KEYS = [128, 112, 96, 80, 64, 48, 32, 16];
 const LARGEST_HEAD = 128;
+// Lanes of a row in the kernels that share it by shuffles.
+const SHARE = 4;
 // Floats of its two gradients that an invocation of the keys' pass may hold as matrices.
 const MOST_SUMS = 64;
 
@@ -133,9 +138,19 @@ function textureTuning(
   return lanes > 0 && fits && bits === 32 ? { LANES: lanes, HEAD4: head / 4 } : null;
 }
 
+function subgroupTuning(
+  { features, subgroupSizes, software }: AdapterInfo,
+  { head, bits }: AttentionSizes,
+): Tuning | null {
+  const fits = head % 4 === 0 && head <= LARGEST_HEAD;
+  return features.has('subgroups') && subgroupSizes[0] >= SHARE && fits
+    ? { HEAD4: head / 4, AT_ONCE: software ? 1 : 4, Element: bits }
+    : null;
+}
+
 function family(
   name: string,
-  sources: { matrices: string; texture: string; plain: string },
+  sources: { matrices: string; texture: string; subgroup: string; plain: string },
 ): Family<AttentionSizes> {
   const matrices = defineKernel(`${name}_subgroup_matrix`, sources.matrices);
   return {
@@ -143,6 +158,11 @@ function family(
     variants: [
       { kernel: matrices, tune: (adapter, sizes) => matrixTuning(matrices.name, adapter, sizes) },
       { kernel: defineKernel(`${name}_texture`, sources.texture), tune: textureTuning },
+      {
+        kernel: defineKernel(`${name}_subgroup`, sources.subgroup),
+        tune: subgroupTuning,
+        wanted: ({ software }) => !software,
+      },
       {
         kernel: defineKernel(name, sources.plain),
         tune: (_, { head, bits }) => ({ HEAD: head, Element: bits }),
@@ -155,18 +175,21 @@ function family(
 export const forwards = family('attention_forward', {
   matrices: forwardMatrices,
   texture: forwardTexture,
+  subgroup: forwardSubgroup,
   plain: forward,
 });
 /** qkv, o, dout, lse -> delta, the queries' part of dqkv. */
 export const queryBackwards = family('attention_query_backward', {
   matrices: queryBackwardMatrices,
   texture: queryBackwardTexture,
+  subgroup: queryBackwardSubgroup,
   plain: queryBackward,
 });
 /** qkv, dout, lse, delta -> the keys' and the values' parts of dqkv. */
 export const keyBackwards = family('attention_key_backward', {
   matrices: keyBackwardMatrices,
   texture: keyBackwardTexture,
+  subgroup: keyBackwardSubgroup,
   plain: keyBackward,
 });
 
@@ -188,6 +211,7 @@ export function everyChoice(
 
 /** Queries, or keys where they own the workgroups, that a workgroup of the chosen kernel computes. */
 export function rowsOf({ kernel, tune }: Choice): number {
+  if (kernel.name.endsWith('_subgroup')) return ROW_WG / SHARE;
   const block = matrixKernels[kernel.name]?.ownsKeys ? tune.KEYS : tune.QUERIES;
   return block ?? tune.LANES ?? ROW_WG;
 }
