@@ -8,7 +8,10 @@ import { isMain, root, runMain, Trouble } from './common.mjs';
 import { install } from './setup.mjs';
 
 /** All of test/faults, and the tests beside it that record figures. */
-const FILES = ['test/faults/', 'test/safetensors.test.ts', 'test/tar.test.ts', 'test/io.test.ts'];
+const FILES = [
+  'test/faults/',
+  ...['health', 'io', 'safetensors', 'tar'].map((name) => `test/${name}.test.ts`),
+];
 
 const INTRODUCTION = `# Reliability
 
