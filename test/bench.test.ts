@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { median } from '../src/bench/measure.js';
+import { median, quick } from '../src/bench/measure.js';
+import { benchOps } from '../src/bench/ops.js';
 import { StepBench } from '../src/bench/step.js';
 import { table } from '../src/core/table.js';
 import { withGpu } from './gpu.js';
@@ -46,6 +47,27 @@ it('has a row for each ceiling and for an op, forward and backward', () => {
     });
     expect(out).toContain(row.shape);
   }
+});
+
+it.each([
+  [0, 4],
+  [1, 2],
+])('ops under --amp move what training moves: halfTensors %d', async (halfTensors, elementBytes) => {
+  const gpu = gpuOf();
+  gpu.info.knobs.halfTensors = halfTensors;
+  const rows = await benchOps(gpu, {
+    effort: quick,
+    ceilings: { gflops: 1, gbps: 1 },
+    variants: false,
+    half: true,
+    wanted: (name) => name.startsWith('gelu'),
+  });
+  const bytes = rows.map(({ op, ms, gbps }) => [op, Math.round(ms * gbps * 1e6)]);
+  const elements = 64 * 65 * 768;
+  expect(bytes).toEqual([
+    ['gelu', 2 * elementBytes * elements],
+    ['gelu.backward', 3 * elementBytes * elements],
+  ]);
 });
 
 it('times the step of a chosen model', () => {

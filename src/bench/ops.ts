@@ -2,7 +2,6 @@
  * Every op of the registry at its benchmark shapes, forward and backward, by every kernel variant the adapter can run.
  * Operations of a backward pass are counted by BACKWARD_FLOPS.
  */
-
 import { autocast, productType } from '../autograd/autocast.js';
 import type { BackwardCall, Op, Sample } from '../autograd/op.js';
 import { numel } from '../core/shape.js';
