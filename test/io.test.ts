@@ -86,6 +86,7 @@ describe('atomic writes', () => {
 
   const line = (text: string) => new TextEncoder().encode(`${text}\n`);
 
+  // Only Linux has /dev/full, a file on a disk that is always full.
   it.skipIf(!existsSync('/dev/full'))('a full disk is told with the bytes that wait', () => {
     const log = new AppendLog('/dev/full');
     for (const waiting of [2, 4]) {

@@ -5,13 +5,12 @@
  */
 import { roundToHalf } from '../core/half.js';
 import { keepMask } from '../ops/dropout.js';
-
-const EPSILON = 2 ** -24;
+import { EPSILON, HALF_EPSILON } from './values.js';
 
 /** To so many bits; the error is at most unit · |x| + least. */
 export const rounding = {
   32: { round: Math.fround, unit: EPSILON, least: 1e-30 },
-  16: { round: roundToHalf, unit: 2 ** -11, least: 2 ** -25 },
+  16: { round: roundToHalf, unit: HALF_EPSILON, least: 2 ** -25 },
 } as const;
 export type Bits = keyof typeof rounding;
 

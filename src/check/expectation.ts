@@ -3,11 +3,7 @@ import type { Op, Sample } from '../autograd/op.js';
 import { roundToHalf } from '../core/half.js';
 import { Counter } from '../core/rng.js';
 import type { Shape } from '../core/shape.js';
-import { toFloat64, valuesFor } from './values.js';
-
-const EPSILON = 2 ** -24;
-/** Of f16: what one rounding is off by at most, as a fraction. */
-export const HALF_EPSILON = 2 ** -11;
+import { EPSILON, HALF_EPSILON, toFloat64, valuesFor } from './values.js';
 
 export type AnyOp = Op<unknown>;
 export interface Case {

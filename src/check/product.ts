@@ -8,10 +8,9 @@ import { erf } from '../ops/gelu.js';
 import { type Product, runMatmul } from '../ops/product.js';
 import { everyChoice } from '../ops/product_kernels.js';
 import { type HostArray, Tensor } from '../tensor/tensor.js';
-import { HALF_EPSILON } from './expectation.js';
 import type { Finding } from './ops.js';
 import { GUARD, guarded, readGuarded } from './run.js';
-import { normals, worst } from './values.js';
+import { EPSILON, HALF_EPSILON, normals, worst } from './values.js';
 
 export interface Trial extends Partial<Product> {
   readonly M: number;
@@ -39,7 +38,6 @@ export const productTrials: readonly Trial[] = [
 export const describeTrial = ({ batch = 1, M, N, K, ...rest }: Trial): string =>
   [`${batch > 1 ? `${batch} x ` : ''}(${M}, ${K}) (${K}, ${N})`, ...Object.entries(rest).map(([k, v]) => (v === true ? k : `${v}`))].join(' '); // biome-ignore format: one line
 
-const EPSILON = 2 ** -24;
 const normal = (x: number): number => 0.5 * (1 + erf(x / Math.SQRT2));
 const geluGradient = (x: number): number => normal(x) + (x * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI);
 

@@ -4,6 +4,10 @@ import { Counter } from '../core/rng.js';
 import { numel, type Shape } from '../core/shape.js';
 import type { HostArray } from '../tensor/tensor.js';
 
+/** What one rounding is off by at most, as a fraction: of f32, and of f16. */
+export const EPSILON = 2 ** -24;
+export const HALF_EPSILON = 2 ** -11;
+
 export function normals(shape: Shape, seed: number, scale = 1): Float32Array<ArrayBuffer> {
   const counter = new Counter(seed, 99);
   return Float32Array.from({ length: numel(shape) }, () => scale * counter.normal());

@@ -121,6 +121,7 @@ describe('a disk', () => {
   });
 });
 
+// Only Linux has /dev/full, a file on a disk that is always full.
 describe.skipIf(!existsSync('/dev/full'))('a disk that takes no log lines', () => {
   const whole = join(folder, 'whole');
 
