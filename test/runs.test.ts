@@ -163,6 +163,12 @@ describe('the log', () => {
   });
 });
 
+it('the training loss of an epoch is the mean over its images', async () => {
+  const { path } = await train('mean', { settings: { epochs: 1 } });
+  const [a, b, c] = steps(path).map(({ loss }) => loss as number) as [number, number, number];
+  expect(historyOf(path)[0]!.train_loss).toBeCloseTo((20 * a + 20 * b + 10 * c) / 50, 12);
+});
+
 it('an epoch whose every step --amp has skipped has no loss instead of NaN', async () => {
   const path = join(folder, 'skipped');
   const settings = resolveSettings({ ...tiny, emaDecay: 0, amp: true, epochs: 1 });
@@ -192,8 +198,8 @@ describe('the schedule', () => {
   const settings = (more: Partial<Settings>) => resolveSettings({ epochs: 10, ...more });
 
   it('runs over --schedule-steps, where it is given', () => {
-    expect(scheduleOf(settings({ warmupEpochs: 0.5 }), 30)).toMatchObject({
-      warmupSteps: 15,
+    expect(scheduleOf(settings({ warmupEpochs: 0.55 }), 30)).toMatchObject({
+      warmupSteps: 17,
       totalSteps: 300,
     });
     expect(scheduleOf(settings({ scheduleSteps: 40 }), 30)).toMatchObject({ totalSteps: 40 });
