@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Sampler, splitIndices } from '../src/data/sampler.js';
 import { decodeSafetensors } from '../src/io/safetensors.js';
+import { checkContinuation } from '../src/train/continuation.js';
 import type { Reporter } from '../src/train/journal.js';
 import { presets } from '../src/train/presets.js';
 import { type EpochEntry, RunDirectory, type StepEntry } from '../src/train/run_directory.js';
@@ -298,12 +299,11 @@ it('names the step at which the loss is no longer finite', async () => {
 describe('batches', () => {
   it('visit every record once an epoch, in another order each time, the same for the same seed', () => {
     const records = Uint32Array.from({ length: 50 }, (_, i) => 3 * i);
-    const epoch = (seed: number, e: number) => {
-      const sampler = new Sampler(records, 8, { shuffle: true, seed });
-      return Array.from({ length: sampler.batches }, (_, i) => [...sampler.batch(e, i)]).flat();
-    };
+    const samplers = [1, 2].map((seed) => new Sampler(records, 8, { shuffle: true, seed }));
+    const epoch = (seed: number, e: number, sampler = samplers[seed - 1]!) =>
+      Array.from({ length: sampler.batches }, (_, i) => [...sampler.batch(e, i)]).flat();
     expect(epoch(1, 0)).not.toEqual(epoch(1, 1));
-    expect(epoch(1, 0)).toEqual(epoch(1, 0));
+    expect(epoch(1, 0)).toEqual(epoch(1, 0, new Sampler(records, 8, { shuffle: true, seed: 1 })));
     expect(epoch(1, 0)).not.toEqual(epoch(2, 0));
     for (const e of [0, 1]) expect(epoch(1, e).sort((a, b) => a - b)).toEqual([...records]);
     const plain = new Sampler(records, 8, { shuffle: false, seed: 1 });
@@ -318,6 +318,20 @@ describe('batches', () => {
 });
 
 describe('settings', () => {
+  const free = [
+    ...['epochs', 'maxSteps', 'scheduleSteps', 'patience', 'dataDir'],
+    ...['logInterval', 'evalInterval', 'checkpointInterval'],
+  ];
+  it.each(settingNames)('%s: may change in a continued run only if it changes no step', (name) => {
+    const before = resolveSettings();
+    const change = () => checkContinuation(before, { ...before, [name]: 'changed' });
+    if (free.includes(name)) expect(change).not.toThrow();
+    else
+      expect(change).toThrow(
+        `A continued run must keep its settings: ${name} was ${before[name]}, now changed.`,
+      );
+  });
+
   it('later layers win', () => {
     expect(resolveSettings({ epochs: 3, seed: 1 }, { epochs: 4 })).toMatchObject({
       epochs: 4,

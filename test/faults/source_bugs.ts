@@ -62,7 +62,7 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['a mix after its last step', 'data/mixing', 'step >= offStep', 'step > offStep'],
     ['the drawn share for the one that was cut', 'data/mixing', 'share: 1 - area / (height * width)', 'share: lambda'],
   ]),
-  ...seenBy('augment', 'jitter|Color', [
+  ...seenBy('augment_draws', 'jitter', [
     ['half of the jitter', 'data/color_jitter', 'draw.between(Math.max(0, 1 - limit), 1 + limit)', 'draw.between(Math.max(0, 1 - limit / 2), 1 + limit / 2)'],
   ]),
   ...seenBy('score', '', [
@@ -70,7 +70,7 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['calibration bins open above', 'train/score', 'Math.ceil(confidence * BINS) - 1', 'Math.floor(confidence * BINS)'],
     ['logits averaged instead of probabilities', 'train/score', 'Math.log((value + q[c]!) / 2)', '(Math.log(value) + Math.log(q[c]!)) / 2'],
   ]),
-  ...seenBy('amp', '', [
+  ...seenBy('amp', 'follows', [
     ['gradients clipped before the loss scale is taken back', 'train/step', 'this.clip, clipGrad, lossScale?.scale', 'this.clip, clipGrad'],
   ]),
   ...seenBy('runs', '', [
@@ -79,7 +79,7 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['a restart from the newest state, whatever was named', 'train/restarts', 'if (trainer?.hasSaved)', 'if (trainer)'],
     ['the mean loss of batches, not of images', 'train/journal', 'progress.lossSum += loss * entry.images', 'progress.lossSum += loss * settings.batchSize'],
   ]),
-  ...seenBy('faults/resume', '', [
+  ...seenBy('train', '^settings', [
     ['another seed allowed in a continuation', 'train/continuation', "'dataDir',\n", "'dataDir',\n  'seed',\n"],
   ]),
   ...seenBy('predict', '^the command', [
