@@ -1,5 +1,5 @@
 /** The training loop as a library: what a run leaves behind, exact continuation, evaluation, early stopping, refusals. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -53,9 +53,15 @@ interface Run {
 async function train(
   name: string,
   more: Partial<Settings> = {},
-  options: { resume?: string; init?: string; stopAfter?: number; note?: (sentence: string) => void } = {},
+  options: {
+    resume?: string;
+    output?: string;
+    init?: string;
+    stopAfter?: number;
+    note?: (sentence: string) => void;
+  } = {},
 ): Promise<Run> {
-  const path = options.resume ?? join(folder, name);
+  const path = options.output ?? options.resume ?? join(folder, name);
   const run = RunDirectory.open(path, { resume: options.resume !== undefined });
   const settings = resolveSettings({ ...small, ...more });
   let steps = 0;
@@ -181,6 +187,23 @@ describe('a run whose disk fails', () => {
     expect(weights(path, 'final.safetensors').tensors).toEqual(
       weights(whole.path, 'final.safetensors').tensors,
     );
+  });
+
+  it('is continued without what saves that were cut short have left there, and not elsewhere', async () => {
+    const leave = (path: string) => {
+      writeFileSync(state(path, 'last.state.safetensors.4194305.tmp'), 'x');
+      writeFileSync(state(path, 'mine.4194305.tmp'), 'x');
+    };
+    const left = (path: string) =>
+      readdirSync(join(path, 'checkpoints')).filter((name) => name.endsWith('.tmp'));
+    const { path } = await train('cut-short', { maxSteps: 1 });
+    leave(path);
+    await train('', { maxSteps: 2 }, { resume: path });
+    expect(left(path)).toEqual(['mine.4194305.tmp']);
+    leave(path);
+    const elsewhere = join(folder, 'elsewhere');
+    await train('', { maxSteps: 3 }, { resume: state(path, 'last.state.safetensors'), output: elsewhere });
+    expect(left(path)).toEqual(['last.state.safetensors.4194305.tmp', 'mine.4194305.tmp']);
   });
 
   it('goes on after two saves that fail, and not after three', async () => {

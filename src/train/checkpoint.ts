@@ -2,18 +2,19 @@
  * Checkpoints as safetensors with timm's names. A weights file holds the model alone; a state file holds all that an
  * exact continuation needs: weights, moments, average, and the counters in its metadata.
  */
-import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { formatShape, sameShape } from '../core/shape.js';
-import { readBytes } from '../io/read.js';
+import type { FileContent } from '../io/atomic.js';
+import { statOf } from '../io/read.js';
+import { asFloat32, bytesOf, type TensorInfo } from '../io/safetensors.js';
 import {
-  asFloat32,
-  decodeSafetensors,
-  encodeSafetensors,
-  fromFloat32,
-  type Safetensors,
-} from '../io/safetensors.js';
+  type SafetensorsFile,
+  safetensorsContent,
+  type TensorList,
+  type TensorPiece,
+  withSafetensors,
+} from '../io/safetensors_file.js';
 import type { Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -27,39 +28,62 @@ type Metadata = Readonly<Record<string, unknown>>;
 /** Tensors by the prefix of their names in the file: '' for the model's own weights. */
 export type Parts = Readonly<Record<string, Part>>;
 
-/** The given parts, each with its parameters in the given order, as the bytes of a file. */
-export async function encodeCheckpoint(
+/**
+ * The given parts, each with its parameters in the given order, as a file. The values are read from the device while the file
+ * is written, so nothing may change them until it is.
+ */
+export function checkpointContent(
   order: readonly Parameter[],
   parts: Parts,
   metadata: Metadata,
-): Promise<Uint8Array> {
-  const tensors = new Map();
-  for (const [prefix, { layout, tensor }] of Object.entries(parts)) {
-    const values = await layout.read(tensor);
-    for (const { name, shape } of order) {
-      const value = values.get(name);
-      if (value) tensors.set(prefix + name, fromFloat32([...shape], value));
-    }
+): FileContent {
+  const tensors = new Map<string, TensorInfo>();
+  for (const [prefix, { layout }] of Object.entries(parts)) {
+    const held = new Set(layout.slots.map(({ parameter }) => parameter));
+    for (const parameter of order)
+      if (held.has(parameter)) tensors.set(prefix + parameter.name, { dtype: 'F32', shape: parameter.shape });
   }
   const texts = Object.entries(metadata).map(([key, value]) => [
     key,
     typeof value === 'string' ? value : JSON.stringify(value),
   ]);
-  return encodeSafetensors(tensors, { format: 'pt', ...Object.fromEntries(texts) });
+  async function* pieces(): AsyncGenerator<TensorPiece> {
+    for (const [prefix, { layout, tensor }] of Object.entries(parts))
+      for await (const { parameter, values } of layout.pieces(tensor))
+        yield { name: prefix + parameter.name, bytes: bytesOf(values) };
+  }
+  return safetensorsContent(tensors, { format: 'pt', ...Object.fromEntries(texts) }, pieces);
 }
 
-export function readCheckpoint(path: string): Safetensors {
-  return decodeSafetensors(path, readBytes(path));
+/** What the file says of itself and its tensors. Every checksum is verified. */
+export function readCheckpoint(path: string): TensorList {
+  return withSafetensors(path, (file) => {
+    file.verify();
+    return { tensors: file.tensors, metadata: file.metadata };
+  });
 }
 
-/** Loads one part by strict names and shapes; the error lists what does not fit. */
-export function loadPart(
-  path: string,
-  { tensors }: Safetensors,
-  layout: Layout,
-  target: Tensor,
-  prefix = '',
-): void {
+/** Loads parts by strict names and shapes; the error lists what does not fit. */
+export function loadParts(path: string, parts: Parts): void {
+  withSafetensors(path, (file) => {
+    for (const [prefix, { layout, tensor }] of Object.entries(parts)) {
+      refuseMisfits(path, misfits(file, layout, prefix));
+      load(file, layout, tensor, prefix);
+    }
+  });
+}
+
+/** Loads the weights that a run starts from. */
+export function loadInit(path: string, arena: Layout, values: Tensor): void {
+  withSafetensors(path, (file) => {
+    file.verify();
+    refuseMisfits(path, misfits(file, arena));
+    load(file, arena, values);
+  });
+}
+
+/** A sentence's part for each tensor that is missing, of another shape, or not of this model. */
+function misfits({ tensors }: TensorList, layout: Layout, prefix = ''): string[] {
   const problems: string[] = [];
   for (const { parameter } of layout.slots) {
     const tensor = tensors.get(prefix + parameter.name);
@@ -73,15 +97,26 @@ export function loadPart(
   for (const name of tensors.keys())
     if (prefix === '' && !names.has(name) && !STATE_PREFIXES.some((other) => name.startsWith(other)))
       problems.push(`${name} is not a part of this model`);
-  if (problems.length > 0) {
-    const more = problems.length > 4 ? `; and ${problems.length - 4} more` : '';
-    throw new FormatError(path, `does not fit this model: ${problems.slice(0, 4).join('; ')}${more}.`);
-  }
-  layout.write(target, ({ name }) => asFloat32(tensors.get(prefix + name) as never));
+  return problems;
+}
+
+function refuseMisfits(path: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  const more = problems.length > 4 ? `; and ${problems.length - 4} more` : '';
+  throw new FormatError(path, `does not fit this model: ${problems.slice(0, 4).join('; ')}${more}.`);
+}
+
+function load(file: SafetensorsFile, layout: Layout, target: Tensor, prefix = ''): void {
+  layout.write(target, ({ name }) => floats(file, prefix + name));
+}
+
+function* floats(file: SafetensorsFile, name: string): Generator<Float32Array> {
+  const { dtype } = file.tensors.get(name) as TensorInfo;
+  for (const bytes of file.pieces(name)) yield asFloat32({ dtype, bytes });
 }
 
 /** JSON from a checkpoint's metadata; a FormatError names the field that is missing or damaged. */
-export function metadataField<T>(path: string, { metadata }: Safetensors, field: string): T {
+export function metadataField<T>(path: string, { metadata }: Pick<TensorList, 'metadata'>, field: string): T {
   const text = metadata[field];
   if (text === undefined)
     throw new FormatError(path, `its metadata has no ${field}: it is not a checkpoint of Patchlight.`);
@@ -102,10 +137,11 @@ export const checkpointNames = {
 
 /** A run directory's file of weights, the best, else the final ones, or the file itself when `path` is one. */
 export function findWeights(path: string): string {
-  if (!existsSync(path)) throw new ConfigError(`${path} does not exist.`);
-  if (!statSync(path).isDirectory()) return path;
+  const stat = statOf(path);
+  if (!stat) throw new ConfigError(`${path} does not exist.`);
+  if (!stat.isDirectory()) return path;
   const names = [checkpointNames.best, checkpointNames.final];
-  const found = names.map((name) => join(path, 'checkpoints', name)).find((file) => existsSync(file));
+  const found = names.map((name) => join(path, 'checkpoints', name)).find(statOf);
   if (!found) throw new ConfigError(`${path} holds no checkpoints/${names.join(' or ')}.`);
   return found;
 }

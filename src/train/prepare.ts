@@ -11,7 +11,7 @@ import type { Arena } from '../tensor/arena.js';
 import { type Owned, owned } from '../tensor/scope.js';
 import { trainingInput } from './augmentation.js';
 import { modelOptions } from './build.js';
-import { loadPart, readCheckpoint } from './checkpoint.js';
+import { loadInit } from './checkpoint.js';
 import { type Fingerprint, fingerprint } from './fingerprint.js';
 import { FiniteCheck } from './health.js';
 import type { Reporter } from './journal.js';
@@ -65,7 +65,7 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
   const { gpu, settings, dataset } = input;
   const { train: records, validation: held } = recordsOf(settings, train.count);
   const weights = (arena: Arena) => {
-    if (input.init) loadPart(input.init, readCheckpoint(input.init), arena, arena.values);
+    if (input.init) loadInit(input.init, arena, arena.values);
   };
   const store = uploadSplit(gpu, dataset, train, settings.normalize);
   const validation =

@@ -4,7 +4,8 @@ import { dirname, join, resolve } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { AppendLog } from '../io/append_log.js';
 import { diskError, reason, writeFileAtomic } from '../io/atomic.js';
-import { checkpointNames, readCheckpoint } from './checkpoint.js';
+import { withSafetensors } from '../io/safetensors_file.js';
+import { checkpointNames } from './checkpoint.js';
 import { EventsLog } from './events_log.js';
 import { refuseTaken, STEPS_FILE } from './run_paths.js';
 
@@ -103,7 +104,7 @@ export class RunDirectory {
     const path = this.checkpoint(checkpointNames.best);
     if (!existsSync(path)) return false;
     try {
-      return Number(readCheckpoint(path).metadata.step) <= step;
+      return withSafetensors(path, ({ metadata }) => Number(metadata.step) <= step);
     } catch {
       return false;
     }

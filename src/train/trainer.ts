@@ -1,13 +1,13 @@
 /** A training run: epochs of steps, evaluation, early stopping, checkpoints. Says what happens through a Reporter. */
 import { InterruptedError, LimitError, OutOfMemoryError } from '../core/errors.js';
 import { Pace } from '../gpu/pace.js';
-import { writeFileAtomic } from '../io/atomic.js';
+import { writeContent } from '../io/atomic.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { learningRate, type Schedule } from '../optim/schedule.js';
 import {
+  checkpointContent,
   checkpointNames,
-  encodeCheckpoint,
-  loadPart,
+  loadParts,
   metadataField,
   type Parts,
   statePrefixes,
@@ -27,7 +27,7 @@ import { endsHigh, prepareParts, scheduleOf, type TrainerInput, type TrainerPart
 import type { EpochEntry } from './run_directory.js';
 import { isSameFolder, runOf } from './run_paths.js';
 import { SaveFailures } from './save_failures.js';
-import { findState, saveState as writeState } from './states.js';
+import { findState, removeStaleTemporaries, saveState as writeState } from './states.js';
 
 /** Both sets of weights, judged on the same images. */
 export interface Judged {
@@ -269,7 +269,7 @@ export class Trainer implements RunFacts {
     const better = judged && betterOf(judged);
     const isBest = better !== null && better.accuracy > (progress.best?.accuracy ?? -1);
     if (isBest) progress.best = { ...better, epoch: number };
-    this.save('history', () => run.writeHistory([...progress.history, entry]), last);
+    await this.save('history', () => run.writeHistory([...progress.history, entry]), last);
     run.appendEpoch(progress.step, entry);
     if (isBest) await this.saveWeights(checkpointNames.best, better.weights);
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
@@ -298,8 +298,8 @@ export class Trainer implements RunFacts {
     const { arena, ema } = this.parts;
     const tensor = weights === 'ema' && ema ? ema.average : arena.values;
     const parts = { '': { layout: arena, tensor } };
-    const bytes = await encodeCheckpoint(this.model.parameters(), parts, { ...this.metadata(), weights });
-    this.save('weights', () => writeFileAtomic(path, bytes), ending);
+    const content = checkpointContent(this.model.parameters(), parts, { ...this.metadata(), weights });
+    await this.save('weights', () => writeContent(path, content), ending);
   }
 
   /** All tensors that a continuation needs, by their prefix in the state file. */
@@ -317,20 +317,24 @@ export class Trainer implements RunFacts {
     const { lossScale } = this.parts;
     const scale = lossScale && { loss_scale: await lossScale.values() };
     const metadata = { ...this.metadata(), progress: this.progress, ...scale };
-    const bytes = await encodeCheckpoint(this.model.parameters(), this.state(), metadata);
+    const content = checkpointContent(this.model.parameters(), this.state(), metadata);
     const { run } = this.input;
-    const write = () => {
+    const write = async () => {
       run.flushLogs(); // a state says that the steps before it are told
-      writeState(run.path, bytes);
+      await writeState(run.path, content);
+      this.hasSaved = true;
     };
-    this.save('state', write, ending);
-    this.hasSaved = true;
+    await this.save('state', write, ending);
   }
 
   /** A disk that refuses is told of, and tried again at the next save; three times in a row end the run. */
-  private save(kind: keyof Trainer['failures'], write: () => void, ending: boolean): void {
+  private async save(
+    kind: keyof Trainer['failures'],
+    write: () => void | Promise<void>,
+    ending: boolean,
+  ): Promise<void> {
     try {
-      write();
+      await write();
       this.failures[kind].succeeded();
     } catch (error) {
       if (ending) throw error;
@@ -339,13 +343,13 @@ export class Trainer implements RunFacts {
   }
 
   private restore(from: string): void {
+    removeStaleTemporaries(this.input.run.path);
     const { path, file, damaged } = findState(from);
     for (const sentence of damaged) this.input.reporter.note(`${sentence} The state before it is used.`);
     this.progress = metadataField<Progress>(path, file, 'progress');
     const origin = runOf(path);
     this.origin = origin && !isSameFolder(origin, this.input.run.path) ? origin : null;
-    for (const [prefix, { layout, tensor }] of Object.entries(this.state()))
-      loadPart(path, file, layout, tensor, prefix);
+    loadParts(path, this.state());
     this.parts.lossScale?.restore(metadataField<number[]>(path, file, 'loss_scale'));
     const { settings, environment, reporter } = this.input;
     const now = { settings, environment, data: this.parts.fingerprint };

@@ -1,5 +1,5 @@
 /** A device that is lost: named within two seconds wherever it happens, no step told that was not, and with restarts no trace. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { DeviceLostError } from '../../src/core/errors.js';
@@ -60,10 +60,11 @@ describe('lost', () => {
       expect(logged.length).toBeLessThanOrEqual(asked);
       expect(logged).toEqual(whole.steps.slice(0, logged.length));
       if (existsSync(statePath(path))) decodeSafetensors(statePath(path), readFileSync(statePath(path)));
+      expect(readdirSync(join(path, 'checkpoints')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
       gpu.close();
     }
     const held =
-      'DeviceLostError within 2 s; every logged step is one of the undisturbed run; the saved state is whole';
+      'DeviceLostError within 2 s; every logged step is one of the undisturbed run; the saved state is whole, no temporary file is left';
     record({ section, provoked: `device.destroy() at a random moment of: ${phase}`, times: count, held });
   });
 });
