@@ -1,4 +1,4 @@
-/** Exponential moving average of the weights, timm's ModelEmaV3 with warm-up. */
+/** Exponential moving average (EMA) of the weights: timm's ModelEmaV3 with use_warmup, warmup_gamma 1 and warmup_power 2/3. */
 import { emaStep } from '../ops/optimizer.js';
 import type { Arena } from '../tensor/arena.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -21,9 +21,12 @@ export class Ema {
     this.weights = arena.trained.of(arena.values);
   }
 
-  /** The decay of step t, from 1: 1 − (1 + t)^(−2/3) until that reaches the constant. */
+  /**
+   * The decay of step t, counted from 1: 1 − t^(−2/3) until that reaches the constant. The first step has 0, so the
+   * average starts as a copy of the weights. timm's get_decay gives the same when its training loop passes num_updates.
+   */
   decayAt(t: number): number {
-    return Math.min(this.decay, 1 - (1 + t) ** -POWER);
+    return Math.min(this.decay, 1 - t ** -POWER);
   }
 
   /** average ← d · average + (1 − d) · weights, with d from the step's state. */
