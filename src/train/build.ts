@@ -59,7 +59,10 @@ export function modelOptions(settings: Settings, { channels, height, width, clas
   };
 }
 
-/** `matrices` is timm's rule: weights of two and more axes decay, but not positions, class token and registers. */
+/**
+ * `matrices` is timm's rule (its VisionTransformer.no_weight_decay, 1.0.29): weights of two and more axes decay, but not
+ * positions, class token and registers.
+ */
 export function decayRule(decay: Settings['decay']): (parameter: Parameter) => boolean {
   if (decay === 'all') return () => true;
   const tokens = new Set(['cls_token', 'reg_token', 'pos_embed']);
