@@ -1,5 +1,6 @@
 /** Muon against the same algorithm in float64, what it leaves to AdamW, and the kernels that its products run on. */
 import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../src/core/errors.js';
 import { softwareLanes } from '../src/gpu/tuning.js';
 import { zeros } from '../src/nn/init.js';
 import { NEWTON_SCHULZ, orthogonalize } from '../src/ops/muon.js';
@@ -172,6 +173,13 @@ describe('a step', () => {
     const products = kernels.filter((name) => name.startsWith('matmul'));
     expect(products).toHaveLength(3 * 5 * 3); // three shapes, five iterations of three products
     if (softwareLanes(gpu.info) > 0) expect(new Set(products)).toEqual(new Set(['matmul_forward_texture']));
+  });
+
+  it('refuses to move nothing', () => {
+    const { parameters } = setup();
+    const arena = new Arena(gpuOf(), parameters, decays);
+    expect(() => new Muon(arena, [], OPTIONS)).toThrow(ConfigError);
+    expect(() => new Muon(arena, [], OPTIONS)).toThrow(/Muon .* weight matrix .* --optimizer adamw/);
   });
 
   it('needs its matrices at the front of the arena', () => {
