@@ -43,7 +43,7 @@ export interface VitOptions {
   readonly attentionDropout?: number;
   /** Of whole branches: the rate of the last block. */
   readonly dropPath?: number;
-  /** Whether that rate grows linearly from 0 in the first block, or is that of all blocks. */
+  /** Whether that rate grows linearly from 0 in the first block (a model of one block then has none), or is that of all. */
   readonly dropPathMode?: DropPathMode;
   /** Under the root of LayerNorm; timm uses 1e-6, PyTorch 1e-5. */
   readonly eps?: number;
