@@ -157,16 +157,30 @@ describe('the exponential moving average', () => {
     }
   });
 
+  // timm's ModelEmaV3.get_decay with warm-up: step 1 copies the weights, step t has 1 − t^(−2/3).
   it.each([
-    [0.9999, 1, 1 - 2 ** (-2 / 3)],
-    [0.9999, 7, 0.75],
-    [0.9999, 26, 8 / 9],
-    [0.9999, 999, 0.99],
+    [0.9999, 1, 0],
+    [0.9999, 2, 1 - 2 ** (-2 / 3)],
+    [0.9999, 8, 0.75],
+    [0.9999, 27, 8 / 9],
+    [0.9999, 1000, 0.99],
     [0.9999, 2_000_000, 0.9999],
-    [0.5, 1, 1 - 2 ** (-2 / 3)],
-    [0.5, 7, 0.5],
+    [0.5, 1, 0],
+    [0.5, 2, 1 - 2 ** (-2 / 3)],
+    [0.5, 8, 0.5],
   ])('warms up to %d: step %i has %d', (decay, t, expected) => {
     expect(new Ema(arenaOf({ w: [1] }), decay).decayAt(t)).toBeCloseTo(expected, 14);
+  });
+
+  it('is a copy of the weights after the first step', async () => {
+    const arena = arenaOf({ w: [19] });
+    const state = makeStepState(gpuOf());
+    arena.write(arena.values, () => optim.values('ema.start'));
+    const ema = new Ema(arena, 0.999);
+    arena.write(arena.values, () => optim.row('ema.weights', 0));
+    writeStepState(state, stepOf({ emaDecay: ema.decayAt(1) }));
+    ema.step(state);
+    expect((await arena.read(ema.average)).get('w')).toEqual(optim.row('ema.weights', 0));
   });
 });
 
