@@ -109,7 +109,7 @@ describe('a batch in parts', () => {
       const { made: training, release } = owned(
         () =>
           new TrainingStep({
-            ...{ model, arena, input, optimizer, ema: null, lossScale: null, clipGrad: 0, unread: 1 },
+            ...{ model, arena, input, optimizer, ema: null, lossScale: null, clipGrad: 0, logInterval: 1 },
             ...{ labelSmoothing: smoothing, microBatch: part, accumulate: Math.ceil(records.length / part) },
           }),
       );
