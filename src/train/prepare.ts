@@ -65,7 +65,8 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
   const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
   const { train: records, validation: held } = splitIndices(count, settings.valSplit, settings.seed);
   const weights = (arena: Arena) => {
-    if (input.init) loadInit(input.init, arena, arena.values);
+    const note = input.init && loadInit(input.init, arena);
+    if (note) input.reporter.note(note);
   };
   const store = uploadSplit(gpu, dataset, train, settings.normalize);
   const validation =
