@@ -204,9 +204,11 @@ describe.runIf(hasPty)('on a pseudo-terminal (of the script command of util-linu
   });
 
   it('shows a note above the bar', async () => {
+    const run = train('noted', '--limit-train 2000 --epochs 1');
+    await run.shown(bar);
     // A folder in the place of a file that is to be written.
     mkdirSync(join(folder, 'noted', 'checkpoints', 'best.safetensors', 'in the way'), { recursive: true });
-    const seen = await train('noted', '--limit-train 400 --epochs 1').ended;
+    const seen = await run.ended;
     expect(seen.code).toBe(0);
     expectTidy(seen, /^A save failed and training goes on /m, /^epoch 1 {3}train loss/m);
   });
