@@ -29,7 +29,11 @@ const options = {
     requiresArg: true,
     describe: 'where data sets are [PATCHLIGHT_DATA or data/]',
   },
-  'batch-size': { type: 'number', default: 100, describe: 'images at a time' },
+  'batch-size': {
+    type: 'number',
+    requiresArg: true,
+    describe: 'images at a time [as many as in training]',
+  },
   tta: {
     choices: ['none', 'flip'],
     default: 'none',
@@ -50,7 +54,7 @@ interface Parsed {
   readonly weights?: string;
   readonly dataset?: string;
   readonly 'data-dir'?: string;
-  readonly 'batch-size': number;
+  readonly 'batch-size'?: number;
   readonly tta: 'none' | 'flip';
   /** False when --no-report was typed. */
   readonly report?: string | false;
@@ -63,7 +67,7 @@ function parse(): Parsed {
     .demandCommand(1, 1, 'Name a run directory or a safetensors file')
     .parseSync() as unknown as Parsed;
   const batchSize = parsed['batch-size'];
-  if (!Number.isInteger(batchSize) || batchSize < 1)
+  if (batchSize !== undefined && !(Number.isInteger(batchSize) && batchSize > 0))
     throw new UsageError(`--batch-size must be a positive whole number, not ${batchSize}.`);
   return parsed;
 }
@@ -102,7 +106,7 @@ await main(async () => {
     records: Uint32Array.from({ length: split.count }, (_, i) => i),
     labels: split.labels,
     classes: dataset.classes,
-    batchSize: parsed['batch-size'],
+    batchSize: parsed['batch-size'] ?? settings.batchSize,
   };
   const logits = await predict(input);
   const evaluation = await evaluateLogits(input, logits);

@@ -6,6 +6,8 @@ import type { EpochEntry } from '../train/run_directory.js';
 const percent = (fraction: number | null): string =>
   fraction === null ? '-' : `${(100 * fraction).toFixed(2)} %`;
 
+const fixed = (loss: number | null): string => loss?.toFixed(4) ?? '-';
+
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
@@ -22,7 +24,7 @@ function describeEpoch(entry: EpochEntry, isBest: boolean, judge: string): strin
   const judged =
     figures(judge, val_loss, val_accuracy) + figures('average', entry.ema_val_loss, entry.ema_val_accuracy);
   return (
-    `epoch ${epoch}   train loss ${train_loss.toFixed(4)} accuracy ${percent(train_accuracy)}${judged}` +
+    `epoch ${epoch}   train loss ${fixed(train_loss)} accuracy ${percent(train_accuracy)}${judged}` +
     `   ${duration(seconds)}${isBest ? '   best' : ''}`
   );
 }
@@ -30,7 +32,7 @@ function describeEpoch(entry: EpochEntry, isBest: boolean, judge: string): strin
 /** The whole step in one line: how far, how well, how fast, how long still. */
 function describeStep(report: StepReport): string {
   const { loss, accuracy, lr, imagesPerSecond, gflops } = report;
-  return `loss ${loss.toFixed(4)}  acc ${percent(accuracy)}  lr ${rate(lr)}  ${imagesPerSecond.toFixed(0)} images/s  ${gflops.toFixed(0)} GFLOP/s`;
+  return `loss ${fixed(loss)}  acc ${percent(accuracy)}  lr ${rate(lr)}  ${imagesPerSecond.toFixed(0)} images/s  ${gflops.toFixed(0)} GFLOP/s`;
 }
 
 class Clock {

@@ -6,7 +6,7 @@ import type { Fingerprint } from './fingerprint.js';
 import { resolveSettings, type SettingName, type Settings, settingNames } from './settings.js';
 
 /** How long a run goes. */
-const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'patience'];
+const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'scheduleSteps', 'patience'];
 /** What it says and where it reads; none of it changes what a step computes. */
 const FREE_TO_CHANGE = new Set<SettingName>([
   ...LENGTH,
