@@ -1,5 +1,5 @@
 /**
- * Where WebGPU comes from: the browser's `navigator.gpu`, or Dawn's Node binding. The only file of the engine that
+ * Where WebGPU comes from: `navigator.gpu` of a browser or of Deno, or Dawn's Node binding. The only file of the engine that
  * knows Node exists, so that everything else runs in a page as it stands.
  */
 import { crc32c } from '../core/crc32c.js';
@@ -26,13 +26,18 @@ const DAWN_FEATURES = [
 // life of the process.
 const held: GPU[] = [];
 
-const inNode = (): boolean => typeof process !== 'undefined' && process.versions?.node !== undefined;
+// Deno has Node's `process` as well, and a WebGPU of its own.
+const inDeno = (): boolean => 'Deno' in globalThis;
+const inNode = (): boolean =>
+  typeof process !== 'undefined' && process.versions?.node !== undefined && !inDeno();
+
+const NO_WEBGPU = 'This browser has no WebGPU. Use a newer one; a page must come by https or from localhost.';
+const NO_WEBGPU_IN_DENO = 'This Deno has no WebGPU. Start it with --unstable-webgpu.';
 
 /** A `GPU` entry point; in Node, `adapter` is a substring of an adapter's name. Throws AdapterError where there is none. */
 export async function loadGpu(adapter?: string): Promise<GPU> {
   if (!inNode()) {
-    if (!globalThis.navigator?.gpu)
-      throw new AdapterError('This browser has no WebGPU (navigator.gpu is missing).');
+    if (!globalThis.navigator?.gpu) throw new AdapterError(inDeno() ? NO_WEBGPU_IN_DENO : NO_WEBGPU);
     return globalThis.navigator.gpu;
   }
   await prepareSoftwareAdapter();
