@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/core/errors.js';
+import { startOf } from '../../src/io/process.js';
 import { lockRun } from '../../src/train/lock.js';
-import { startOf } from '../../src/train/process.js';
 import { bundleChild, record, scratch } from './common.js';
 
 const folder = scratch('lock');
