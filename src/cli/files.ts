@@ -9,5 +9,6 @@ export function openData({ dataset, dataDir }: Pick<Settings, 'dataset' | 'dataD
     dataDir: dataDir || process.env.PATCHLIGHT_DATA || 'data',
     download: true,
     onProgress: downloadProgress(),
+    onWait: (sentence) => console.error(`patchlight: ${sentence}`),
   });
 }

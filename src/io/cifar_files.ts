@@ -19,8 +19,6 @@ import { readBytes, statOf } from './read.js';
 
 const fileNames = ({ files }: CifarLayout): readonly string[] => [...files.train, ...files.test];
 
-export const isFolder = (path: string): boolean => statOf(path)?.isDirectory() ?? false;
-
 /** The files that `folder` lacks: none of them if the data set is there, all of them if the folder is not. */
 export const missingFiles = (folder: string, layout: CifarLayout): string[] =>
   fileNames(layout).filter((file) => !statOf(join(folder, file))?.isFile());

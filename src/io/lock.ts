@@ -2,7 +2,7 @@
  * Locks between processes. A lock is a file that says which process holds it; it appears under its name whole (a hard link to
  * a file already written), and at most one process can make it appear.
  */
-import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { FormatError } from '../core/errors.js';
 import { diskError, errorCode, writeFileAtomic } from './atomic.js';
@@ -114,7 +114,8 @@ function readHolder(path: string, remedy: string): Holder | null {
   try {
     bytes = readBytes(path, LARGEST_LOCK);
   } catch (error) {
-    if (!existsSync(path)) return null;
+    // A link that leads nowhere is there, and cannot become a lock by waiting.
+    if (!lstatSync(path, { throwIfNoEntry: false })) return null;
     throw error;
   }
   const holder = parseJson(bytes, 'the lock', fail);

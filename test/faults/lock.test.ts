@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -78,6 +78,21 @@ describe('a lock', () => {
     const run = newRun(holder);
     expect(() => lockRun(run)).toThrow(type);
     expect(() => lockRun(run)).toThrow(sentence);
+  });
+
+  it.each<[string, (path: string) => void, string]>([
+    ['a link to itself', (path) => symlinkSync(path, path), 'cannot be read (ELOOP'],
+    [
+      'a link that leads nowhere',
+      (path) => symlinkSync(join(path, '..', 'none'), path),
+      'cannot be read (ENOENT',
+    ],
+    ['a folder', (path) => mkdirSync(path), 'is a folder, not a file.'],
+  ])('that is %s is refused', (_, make, sentence) => {
+    const run = newRun();
+    make(join(run, 'run.lock'));
+    expect(() => lockRun(run)).toThrow(ConfigError);
+    expect(() => lockRun(run)).toThrow(`${join(run, 'run.lock')} ${sentence}`);
   });
 
   it('that is another’s by now is not given back', () => {
