@@ -6,7 +6,7 @@ const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.
 // test/faults/bugs.test.ts plants a bug here, to see that the tests catch it.
 const bug = process.env.PATCHLIGHT_PLANT ? JSON.parse(process.env.PATCHLIGHT_PLANT) : null;
 const planted = (id: string, source: string): string =>
-  bug && id.endsWith(`/${bug.kernel}.wgsl`) ? source.replace(bug.from, () => bug.to) : source;
+  bug && id.endsWith(`/${bug.path}`) ? source.replace(bug.from, () => bug.to) : source;
 
 export default defineConfig({
   plugins: [
@@ -18,6 +18,11 @@ export default defineConfig({
         if (id.endsWith('.wgsl'))
           return `export default ${JSON.stringify(planted(id, readFileSync(id, 'utf8')))};`;
       },
+    },
+    {
+      name: 'planted bug',
+      enforce: 'pre',
+      transform: (source, id) => (id.endsWith('.ts') ? planted(id, source) : undefined),
     },
   ],
   define: { __VERSION__: JSON.stringify(version) },

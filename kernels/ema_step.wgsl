@@ -1,6 +1,6 @@
 // ema_step: e ← d e + (1 − d) w,   e, w (n)   d = step[7]   all f32
 // One invocation per quad of four elements of the flat arena (or of the part of it that is bound).
-// n a multiple of four: the arena pads every tensor.   As timm's ModelEmaV2.
+// n a multiple of four: the arena pads every tensor.   As timm's ModelEmaV3.
 // Tuned: nothing.
 requires immediate_address_space;
 

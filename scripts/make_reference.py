@@ -1,4 +1,5 @@
-"""Writes the small files of PyTorch's own answers that the tests compare against: test/reference/*.
+"""Writes the small files of PyTorch's own answers that the tests compare against: test/reference/*. Arguments choose
+parts (models, optim, losses, schedule, drawn); without any, all are made.
 Inputs are rounded to float32 first, answers are computed from them in float64 and stored as float32."""
 import json
 import os
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "reference"))
+import differential  # noqa: E402
 from vit import VisionTransformer, attention, load_safetensors, param_groups, save_safetensors  # noqa: E402
 
 OUT = os.path.join(HERE, "..", "test", "reference")
@@ -281,9 +283,21 @@ def schedule():
     print(f"schedule.json  {len(cases)} cases and {len(one_cycle)} cycles, formula within {worst:.1e} of PyTorch")
 
 
-def main():
-    torch.set_num_threads(1)   # the same bytes every time
-    os.makedirs(OUT, exist_ok=True)
+# Fifty drawn settings each --------------------------------------------------------------------------------------------
+
+def drawn():
+    """A line a setting, so that a difference can be read."""
+    cases, tensors = differential.made()
+    save("differential.safetensors", tensors, {})
+    lines = lambda value: "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list) else json.dumps(value)
+    text = ",\n".join(f"{json.dumps(name)}: {lines(value)}" for name, value in cases.items())
+    path = os.path.join(OUT, "differential.json")
+    with open(path, "w") as file:
+        file.write(f"{{\n{text}\n}}\n")
+    print(f"differential.json  {os.path.getsize(path)} bytes")
+
+
+def models():
     small = {"image_size": [16, 16], "patch_size": [4, 4], "stride": [4, 4], "padding": [0, 0], "in_chans": 3,
              "num_classes": 7, "embed_dim": 24, "depth": 2, "num_heads": 3, "mlp_ratio": 2, "eps": 1e-6}
     vit("vit_cls.safetensors", {**small, "pool": "cls"}, batch=6, seed=1, train_steps=20)
@@ -294,10 +308,17 @@ def main():
     options = {**small, "layer_scale": 0.1, "qk_norm": True, "reg_tokens": 3}
     vit("vit_options.safetensors", {**options, "pool": "mean", "pos_embed": "sincos2d"}, batch=6, seed=4, train_steps=20)
     vit("vit_registers.safetensors", {**options, "pool": "cls", "depth": 1}, batch=3, seed=5)
-    optim()
-    losses()
-    schedule()
+
+
+PARTS = {part.__name__: part for part in (models, optim, losses, schedule, drawn)}
+
+
+def main(names):
+    torch.set_num_threads(1)   # the same bytes every time; those of models also depend on the vector unit of the CPU
+    os.makedirs(OUT, exist_ok=True)
+    for name in names or PARTS:
+        PARTS[name]()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -174,8 +174,10 @@ describe.each([
     await full.trainer.run();
     const [a, b] = [amp.log(), full.log()];
     expect(a).toHaveLength(4);
-    for (const [i, { loss, loss_scale, skipped_steps }] of a.entries()) {
+    for (const [i, { loss, grad_norm, loss_scale, skipped_steps }] of a.entries()) {
       expect(Math.abs(loss - b[i]!.loss)).toBeLessThan(0.02);
+      // The norm of the gradients of the loss itself, whatever it was scaled by.
+      expect(grad_norm! / b[i]!.grad_norm!).toBeCloseTo(1, 1);
       expect({ loss_scale, skipped_steps }).toEqual({ loss_scale: 2 ** 16, skipped_steps: 0 });
     }
     expect(a.map(({ loss }) => loss)).not.toEqual(b.map(({ loss }) => loss));

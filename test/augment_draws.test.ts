@@ -51,6 +51,28 @@ describe('draws', () => {
     }
   });
 
+  it('of colour jitter are even within its limits, every op once and in any order', () => {
+    const [jitter] = optionsOf({ augment: 'none', colorJitter: 0.4, hueJitter: 0.1 }).policies.slice(-1);
+    const drawn = opsOf(jitter!);
+    for (const [op, low, high] of [
+      ['Brightness', 0.6, 1.4],
+      ['Contrast', 0.6, 1.4],
+      ['Color', 0.6, 1.4],
+      ['Hue', -0.1, 0.1],
+    ] as const) {
+      const values = drawn.map((ops) => ops.filter((it) => it.op === op)).map(([it]) => it!.value);
+      const mean = values.reduce((a, b) => a + b, 0) / N;
+      const spread = high - low;
+      expect(Math.min(...values)).toBeGreaterThanOrEqual(low);
+      expect(Math.max(...values)).toBeLessThanOrEqual(high);
+      expect(Math.max(...values) - Math.min(...values)).toBeGreaterThan(0.99 * spread);
+      expect(Math.abs(mean - (low + high) / 2) / spread).toBeLessThan(0.015);
+      const first = drawn.filter((ops) => ops[0]!.op === op).length / N;
+      expect(first).toBeCloseTo(0.25, 1.7);
+    }
+    expect(drawn.every((ops) => ops.length === 4)).toBe(true);
+  });
+
   it('erase as often as asked, boxes of 2 % to a third', () => {
     const options = optionsOf({ randomErasing: 0.25 });
     const boxes = Array.from({ length: N }, (_, b) => planImage(options, SIZE, 1, 2, b).frame.erase).filter(
@@ -155,7 +177,8 @@ describe('mixing', () => {
     expect(cuts.length / 4000).toBeCloseTo(0.7 * 0.25, 1.3);
     for (const { share, box } of cuts)
       expect(share).toBeCloseTo(1 - ((box.bottom - box.top) * (box.right - box.left)) / 1024, 12);
-    expect(drawMix(options, SIZE, 1, 4000)).toBe(NO_MIX);
+    const always = { ...options, probability: 1, offStep: 3 };
+    expect([2, 3, 4].map((step) => drawMix(always, SIZE, 1, step) === NO_MIX)).toEqual([false, true, true]);
     expect(drawMix({ ...options, mixup: 0, probability: 1 }, SIZE, 1, 3).weight).toBe(1);
   });
 });

@@ -44,6 +44,7 @@ it.each([
   ['train', '--dataset shapes10 --init /nope', 1, /--init \/nope does not exist/],
   ['train', '--resume /nope', 1, /\/nope does not exist/],
   ['train', '--resume x --preset quickstart', 2, /goes without --preset/],
+  ['train', '--output=', 2, /--output must name a folder/],
   ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
   ['augment', '', 2, /Missing required argument: grid/],
   ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],
@@ -141,6 +142,25 @@ it('takes a config file, and continues a run only with its own settings', () => 
   expect(longer.out).toContain('2 steps done');
   expect(longer.code).toBe(0);
   expect(run('train', [...tiny, '--output', output]).err).toContain('already holds a run');
+});
+
+it('refuses before anything changes: a split that leaves nothing, an output that holds another run', () => {
+  const [first, second] = ['first', 'second'].map((name) => join(folder, name)) as [string, string];
+  const refused = run('train', [...tiny, '--val-split', '5000', '--output', join(folder, 'a', 'b')]);
+  expect(refused).toMatchObject({
+    code: 1,
+    err: 'patchlight: --val-split 5000 leaves no training images: --limit-train leaves 100 of 10000. Use a smaller split.\n',
+  });
+  expect(existsSync(join(folder, 'a'))).toBe(false);
+  for (const output of [first, second])
+    expect(run('train', [...tiny, '--epochs', '1', '--quiet', '--output', output]).code).toBe(0);
+  const before = readFileSync(join(second, 'history.json'), 'utf8');
+  for (const resume of [first, join(first, 'checkpoints', 'last.state.safetensors')])
+    expect(run('train', ['--resume', resume, '--epochs', '2', '--output', second])).toMatchObject({
+      code: 1,
+      err: `patchlight: ${second} already holds a run; continue it with --resume ${second} or give another --output.\n`,
+    });
+  expect(readFileSync(join(second, 'history.json'), 'utf8')).toBe(before);
 });
 
 it('draws a sheet of augmented images, and says what happened to them', async () => {

@@ -3,9 +3,18 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ConfigError } from '../src/core/errors.js';
 import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
 import { VisionTransformer } from '../src/models/vit.js';
-import { decayRule, hiddenMatrices, layerDecayScale, modelOptions } from '../src/train/build.js';
+import { zeros } from '../src/nn/init.js';
+import { Parameter } from '../src/tensor/parameter.js';
+import {
+  buildOptimizer,
+  decayRule,
+  hiddenMatrices,
+  layerDecayScale,
+  modelOptions,
+} from '../src/train/build.js';
 import type { Evaluation } from '../src/train/evaluate.js';
 import type { Reporter } from '../src/train/journal.js';
 import { RunDirectory } from '../src/train/run_directory.js';
@@ -216,6 +225,28 @@ describe('parameters', () => {
     expect(layerDecayScale(0.5, 2)(parameter)).toBe(scale);
     const hidden = hiddenMatrices([parameter]);
     expect(hidden.map((it) => it.parts)).toEqual(parts === 0 ? [] : [parts]);
+  });
+
+  it('refuses --layer-decay for a parameter whose layer it does not know, by its name', () => {
+    for (const name of ['stem.weight', 'cls_token_extra', 'my_norm.weight', 'blocks.x.weight']) {
+      const parameter = new Parameter([2, 2], zeros);
+      parameter.name = name;
+      const place = () => layerDecayScale(0.5, 2)(parameter);
+      expect(place).toThrow(ConfigError);
+      expect(place).toThrow(
+        new RegExp(`--layer-decay 0.5 .* ${name.replaceAll('.', '\\.')}.* --layer-decay 1`),
+      );
+    }
+  });
+
+  it('refuses --optimizer muon for a model that has no matrices to move', () => {
+    const head = parameters.get('head.weight')!;
+    const headless = { parameters: () => [head], config: model.config };
+    const build = (optimizer: Settings['optimizer']) => () =>
+      buildOptimizer(gpuOf(), headless, resolveSettings({ optimizer }));
+    expect(build('muon')).toThrow(ConfigError);
+    expect(build('muon')).toThrow(/--optimizer adamw/);
+    expect(build('adamw')).not.toThrow();
   });
 });
 

@@ -1,10 +1,11 @@
 /** The training loop as a library: what a run leaves behind, exact continuation, evaluation, early stopping, refusals. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Sampler, splitIndices } from '../src/data/sampler.js';
 import { decodeSafetensors } from '../src/io/safetensors.js';
+import { checkContinuation } from '../src/train/continuation.js';
 import type { Reporter } from '../src/train/journal.js';
 import { presets } from '../src/train/presets.js';
 import { type EpochEntry, RunDirectory, type StepEntry } from '../src/train/run_directory.js';
@@ -52,9 +53,15 @@ interface Run {
 async function train(
   name: string,
   more: Partial<Settings> = {},
-  options: { resume?: string; init?: string; stopAfter?: number; note?: (sentence: string) => void } = {},
+  options: {
+    resume?: string;
+    output?: string;
+    init?: string;
+    stopAfter?: number;
+    note?: (sentence: string) => void;
+  } = {},
 ): Promise<Run> {
-  const path = options.resume ?? join(folder, name);
+  const path = options.output ?? options.resume ?? join(folder, name);
   const run = RunDirectory.open(path, { resume: options.resume !== undefined });
   const settings = resolveSettings({ ...small, ...more });
   let steps = 0;
@@ -182,6 +189,23 @@ describe('a run whose disk fails', () => {
     );
   });
 
+  it('is continued without what saves that were cut short have left there, and not elsewhere', async () => {
+    const leave = (path: string) => {
+      writeFileSync(state(path, 'last.state.safetensors.4194305.tmp'), 'x');
+      writeFileSync(state(path, 'mine.4194305.tmp'), 'x');
+    };
+    const left = (path: string) =>
+      readdirSync(join(path, 'checkpoints')).filter((name) => name.endsWith('.tmp'));
+    const { path } = await train('cut-short', { maxSteps: 1 });
+    leave(path);
+    await train('', { maxSteps: 2 }, { resume: path });
+    expect(left(path)).toEqual(['mine.4194305.tmp']);
+    leave(path);
+    const elsewhere = join(folder, 'elsewhere');
+    await train('', { maxSteps: 3 }, { resume: state(path, 'last.state.safetensors'), output: elsewhere });
+    expect(left(path)).toEqual(['last.state.safetensors.4194305.tmp', 'mine.4194305.tmp']);
+  });
+
   it('goes on after two saves that fail, and not after three', async () => {
     const blocked = (path: string) => state(path, `last.state.safetensors.${process.pid}.tmp`); // a folder where the file is to be written
     const notes: string[] = [];
@@ -298,12 +322,11 @@ it('names the step at which the loss is no longer finite', async () => {
 describe('batches', () => {
   it('visit every record once an epoch, in another order each time, the same for the same seed', () => {
     const records = Uint32Array.from({ length: 50 }, (_, i) => 3 * i);
-    const epoch = (seed: number, e: number) => {
-      const sampler = new Sampler(records, 8, { shuffle: true, seed });
-      return Array.from({ length: sampler.batches }, (_, i) => [...sampler.batch(e, i)]).flat();
-    };
+    const samplers = [1, 2].map((seed) => new Sampler(records, 8, { shuffle: true, seed }));
+    const epoch = (seed: number, e: number, sampler = samplers[seed - 1]!) =>
+      Array.from({ length: sampler.batches }, (_, i) => [...sampler.batch(e, i)]).flat();
     expect(epoch(1, 0)).not.toEqual(epoch(1, 1));
-    expect(epoch(1, 0)).toEqual(epoch(1, 0));
+    expect(epoch(1, 0)).toEqual(epoch(1, 0, new Sampler(records, 8, { shuffle: true, seed: 1 })));
     expect(epoch(1, 0)).not.toEqual(epoch(2, 0));
     for (const e of [0, 1]) expect(epoch(1, e).sort((a, b) => a - b)).toEqual([...records]);
     const plain = new Sampler(records, 8, { shuffle: false, seed: 1 });
@@ -318,6 +341,20 @@ describe('batches', () => {
 });
 
 describe('settings', () => {
+  const free = [
+    ...['epochs', 'maxSteps', 'scheduleSteps', 'patience', 'dataDir'],
+    ...['logInterval', 'evalInterval', 'checkpointInterval'],
+  ];
+  it.each(settingNames)('%s: may change in a continued run only if it changes no step', (name) => {
+    const before = resolveSettings();
+    const change = () => checkContinuation(before, { ...before, [name]: 'changed' });
+    if (free.includes(name)) expect(change).not.toThrow();
+    else
+      expect(change).toThrow(
+        `A continued run must keep its settings: ${name} was ${before[name]}, now changed.`,
+      );
+  });
+
   it('later layers win', () => {
     expect(resolveSettings({ epochs: 3, seed: 1 }, { epochs: 4 })).toMatchObject({
       epochs: 4,

@@ -2,7 +2,6 @@
 /** `node dist/evaluate.js RUN|FILE.safetensors`: what saved weights make of the test images, as text, JSON and a page. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { openDataset } from '../data/sources.js';
 import { mirrored, uploadSplit } from '../data/store.js';
 import { Gpu } from '../gpu/gpu.js';
 import { writeFileAtomic } from '../io/atomic.js';
@@ -14,8 +13,8 @@ import { metadataField } from '../train/checkpoint.js';
 import { evaluateLogits, predict } from '../train/evaluate.js';
 import { loadWeights, readRun } from '../train/load.js';
 import { commandLine } from './arguments.js';
+import { openData } from './files.js';
 import { main, UsageError } from './main.js';
-import { downloadProgress } from './progress.js';
 import { describeEvaluation } from './scores.js';
 
 const usage =
@@ -29,7 +28,11 @@ const options = {
     requiresArg: true,
     describe: 'where data sets are [PATCHLIGHT_DATA or data/]',
   },
-  'batch-size': { type: 'number', default: 100, describe: 'images at a time' },
+  'batch-size': {
+    type: 'number',
+    requiresArg: true,
+    describe: 'images at a time [as many as in training]',
+  },
   tta: {
     choices: ['none', 'flip'],
     default: 'none',
@@ -50,7 +53,7 @@ interface Parsed {
   readonly weights?: string;
   readonly dataset?: string;
   readonly 'data-dir'?: string;
-  readonly 'batch-size': number;
+  readonly 'batch-size'?: number;
   readonly tta: 'none' | 'flip';
   /** False when --no-report was typed. */
   readonly report?: string | false;
@@ -63,7 +66,7 @@ function parse(): Parsed {
     .demandCommand(1, 1, 'Name a run directory or a safetensors file')
     .parseSync() as unknown as Parsed;
   const batchSize = parsed['batch-size'];
-  if (!Number.isInteger(batchSize) || batchSize < 1)
+  if (batchSize !== undefined && !(Number.isInteger(batchSize) && batchSize > 0))
     throw new UsageError(`--batch-size must be a positive whole number, not ${batchSize}.`);
   return parsed;
 }
@@ -80,11 +83,9 @@ await main(async () => {
   const saved = readRun(target);
   const { settings } = saved;
   const run = statSync(target).isDirectory() ? target : null;
-  const dataDir = parsed['data-dir'] ?? (settings.dataDir || process.env.PATCHLIGHT_DATA || 'data');
-  const dataset = await openDataset(parsed.dataset ?? settings.dataset, {
-    dataDir,
-    download: true,
-    onProgress: downloadProgress(),
+  const dataset = await openData({
+    dataset: parsed.dataset ?? settings.dataset,
+    dataDir: parsed['data-dir'] ?? settings.dataDir,
   });
   const model = new VisionTransformer(modelOptions(settings, dataset));
   const split = await dataset.load('test');
@@ -102,7 +103,7 @@ await main(async () => {
     records: Uint32Array.from({ length: split.count }, (_, i) => i),
     labels: split.labels,
     classes: dataset.classes,
-    batchSize: parsed['batch-size'],
+    batchSize: parsed['batch-size'] ?? settings.batchSize,
   };
   const logits = await predict(input);
   const evaluation = await evaluateLogits(input, logits);

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** `node dist/train.js`: trains a Vision Transformer and writes a run directory. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { adapterNames } from '../gpu/binding.js';
 import type { OpenOptions } from '../gpu/device.js';
@@ -15,7 +14,8 @@ import { checkContinuation } from '../train/continuation.js';
 import { lockRun } from '../train/lock.js';
 import { presetNamed, presets } from '../train/presets.js';
 import { type Trained, trainWithRestarts } from '../train/restarts.js';
-import { newRunPath, RunDirectory } from '../train/run_directory.js';
+import { RunDirectory } from '../train/run_directory.js';
+import { isSameFolder, newRunPath, runOf } from '../train/run_paths.js';
 import { resolveSettings, type Settings } from '../train/settings.js';
 import { findState } from '../train/states.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
@@ -59,7 +59,15 @@ const options = {
     type: 'string',
     group: 'Run:',
     requiresArg: true,
-    describe: 'the run directory [runs/<time>-<dataset>]',
+    describe:
+      'the run directory, which must not hold another run [runs/<time>-<dataset>; with --resume the run that is continued]',
+  },
+  'take-lock': {
+    type: 'boolean',
+    group: 'Run:',
+    default: false,
+    describe:
+      'take over the lock that a process of another machine, or of a container that is gone, has left',
   },
   restarts: {
     type: 'number',
@@ -86,6 +94,7 @@ type Parsed = Readonly<Record<string, unknown>> & {
   init?: string;
   resume?: string;
   output?: string;
+  'take-lock': boolean;
   restarts: number;
   'memory-budget'?: number;
   adapter?: string;
@@ -117,7 +126,8 @@ function deviceOptions({ adapter, 'memory-budget': megabytes }: Parsed): OpenOpt
   return { adapter, budgetBytes: 1e6 * megabytes };
 }
 
-function checkRestarts({ restarts }: Parsed): void {
+function checkUsage({ restarts, output }: Parsed): void {
+  if (output === '') throw new UsageError('--output must name a folder.');
   if (!Number.isSafeInteger(restarts) || restarts < 0)
     throw new UsageError('--restarts must be a whole number, at least 0.');
 }
@@ -126,7 +136,7 @@ function summary({ outcome, trainer, gpu }: Trained, run: RunDirectory, seconds:
   const { best, last, lastEma, reason, history } = outcome;
   const ends = {
     finished: `All ${history.length} epochs done`,
-    patience: 'Stopped early: no better accuracy for the epochs of --patience',
+    patience: 'Stopped early: no better accuracy for the evaluations of --patience',
     'max-steps': 'Stopped at --max-steps',
     stopped: 'Stopped by a signal; the state is saved',
   };
@@ -175,7 +185,7 @@ await main(async () => {
     console.log(names.length > 0 ? names.join('\n') : 'No WebGPU adapter was found.');
     return names.length > 0 ? 0 : 1;
   }
-  checkRestarts(parsed);
+  checkUsage(parsed);
   const opening = deviceOptions(parsed);
   const settings = chooseSettings(parsed);
   const reporter = makeReporter(parsed);
@@ -185,14 +195,11 @@ await main(async () => {
   const model = new VisionTransformer(modelOptions(settings, dataset)); // refuses what cannot be before any GPU work
   if (parsed.init && !existsSync(parsed.init)) throw new ConfigError(`--init ${parsed.init} does not exist.`);
 
-  const resumed = parsed.resume && !parsed.resume.endsWith('.safetensors') ? parsed.resume : undefined;
-  const output =
-    parsed.output ??
-    resumed ??
-    (parsed.resume ? join(parsed.resume, '..', '..') : newRunPath(settings.dataset, new Date()));
+  const origin = parsed.resume ? runOf(parsed.resume) : null;
+  const output = parsed.output ?? origin ?? newRunPath(settings.dataset, new Date());
   const gpu = await Gpu.open(opening);
-  const run = RunDirectory.open(output, { resume: parsed.resume !== undefined });
-  lockRun(run.path); // till the process ends
+  const run = RunDirectory.open(output, { resume: origin !== null && isSameFolder(origin, output) });
+  const lock = lockRun(run.path, { take: parsed['take-lock'] });
   if (!parsed.json && !parsed.quiet)
     console.log(`${model.summary()}\nOn ${gpu.info.name}; ${dataset.name}; into ${run.path}`);
   const { init, resume, restarts } = parsed;
@@ -212,7 +219,13 @@ await main(async () => {
       holdYoungGeneration();
     },
     onStep: () => stopping.listen(),
-  });
+  })
+    .catch((error) => {
+      lock.release();
+      run.abandon();
+      throw error;
+    })
+    .finally(() => reporter.close());
   const seconds = (performance.now() - began) / 1000;
   const { outcome } = trained;
   if (parsed.json) console.log(JSON.stringify({ event: 'end', ...outcome, run: run.path, seconds }));

@@ -1,6 +1,6 @@
 /** Mixup and cutmix (Zhang et al., 2018; Yun et al., 2019) as timm's Mixup(mode='batch') draws them: once a batch. */
 import { Counter, stream } from '../core/rng.js';
-import { type Box, type Mix, NO_BOX, NO_MIX } from '../ops/step_state.js';
+import { type Mix, NO_BOX, NO_MIX } from '../ops/step_state.js';
 import type { Size } from './policies.js';
 
 export interface MixingOptions {
@@ -24,22 +24,25 @@ export function drawMix(options: MixingOptions, { height, width }: Size, seed: n
   const cuts = cutmix > 0 && (mixup === 0 || draw.uniform() < switchProbability);
   const lambda = symmetricBeta(cuts ? cutmix : mixup, draw);
   if (!cuts) return { share: lambda, weight: lambda, box: NO_BOX };
-  const box = cutBox(lambda, height, width, draw);
-  const area = (box.bottom - box.top) * (box.right - box.left);
-  return { share: 1 - area / (height * width), weight: 1, box };
+  return cutMix(lambda, { height, width }, draw.below(height), draw.below(width));
 }
 
-/** timm's rand_bbox: sides of √(1 − λ), the middle anywhere, what reaches beyond the image cut off. */
-function cutBox(lambda: number, height: number, width: number, draw: Counter): Box {
+/**
+ * Cutmix of a batch: a box with sides of √(1 − λ) around a middle, cut off at the edges of the image, and the share of
+ * what remains outside of it: timm's rand_bbox and cutmix_bbox_and_lam.
+ */
+export function cutMix(lambda: number, { height, width }: Size, row: number, column: number): Mix {
   const ratio = Math.sqrt(1 - lambda);
-  const [top, bottom] = cutSide(Math.trunc(height * ratio), draw.below(height), height);
-  const [left, right] = cutSide(Math.trunc(width * ratio), draw.below(width), width);
-  return { top, bottom, left, right };
+  const [top, bottom] = cutSide(Math.trunc(height * ratio), row, height);
+  const [left, right] = cutSide(Math.trunc(width * ratio), column, width);
+  const area = (bottom - top) * (right - left);
+  return { share: 1 - area / (height * width), weight: 1, box: { top, bottom, left, right } };
 }
 
+/** An odd length has its larger half behind the middle. */
 function cutSide(length: number, middle: number, side: number): [number, number] {
   const half = length >> 1;
-  return [Math.max(0, middle - half), Math.min(side, middle + half)];
+  return [Math.max(0, middle - half), Math.min(side, middle + length - half)];
 }
 
 /** Beta(α, α) as X / (X + Y) of two Gamma(α), in logarithms: at small α both may be too small for a number. */

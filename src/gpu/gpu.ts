@@ -27,6 +27,8 @@ export interface Region {
 // Enough that encoding overlaps with execution, few enough that a submit's own cost does not show.
 const FLUSH_AT = 512;
 const MAX_BIND_GROUPS = 16384;
+/** Bytes of an upload that is submitted by itself. */
+const LARGE_UPLOAD = 1 << 20;
 
 export class Gpu {
   readonly memory: DeviceMemory;
@@ -172,6 +174,8 @@ export class Gpu {
     const padded = whole ? bytes : new Uint8Array(align4(data.byteLength));
     if (!whole) padded.set(bytes);
     this.device.queue.writeBuffer(to.buffer.buffer, to.offset, padded);
+    // Dawn holds a copy of the data until it is submitted and has run: of many large uploads, only the last ones at a time.
+    if (padded.byteLength >= LARGE_UPLOAD) this.device.queue.submit([]);
   }
 
   /** Submits what is pending. */

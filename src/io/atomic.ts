@@ -26,6 +26,9 @@ export type FileSystem = Pick<
 /** One call moves at most this many bytes: the kernel refuses or shortens calls of 2 GiB and more. */
 export const LARGEST_CALL = 64 << 20;
 
+/** Bytes of a file that are in memory at a time where it is read piece by piece: a multiple of every element's size. */
+export const PIECE = 4 << 20;
+
 /** What the system said, short enough to end a sentence with: `ENOSPC: no space left on device`. */
 export function reason(error: unknown): string {
   const { message } = error instanceof Error ? error : new Error(String(error));
@@ -65,9 +68,16 @@ export function diskError(action: string, path: string, needed: number, error: u
   return new DiskError(path, code, needed, available, sentence);
 }
 
-export function writeAll(fs: FileSystem, fd: number, bytes: Uint8Array): void {
+/** Writes all of `bytes` from byte `position` of the file on, or where the last call ended. */
+export function writeAll(
+  fs: FileSystem,
+  fd: number,
+  bytes: Uint8Array,
+  position: number | null = null,
+): void {
   for (let at = 0; at < bytes.length; ) {
-    const written = fs.writeSync(fd, bytes, at, Math.min(bytes.length - at, LARGEST_CALL));
+    const to = position === null ? null : position + at;
+    const written = fs.writeSync(fd, bytes, at, Math.min(bytes.length - at, LARGEST_CALL), to);
     if (written === 0) throw new Error('the system accepts no more bytes');
     at += written;
   }
@@ -87,35 +97,111 @@ function syncFolder(fs: FileSystem, folder: string): void {
 /** Where the new bytes of `path` wait for their rename. The number tells whose they are. */
 const temporaryOf = (path: string): string => `${path}.${process.pid}.tmp`;
 
-/**
- * Replaces the file at `path`, whose folder must exist. `keep` runs when the new bytes are durable and the old file is
- * still there. On failure the old file is untouched, the temporary one removed, and a DiskError says in a sentence what
- * the system refused, the bytes that were needed and those that are free.
- */
-export function writeFileAtomic(
-  path: string,
-  bytes: Uint8Array,
-  fs: FileSystem = nodeFs,
-  keep: () => void = () => {},
-): void {
-  const temporary = temporaryOf(path);
-  try {
-    const fd = fs.openSync(temporary, 'w');
+/** Writes bytes at a place of a file. */
+export type Put = (bytes: Uint8Array, at: number) => void;
+
+/** A new file that is written piece by piece, because it may be larger than memory. */
+export interface FileContent {
+  /** Bytes in all. */
+  readonly bytes: number;
+  /** Puts every byte of the file once, in any order. */
+  readonly write: (put: Put) => Promise<void>;
+}
+
+/** The bytes that are to replace the file at `path`. Each method throws a DiskError where the system refuses. */
+class Replacement {
+  private readonly temporary: string;
+  private readonly fd: number;
+  private open = true;
+
+  constructor(
+    private readonly path: string,
+    private readonly needed: number,
+    private readonly fs: FileSystem,
+  ) {
+    this.temporary = temporaryOf(path);
+    this.fd = this.refusing(() => fs.openSync(this.temporary, 'w'));
+  }
+
+  put(bytes: Uint8Array, at: number): void {
+    this.refusing(() => writeAll(this.fs, this.fd, bytes, at));
+  }
+
+  /** Makes the bytes durable, calls `keep` while the old file is still there, and gives the new one its name. */
+  finish(keep: () => void = () => {}): void {
+    const { fs, path, temporary } = this;
+    this.refusing(() => {
+      fs.fsyncSync(this.fd);
+      this.close();
+      keep();
+      fs.renameSync(temporary, path);
+      syncFolder(fs, dirname(path));
+    });
+  }
+
+  /** Removes what was written: the old file stays. */
+  abandon(): void {
     try {
-      writeAll(fs, fd, bytes);
-      fs.fsyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
-    }
-    keep();
-    fs.renameSync(temporary, path);
-    syncFolder(fs, dirname(path));
-  } catch (error) {
-    try {
-      fs.rmSync(temporary, { force: true });
+      this.close();
+      this.fs.rmSync(this.temporary, { force: true });
     } catch {
       // The first failure is the one worth telling.
     }
-    throw error instanceof PatchlightError ? error : diskError('write', path, bytes.length, error);
+  }
+
+  private close(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.fs.closeSync(this.fd);
+  }
+
+  private refusing<T>(body: () => T): T {
+    try {
+      return body();
+    } catch (error) {
+      throw error instanceof PatchlightError ? error : diskError('write', this.path, this.needed, error);
+    }
+  }
+}
+
+/**
+ * Replaces the file at `path`, whose folder must exist. On failure the old file is untouched, the temporary one removed, and
+ * a DiskError says in a sentence what the system refused, the bytes that were needed and those that are free.
+ */
+export function writeFileAtomic(path: string, bytes: Uint8Array, fs: FileSystem = nodeFs): void {
+  replaceFile(path, bytes.length, (put) => put(bytes, 0), fs);
+}
+
+/** As writeFileAtomic: `write` puts the `needed` bytes. An error of its own passes as it is. */
+export function replaceFile(
+  path: string,
+  needed: number,
+  write: (put: Put) => void,
+  fs: FileSystem = nodeFs,
+): void {
+  const file = new Replacement(path, needed, fs);
+  try {
+    write((bytes, at) => file.put(bytes, at));
+    file.finish();
+  } catch (error) {
+    file.abandon();
+    throw error;
+  }
+}
+
+/** As replaceFile, of content that takes time. `keep` runs when the new bytes are durable and the old file is still there. */
+export async function writeContent(
+  path: string,
+  content: FileContent,
+  fs: FileSystem = nodeFs,
+  keep: () => void = () => {},
+): Promise<void> {
+  const file = new Replacement(path, content.bytes, fs);
+  try {
+    await content.write((bytes, at) => file.put(bytes, at));
+    file.finish(keep);
+  } catch (error) {
+    file.abandon();
+    throw error;
   }
 }

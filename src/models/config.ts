@@ -1,5 +1,6 @@
 /** What a Vision Transformer is, as data: every size a parameter, with defaults, and refused when it cannot be. */
 import { ConfigError } from '../core/errors.js';
+import type { DropPathMode } from '../nn/dropout.js';
 import type { Scheme } from '../nn/init.js';
 import { type PatchGeometry, patchGrid } from '../ops/index.js';
 
@@ -42,8 +43,8 @@ export interface VitOptions {
   readonly attentionDropout?: number;
   /** Of whole branches: the rate of the last block. */
   readonly dropPath?: number;
-  /** Whether that rate grows linearly from 0 in the first block, or is that of all blocks. */
-  readonly dropPathMode?: 'linear' | 'constant';
+  /** Whether that rate grows linearly from 0 in the first block (a model of one block then has none), or is that of all. */
+  readonly dropPathMode?: DropPathMode;
   /** Under the root of LayerNorm; timm uses 1e-6, PyTorch 1e-5. */
   readonly eps?: number;
   readonly init?: Scheme;

@@ -3,7 +3,7 @@
  * Shapes: B images, C channels, H x W pixels, N tokens, D embed_dim, K classes.
  */
 
-import { Dropout, Streams } from '../nn/dropout.js';
+import { Dropout, dropPathRates, Streams } from '../nn/dropout.js';
 import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
 import { type Mode, Module } from '../nn/module.js';
@@ -45,13 +45,11 @@ export class VisionTransformer extends Module {
       config.posEmbed === 'learn'
         ? new Parameter([1, tokens, D], positionInit[init])
         : new Parameter([1, tokens, D], sincos2d(config.grid, config.prefix), false);
-    this.patchEmbed = new PatchEmbed(channels, D, geometry, init);
+    this.patchEmbed = new PatchEmbed(channels, D, geometry);
     this.dropout = new Dropout(config.embedDropout, streams);
-    this.blocks = Array.from({ length: depth }, (_, i) => {
-      const grows = config.dropPathMode === 'linear' && depth > 1;
-      const dropPath = grows ? (config.dropPath * i) / (depth - 1) : config.dropPath;
-      return new Block({ ...config, width: D, dropPath }, streams);
-    });
+    this.blocks = dropPathRates(config.dropPath, depth, config.dropPathMode).map(
+      (dropPath) => new Block({ ...config, width: D, dropPath }, streams),
+    );
     this.norm = config.pool === 'cls' ? new LayerNorm(D, eps) : null;
     this.fcNorm = config.pool === 'mean' ? new LayerNorm(D, eps) : null;
     this.head = new Linear(D, classes, schemes[init]);

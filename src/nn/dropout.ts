@@ -35,6 +35,16 @@ export class Dropout {
   }
 }
 
+/** How drop path is spread over the blocks of a model: growing from 0 in the first one, or the same in all. */
+export type DropPathMode = 'linear' | 'constant';
+
+/** The rate of drop path in every block. A model of one block has 0 in linear mode, as timm's torch.linspace(0, rate, 1). */
+export function dropPathRates(rate: number, depth: number, mode: DropPathMode): number[] {
+  return Array.from({ length: depth }, (_, i) =>
+    mode === 'constant' ? rate : (rate * i) / Math.max(1, depth - 1),
+  );
+}
+
 /** Stochastic depth: drops the branch of a sample (Huang et al., 2016), as timm's DropPath. */
 export class DropPath {
   private readonly stream: number;

@@ -54,7 +54,7 @@ export interface LayerInit {
 
 export type Scheme = 'timm' | 'pytorch';
 
-/** `timm`: truncated normal 0.02, zero biases. `pytorch`: what nn.Linear and nn.Conv2d do by themselves. */
+/** First values of linear layers. `timm`: truncated normal 0.02, zero biases. `pytorch`: what nn.Linear draws by itself. */
 export const schemes: Record<Scheme, LayerInit> = {
   timm: { weight: truncNormal(0.02), bias: () => zeros },
   pytorch: { weight: kaimingUniform, bias: biasUniform },

@@ -2,17 +2,19 @@
 import { im2col, linear, type PatchGeometry } from '../ops/index.js';
 import { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Scheme, schemes } from './init.js';
+import { schemes } from './init.js';
 import { Module } from './module.js';
 
 class Projection extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter;
 
-  constructor(channels: number, width: number, [PH, PW]: readonly [number, number], scheme: Scheme) {
+  constructor(channels: number, width: number, [PH, PW]: readonly [number, number]) {
     super();
-    this.weight = new Parameter([width, channels, PH, PW], schemes[scheme].weight);
-    this.bias = new Parameter([width], schemes[scheme].bias(channels * PH * PW));
+    // timm leaves the patch convolution as nn.Conv2d draws it: its init_weights_vit_timm changes linear layers only.
+    const { weight, bias } = schemes.pytorch;
+    this.weight = new Parameter([width, channels, PH, PW], weight);
+    this.bias = new Parameter([width], bias(channels * PH * PW));
   }
 }
 
@@ -24,10 +26,9 @@ export class PatchEmbed extends Module {
     channels: number,
     width: number,
     private readonly geometry: PatchGeometry,
-    init: Scheme,
   ) {
     super();
-    this.proj = new Projection(channels, width, geometry.patch, init);
+    this.proj = new Projection(channels, width, geometry.patch);
   }
 
   forward(x: Tensor): Tensor {

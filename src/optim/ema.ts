@@ -1,9 +1,15 @@
-/** Exponential moving average of the weights, timm's ModelEmaV3 with warm-up. */
+/** Exponential moving average (EMA) of the weights: timm's ModelEmaV3 with use_warmup and its other defaults. */
 import { emaStep } from '../ops/optimizer.js';
 import type { Arena } from '../tensor/arena.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 const POWER = 2 / 3;
+
+/**
+ * The decay of step t, counted from 1: 1 − t^(−2/3) until that reaches the constant. The first step has 0, so the
+ * average starts as a copy of the weights. timm's get_decay gives the same when its training loop passes num_updates.
+ */
+export const emaDecay = (decay: number, t: number): number => Math.min(decay, 1 - t ** -POWER);
 
 export class Ema {
   /** Of the arena's layout; what does not train is copied once. */
@@ -21,9 +27,9 @@ export class Ema {
     this.weights = arena.trained.of(arena.values);
   }
 
-  /** The decay of step t, from 1: 1 − (1 + t)^(−2/3) until that reaches the constant. */
+  /** The decay of step t, counted from 1. */
   decayAt(t: number): number {
-    return Math.min(this.decay, 1 - (1 + t) ** -POWER);
+    return emaDecay(this.decay, t);
   }
 
   /** average ← d · average + (1 − d) · weights, with d from the step's state. */

@@ -3,6 +3,7 @@
  * parameters. Semantics of torch.optim.Muon with `match_rms_adamw` (Liu et al., 2025): a step has the root mean square
  * of AdamW's, 0.2 √max(rows, columns) times an orthogonal matrix, so that learning rate and weight decay carry over.
  */
+import { ConfigError } from '../core/errors.js';
 import { muonMomentum, muonUpdate, orthogonalize } from '../ops/muon.js';
 import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
@@ -59,6 +60,10 @@ export class Muon implements Optimizer {
     private readonly options: AdamWOptions,
     rateScale?: RateScale,
   ) {
+    if (hidden.length === 0)
+      throw new ConfigError(
+        'Muon needs at least one weight matrix of a hidden layer to move, and this model has none. Use --optimizer adamw.',
+      );
     const end = arena.slots[hidden.length]?.start ?? arena.size;
     const layout = arena.section(0, end);
     const inFront = new Set(layout.slots.map(({ parameter }) => parameter));

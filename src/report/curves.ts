@@ -148,7 +148,7 @@ export async function curvesSection({ steps, history }: RunFiles, judge: string)
   return section(
     'training',
     'Training',
-    html`${count(history.length)} epochs in ${duration(seconds)}${last ? html`; the last one ended at a training loss of ${last.train_loss.toFixed(3)}` : null}.`,
+    html`${count(history.length)} epochs in ${duration(seconds)}${last ? html`; the last one ended at a training loss of ${last.train_loss?.toFixed(3) ?? '-'}` : null}.`,
     html`<div class="plots">${figures}</div>`,
   );
 }

@@ -3,13 +3,15 @@
  * layout: the optimizer, the norm and checks are then one dispatch over one range. Every parameter starts on 512 bytes,
  * so that it can be bound by itself; what lies between is zero and stays zero.
  */
-import type { Gpu } from '../gpu/gpu.js';
+import type { Gpu, Region } from '../gpu/gpu.js';
 import type { Parameter } from './parameter.js';
 import { keep } from './scope.js';
 import { Tensor } from './tensor.js';
 
 // Floats: WebGPU's default storage offset alignment, in a copy of f16 too.
 const ALIGN = 128;
+/** Floats that are on the host at a time while an arena is written or read: 8 MiB, in which many small parameters fit. */
+const PIECE = 2 << 20;
 
 export interface Slot {
   readonly parameter: Parameter;
@@ -44,22 +46,115 @@ export class Layout {
     return keep(whole.view([this.size], this.start));
   }
 
-  /** Writes one array a parameter, by name, into a tensor of this layout. */
-  write(target: Tensor, values: (parameter: Parameter) => Float32Array): void {
-    const flat = new Float32Array(this.size);
-    for (const { parameter, start } of this.slots) flat.set(values(parameter), start - this.start);
-    target.upload(flat);
+  /**
+   * Writes the values of every parameter into a tensor of this layout: one array each, or several one after the other. A
+   * parameter of which there are none (null) keeps the values that it has. Takes host memory for `most` floats.
+   */
+  write(
+    target: Tensor,
+    values: (parameter: Parameter) => Float32Array | Iterable<Float32Array> | null,
+    most = PIECE,
+  ): void {
+    const window = new Window(target, Math.min(this.size, most));
+    for (const { parameter, start } of this.slots) {
+      const given = values(parameter);
+      window.pad(start - this.start);
+      if (given === null) window.skip(parameter.size);
+      else for (const piece of given instanceof Float32Array ? [given] : given) window.add(piece);
+    }
+    window.pad(this.size);
+    window.flush();
+  }
+
+  /**
+   * Reads a tensor of this layout back piece by piece, `most` floats at a time, because the host may not have room for
+   * all of it: parameters in the order of the layout, each in one piece or in several. Nothing may write the tensor meanwhile.
+   */
+  async *pieces(source: Tensor, most = PIECE): AsyncGenerator<ParameterPiece> {
+    const floats = Math.min(this.size, most);
+    for (let from = 0; from < this.size; from += floats) {
+      // The last read begins before `from`, so that all are of one size: the device keeps a staging buffer for each size.
+      const begin = Math.min(from, this.size - floats);
+      const bytes = await this.gpu.read(part(source, begin, floats));
+      const window = new Float32Array(bytes);
+      for (const { parameter, start } of this.slots) {
+        const first = start - this.start;
+        const [low, high] = [Math.max(first, from), Math.min(first + parameter.size, begin + floats)];
+        if (low < high) yield { parameter, values: window.subarray(low - begin, high - begin) };
+      }
+    }
   }
 
   /** Reads a tensor of this layout back, one array a parameter, by name. */
   async read(source: Tensor): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-    const flat = await source.toFloat32();
-    return new Map(
-      this.slots.map(({ parameter, start }) => {
-        const at = start - this.start;
-        return [parameter.name, flat.slice(at, at + parameter.size)];
-      }),
+    const read = new Map(
+      this.slots.map(({ parameter }) => [
+        parameter.name,
+        { values: new Float32Array(parameter.size), filled: 0 },
+      ]),
     );
+    for await (const { parameter, values } of this.pieces(source)) {
+      const into = read.get(parameter.name) as { values: Float32Array; filled: number };
+      into.values.set(values, into.filled);
+      into.filled += values.length;
+    }
+    return new Map([...read].map(([name, { values }]) => [name, values]));
+  }
+}
+
+/** The next values of a parameter. */
+export interface ParameterPiece {
+  readonly parameter: Parameter;
+  readonly values: Float32Array<ArrayBuffer>;
+}
+
+/** Floats from `start` on of a tensor of f32. */
+const part = ({ buffer, offset }: Tensor, start: number, floats: number): Region => ({
+  buffer,
+  offset: offset + 4 * start,
+  bytes: 4 * floats,
+});
+
+/** Collects values that lie side by side in a tensor, and uploads them together: an upload costs more than small values. */
+class Window {
+  private readonly values: Float32Array<ArrayBuffer>;
+  /** Floats of the tensor before the window. */
+  private begin = 0;
+  private filled = 0;
+
+  constructor(
+    private readonly target: Tensor,
+    floats: number,
+  ) {
+    this.values = new Float32Array(floats);
+  }
+
+  add(values: Float32Array): void {
+    for (let at = 0; at < values.length; ) {
+      if (this.filled === this.values.length) this.flush();
+      const piece = values.subarray(at, at + this.values.length - this.filled);
+      this.values.set(piece, this.filled);
+      this.filled += piece.length;
+      at += piece.length;
+    }
+  }
+
+  /** Adds zeros up to float `end` of the tensor. */
+  pad(end: number): void {
+    this.add(new Float32Array(end - this.begin - this.filled));
+  }
+
+  /** Leaves the next floats of the tensor as they are. */
+  skip(floats: number): void {
+    this.flush();
+    this.begin += floats;
+  }
+
+  flush(): void {
+    const { begin, filled, target } = this;
+    if (filled > 0) target.gpu.upload(part(target, begin, filled), this.values.subarray(0, filled));
+    this.begin += filled;
+    this.filled = 0;
   }
 }
 

@@ -59,22 +59,34 @@ export function modelOptions(settings: Settings, { channels, height, width, clas
   };
 }
 
-/** `matrices` is timm's rule: weights of two and more axes decay, but not positions, class token and registers. */
+/**
+ * `matrices` is timm's rule (its VisionTransformer.no_weight_decay, 1.0.29): weights of two and more axes decay, but not
+ * positions, class token and registers.
+ */
 export function decayRule(decay: Settings['decay']): (parameter: Parameter) => boolean {
   if (decay === 'all') return () => true;
   const tokens = new Set(['cls_token', 'reg_token', 'pos_embed']);
   return ({ name, shape }) => shape.length >= 2 && !tokens.has(name);
 }
 
+/** Layer 0 of layer decay, and what comes after the last block. */
+const STEM = /^(cls_token|reg_token|pos_embed)$|^patch_embed\./;
+const TOP = /^(fc_)?norm\.|^head\./;
+
 /**
  * BEiT's rule: the rate falls by the factor `decay` from layer to layer, counted from the head. Layer 0 are patches,
- * tokens and positions, then come the blocks; the last norm and the head have the full rate.
+ * tokens and positions, then come the blocks; the last norm and the head have the full rate. A parameter that is none of
+ * these is refused.
  */
 export function layerDecayScale(decay: number, depth: number): RateScale {
   return ({ name }) => {
     const block = /^blocks\.(\d+)\./.exec(name)?.[1];
     if (block !== undefined) return decay ** (depth - Number(block));
-    return /^(fc_)?norm\.|^head\./.test(name) ? 1 : decay ** (depth + 1);
+    if (STEM.test(name)) return decay ** (depth + 1);
+    if (TOP.test(name)) return 1;
+    throw new ConfigError(
+      `--layer-decay ${decay} cannot tell which layer the parameter ${name} belongs to. Use --layer-decay 1.`,
+    );
   };
 }
 
@@ -89,7 +101,7 @@ export function hiddenMatrices(parameters: readonly Parameter[]): HiddenMatrix[]
 /** The parameters on the device and what moves them. */
 export function buildOptimizer(
   gpu: Gpu,
-  model: VisionTransformer,
+  model: Pick<VisionTransformer, 'parameters' | 'config'>,
   settings: Settings,
 ): { arena: Arena; optimizer: Optimizer } {
   const { beta1, beta2, adamEps: eps, weightDecay, layerDecay, decay } = settings;

@@ -1,12 +1,12 @@
 /** What a continued run may change, and what it says of it. */
 import { ConfigError } from '../core/errors.js';
-import type { Safetensors } from '../io/safetensors.js';
+import type { TensorList } from '../io/safetensors_file.js';
 import { metadataField } from './checkpoint.js';
 import type { Fingerprint } from './fingerprint.js';
 import { resolveSettings, type SettingName, type Settings, settingNames } from './settings.js';
 
 /** How long a run goes. */
-const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'patience'];
+const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'scheduleSteps', 'patience'];
 /** What it says and where it reads; none of it changes what a step computes. */
 const FREE_TO_CHANGE = new Set<SettingName>([
   ...LENGTH,
@@ -36,7 +36,7 @@ const PLACE = ['version', 'adapter', 'driver'] as const;
  */
 export function describeContinuation(
   path: string,
-  state: Safetensors,
+  state: TensorList,
   now: { readonly settings: Settings; readonly environment: Environment; readonly data: Fingerprint },
 ): string[] {
   // States saved by 0.1.0 do not tell their images.

@@ -10,13 +10,18 @@ const PREFIX = 'events.out.tfevents.';
 export class EventsLog {
   private constructor(private readonly log: AppendLog) {}
 
+  /** Whether a file of a run directory is one of events, by its name. */
+  static isOne(name: string): boolean {
+    return name.startsWith(PREFIX);
+  }
+
   /**
    * A new file in `folder`, for a run of which `step` steps are done. Earlier files stay as they are: the session that
    * starts at the next step makes TensorBoard drop what they say of it and of later ones (SummaryWriter's `purge_step`).
    */
   static start(folder: string, step: number, now = Date.now()): EventsLog {
     // Readers take the files in the order of their names: the second, then the count, for two starts within one second.
-    const count = readdirSync(folder).filter((name) => name.startsWith(PREFIX)).length;
+    const count = readdirSync(folder).filter(EventsLog.isOne).length;
     const host = hostname().replace(/[^\w-]+/g, '-');
     const name = `${PREFIX}${Math.floor(now / 1000)}.${host}.${String(count).padStart(4, '0')}`;
     const log = new EventsLog(new AppendLog(join(folder, name)));

@@ -11,31 +11,32 @@ import type { StepMetrics, TrainingStep } from './step.js';
 /** The weights as they are, or their moving average. */
 export type WeightsKind = 'raw' | 'ema';
 
-/** Everything a continuation must know that is not a tensor. */
-export interface Progress {
-  /** Steps done in all, and batches done of the epoch under way. */
-  step: number;
-  epoch: number;
+/** Counters of the epoch under way: its batches done, and sums over them. */
+interface EpochCounters {
   batch: number;
-  /** Sums over the epoch under way. */
   lossSum: number;
   correct: number;
   images: number;
   seconds: number;
+}
+
+/** Everything a continuation must know that is not a tensor. */
+export interface Progress extends EpochCounters {
+  /** Steps and epochs done in all. */
+  step: number;
+  epoch: number;
   /** Of the latest steps, for finding spikes. */
   losses: number[];
   best: { accuracy: number; epoch: number; weights: WeightsKind } | null;
   history: EpochEntry[];
 }
 
+export const freshEpoch = (): EpochCounters => ({ batch: 0, lossSum: 0, correct: 0, images: 0, seconds: 0 });
+
 export const freshProgress = (): Progress => ({
   step: 0,
   epoch: 0,
-  batch: 0,
-  lossSum: 0,
-  correct: 0,
-  images: 0,
-  seconds: 0,
+  ...freshEpoch(),
   losses: [],
   best: null,
   history: [],
@@ -57,9 +58,9 @@ export interface StepReport {
   readonly batch: number;
   readonly batches: number;
   readonly totalSteps: number;
-  /** Mean over the epoch so far. */
-  readonly loss: number;
-  readonly accuracy: number;
+  /** Means over the epoch so far; null while `--amp` has skipped all of its steps. */
+  readonly loss: number | null;
+  readonly accuracy: number | null;
   readonly lr: number;
   readonly imagesPerSecond: number;
   readonly gflops: number;
@@ -77,6 +78,15 @@ export interface Pending {
   readonly step: number;
   readonly images: number;
   readonly lr: number;
+}
+
+/** Whether steps.jsonl has a line for a step: at every log interval, at the end of an epoch (as timm) and of the run. */
+export function isLogged(
+  step: number,
+  { logInterval }: Pick<Settings, 'logInterval'>,
+  { batches, totalSteps }: Pick<RunFacts, 'batches' | 'totalSteps'>,
+): boolean {
+  return step % logInterval === 0 || step % batches === 0 || step === totalSteps;
 }
 
 export class Journal {
@@ -103,6 +113,11 @@ export class Journal {
     this.pending.push(entry);
   }
 
+  /** Whether the metrics of the steps up to `step` are to be read: for a log line, or because no more are kept. */
+  isDue(step: number): boolean {
+    return step % this.settings.logInterval === 0 || this.pending.length >= this.training.unread;
+  }
+
   /** Reads the metrics of what was added, which waits for their steps, and writes and reports them. */
   async write(progress: Progress): Promise<void> {
     const { settings, run, reporter, training, lossScale, facts, pending } = this;
@@ -126,7 +141,7 @@ export class Journal {
         reporter.note(
           `Step ${entry.step}: the loss ${loss.toFixed(4)} is ${z.toFixed(1)} standard deviations above those before.`,
         );
-      if (entry.step % settings.logInterval === 0)
+      if (isLogged(entry.step, settings, facts))
         run.appendStep({
           step: entry.step,
           epoch: progress.epoch + 1,
@@ -148,8 +163,8 @@ export class Journal {
       batch: progress.batch,
       batches: facts.batches,
       totalSteps: facts.totalSteps,
-      loss: progress.lossSum / progress.images,
-      accuracy: progress.correct / progress.images,
+      loss: progress.images > 0 ? progress.lossSum / progress.images : null,
+      accuracy: progress.images > 0 ? progress.correct / progress.images : null,
       lr: pending.at(-1)?.lr ?? 0,
       imagesPerSecond: images / seconds,
       gflops: (images * training.flopsPerImage) / seconds / 1e9,

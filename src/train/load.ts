@@ -2,16 +2,16 @@
 import { type DatasetDescription, describeDataset } from '../data/sources.js';
 import type { Pixels } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { Safetensors } from '../io/safetensors.js';
+import type { TensorList } from '../io/safetensors_file.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { Arena } from '../tensor/arena.js';
-import { findWeights, loadPart, metadataField, readCheckpoint } from './checkpoint.js';
+import { findWeights, loadParts, metadataField, readCheckpoint } from './checkpoint.js';
 import { resolveSettings, type Settings } from './settings.js';
 
-/** Saved weights, still on the host, with the settings that they were trained by. */
+/** A file of weights, with the settings that they were trained by. */
 export interface SavedRun {
   readonly path: string;
-  readonly file: Safetensors;
+  readonly file: TensorList;
   readonly settings: Settings;
 }
 
@@ -41,6 +41,6 @@ export function loadWeights(
 ): Pick<SavedRun, 'path' | 'file'> {
   const arena = new Arena(gpu, model.parameters(), () => true);
   const source = weights ? { path: weights, file: readCheckpoint(weights) } : run;
-  loadPart(source.path, source.file, arena, arena.values);
+  loadParts(source.path, { '': { layout: arena, tensor: arena.values } });
   return source;
 }

@@ -27,12 +27,12 @@ const LARGEST_LOCK = 4096;
 
 /**
  * Locks the run directory `run`, which must exist. A ConfigError names the process that holds it; the lock of a process
- * that is no more is taken over.
+ * that is no more is taken over. Nobody can see from here whether a process of another host is: `take` takes its lock over.
  */
-export function lockRun(run: string): Lock {
+export function lockRun(run: string, { take = false } = {}): Lock {
   const path = join(run, 'run.lock');
   const self: Holder = { pid: process.pid, host: hostname(), start: startOf(process.pid) };
-  acquire(path, self, run);
+  acquire(path, self, run, take);
   const release = (): void => {
     process.off('exit', release);
     if (existsSync(path) && readFileSync(path).equals(encode(self))) rmSync(path, { force: true });
@@ -45,13 +45,13 @@ export function lockRun(run: string): Lock {
  * Makes the lock at `path` ours. A stale one is replaced under a lock of its own, after another look at it: of two
  * processes that saw the same stale lock, the slower finds the faster one's in its place.
  */
-function acquire(path: string, self: Holder, run: string): void {
+function acquire(path: string, self: Holder, run: string, take: boolean): void {
   while (!create(path, self)) {
     const holder = readHolder(path);
     if (!holder) continue; // Given back just now.
-    refuseLiving(holder, path, run, self);
+    refuseLiving(holder, run, self, take);
     const guard = `${path}.takeover`;
-    acquire(guard, self, run);
+    acquire(guard, self, run, take);
     try {
       const now = readHolder(path);
       if (!now || !same(now, holder)) continue;
@@ -120,11 +120,13 @@ function isHolder(value: unknown): value is Holder & Record<string, unknown> {
 
 const same = (a: Holder, b: Holder): boolean => a.pid === b.pid && a.host === b.host && a.start === b.start;
 
-function refuseLiving({ pid, host, start }: Holder, path: string, run: string, self: Holder): void {
-  if (host !== self.host)
+function refuseLiving({ pid, host, start }: Holder, run: string, self: Holder, take: boolean): void {
+  if (host !== self.host) {
+    if (take) return;
     throw new ConfigError(
-      `${run} is locked by process ${pid} on another machine, ${host}; if that process is no more, remove ${path}.`,
+      `${run} is locked by process ${pid} on another machine, ${host}; if that process is no more (a container that was started anew has another name), add --take-lock.`,
     );
+  }
   if (isRunning(pid, start))
     throw new ConfigError(
       `${run} is being trained into by process ${pid}; wait for its end or give another --output.`,

@@ -1,16 +1,17 @@
 /** From settings to the parts of a run: data on the device, model, arena, optimizer, the recorded step, the schedule. */
-import { Sampler, splitIndices } from '../data/sampler.js';
+import { ConfigError } from '../core/errors.js';
+import { Sampler, type SplitIndices, splitIndices } from '../data/sampler.js';
 import type { Dataset, Split } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { VisionTransformer } from '../models/vit.js';
 import type { ImageStore } from '../ops/batch.js';
-import type { Schedule } from '../optim/schedule.js';
+import { learningRate, type Schedule } from '../optim/schedule.js';
 import type { Arena } from '../tensor/arena.js';
 import { type Owned, owned } from '../tensor/scope.js';
 import { trainingInput } from './augmentation.js';
 import { modelOptions } from './build.js';
-import { loadPart, readCheckpoint } from './checkpoint.js';
+import { loadInit } from './checkpoint.js';
 import { type Fingerprint, fingerprint } from './fingerprint.js';
 import { FiniteCheck } from './health.js';
 import type { Reporter } from './journal.js';
@@ -62,10 +63,10 @@ export async function prepareParts(input: TrainerInput): Promise<Owned<TrainerPa
 /** What of it is on the device. */
 function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, test: Split): TrainerParts {
   const { gpu, settings, dataset } = input;
-  const count = settings.limitTrain > 0 ? Math.min(settings.limitTrain, train.count) : train.count;
-  const { train: records, validation: held } = splitIndices(count, settings.valSplit, settings.seed);
+  const { train: records, validation: held } = recordsOf(settings, train.count);
   const weights = (arena: Arena) => {
-    if (input.init) loadPart(input.init, readCheckpoint(input.init), arena, arena.values);
+    const note = input.init && loadInit(input.init, arena);
+    if (note) input.reporter.note(note);
   };
   const store = uploadSplit(gpu, dataset, train, settings.normalize);
   const validation =
@@ -95,16 +96,46 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
   };
 }
 
-/** `batches` is steps an epoch. */
+/** The images to train on and those held out, of `count` training images. A ConfigError where none would be left. */
+function recordsOf({ limitTrain, valSplit, seed }: Settings, count: number): SplitIndices {
+  const used = limitTrain > 0 ? Math.min(limitTrain, count) : count;
+  if (valSplit >= used)
+    throw new ConfigError(
+      `--val-split ${valSplit} leaves no training images: ${used < count ? `--limit-train leaves ${used} of ${count}` : `the data set has ${count}`}. Use a smaller split.`,
+    );
+  return splitIndices(used, valSplit, seed);
+}
+
+/** `batches` is steps an epoch. A ConfigError where the warm-up would outlast the schedule. */
 export function scheduleOf(settings: Settings, batches: number): Schedule {
+  const warmupSteps = Math.round(settings.warmupEpochs * batches);
+  const totalSteps = settings.scheduleSteps || settings.epochs * batches;
+  if (settings.scheduleSteps > 0 && warmupSteps >= totalSteps)
+    throw new ConfigError(
+      `--warmup-epochs ${settings.warmupEpochs} are ${warmupSteps} steps, which must be fewer than --schedule-steps ${totalSteps}.`,
+    );
   return {
     kind: settings.schedule,
     lr: settings.learningRate,
     warmupLr: settings.warmupLr,
     minLr: settings.minLr,
-    warmupSteps: Math.round(settings.warmupEpochs * batches),
-    totalSteps: settings.epochs * batches,
+    warmupSteps,
+    totalSteps,
   };
+}
+
+/** Of the way from the peak rate down to the floor: a run that ends higher was hardly meant to. */
+const HIGH = 0.1;
+
+/** A sentence where a run of so many steps ends with a learning rate far above the floor of its schedule; else null. */
+export function endsHigh(schedule: Schedule, steps: number): string | null {
+  const { lr, totalSteps } = schedule;
+  const [end, floor] = [learningRate(schedule, steps - 1), learningRate(schedule, totalSteps)];
+  if (steps >= totalSteps || end - floor <= HIGH * (lr - floor)) return null;
+  return (
+    `The run ends after ${steps} of the ${totalSteps} steps of its schedule, at a learning rate of ${Number(end.toPrecision(3))} ` +
+    `instead of ${Number(floor.toPrecision(3))}; --schedule-steps ${steps} makes both end together.`
+  );
 }
 
 const everyRecord = ({ count }: Split): Uint32Array => Uint32Array.from({ length: count }, (_, i) => i);

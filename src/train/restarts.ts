@@ -1,8 +1,6 @@
 /** A run that survives its device: a driver that was reset takes the device along, and not what was saved. */
-import { existsSync } from 'node:fs';
 import { DeviceLostError } from '../core/errors.js';
 import type { Gpu } from '../gpu/gpu.js';
-import { checkpointNames } from './checkpoint.js';
 import type { TrainerInput } from './prepare.js';
 import { type Outcome, Trainer } from './trainer.js';
 
@@ -31,26 +29,23 @@ export interface Trained {
  */
 export async function trainWithRestarts(input: RestartInput): Promise<Trained> {
   const { reopen, environmentOf, restarts, prepared } = input;
+  let { init, resume } = input;
   for (let losses = 0; ; losses++) {
     const gpu = losses === 0 ? input.gpu : await reopen();
-    const from = losses === 0 ? {} : restartFrom(input);
+    let trainer: Trainer | null = null;
     try {
-      const trainer = await Trainer.prepare({ ...input, ...from, gpu, environment: environmentOf(gpu) });
+      trainer = await Trainer.prepare({ ...input, init, resume, gpu, environment: environmentOf(gpu) });
       prepared?.(trainer);
       return { outcome: await trainer.run(), trainer, gpu };
     } catch (error) {
       if (!(error instanceof DeviceLostError) || error.closed) throw error;
       gpu.close(); // what is left of it; its buffers go with it
+      // Until this run has saved a state, it starts from what it was given: the folder may hold newer states that were avoided.
+      if (trainer?.hasSaved) [init, resume] = [undefined, input.run.path];
       if (losses === restarts) throw afterRestarts(error, restarts);
       input.reporter.note(`${error.message} Restart ${losses + 1} of ${restarts}, on a new one.`);
     }
   }
-}
-
-/** The run's own state, once it has one; till then what it was to start from. */
-function restartFrom({ run, init, resume }: RestartInput): Pick<TrainerInput, 'init' | 'resume'> {
-  const saved = existsSync(run.checkpoint(checkpointNames.state));
-  return saved ? { init: undefined, resume: run.path } : { init, resume };
 }
 
 function afterRestarts(error: DeviceLostError, restarts: number): DeviceLostError {

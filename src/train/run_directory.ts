@@ -1,10 +1,13 @@
 /** The folder of a run: config.json, steps.jsonl, history.json and .csv, TensorBoard's events, checkpoints/. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { AppendLog } from '../io/append_log.js';
-import { reason, writeFileAtomic } from '../io/atomic.js';
+import { diskError, reason, writeFileAtomic } from '../io/atomic.js';
+import { withSafetensors } from '../io/safetensors_file.js';
+import { checkpointNames } from './checkpoint.js';
 import { EventsLog } from './events_log.js';
+import { refuseTaken, STEPS_FILE } from './run_paths.js';
 
 export interface StepEntry {
   readonly step: number;
@@ -23,8 +26,9 @@ export interface StepEntry {
 
 export interface EpochEntry {
   readonly epoch: number;
-  readonly train_loss: number;
-  readonly train_accuracy: number;
+  /** Null where --amp has skipped every step. */
+  readonly train_loss: number | null;
+  readonly train_accuracy: number | null;
   /** Images trained on: fewer than all where the run was cut short. */
   readonly images: number;
   /** Null in an epoch without evaluation. */
@@ -46,23 +50,64 @@ export class RunDirectory {
   /** Null until the logs are started. */
   private events: EventsLog | null = null;
 
-  private constructor(readonly path: string) {
-    this.steps = new AppendLog(join(path, 'steps.jsonl'));
+  private constructor(
+    readonly path: string,
+    /** The outermost folder that was made for the run; undefined where all were there. */
+    private readonly made: string | undefined,
+  ) {
+    this.steps = new AppendLog(join(path, STEPS_FILE));
   }
 
-  /** Makes the folder; one that holds a run already is refused unless it is to be continued, or took no step. */
+  /**
+   * Makes the folder. One that holds a run is refused unless that run is the one to be continued (`resume`), and so is one whose
+   * config.json is not a run's: it would be overwritten. What a run has left that took no step does not count.
+   */
   static open(path: string, { resume }: { resume: boolean }): RunDirectory {
+    if (!resume) refuseTaken(path);
     try {
-      mkdirSync(join(path, 'checkpoints'), { recursive: true });
-      if (!resume && existsSync(join(path, 'config.json')) && hasStepped(path))
-        throw new ConfigError(
-          `${path} already holds a run; continue it with --resume ${path} or give another --output.`,
-        );
+      return new RunDirectory(path, mkdirSync(join(path, 'checkpoints'), { recursive: true }));
     } catch (error) {
-      if (error instanceof ConfigError) throw error;
       throw new ConfigError(`The run directory ${path} cannot be made (${reason(error)}).`);
     }
-    return new RunDirectory(path);
+  }
+
+  /** Removes the folders that were made for a run which has written nothing; one that holds a file stays. */
+  abandon(): void {
+    if (this.made === undefined) return;
+    const outermost = resolve(this.made);
+    try {
+      for (
+        let folder = resolve(this.path, 'checkpoints');
+        folder.startsWith(outermost);
+        folder = dirname(folder)
+      )
+        rmdirSync(folder);
+    } catch {
+      // It is not empty.
+    }
+  }
+
+  /** Takes over the logs and the best weights of another run directory, whose run goes on in this one. */
+  adopt(from: string): void {
+    const names = readdirSync(from).filter((name) => name === STEPS_FILE || EventsLog.isOne(name));
+    const best = join('checkpoints', checkpointNames.best);
+    for (const name of existsSync(join(from, best)) ? [...names, best] : names)
+      try {
+        copyFileSync(join(from, name), join(this.path, name));
+      } catch (error) {
+        throw diskError('copy', join(from, name), 0, error);
+      }
+  }
+
+  /** Whether best.safetensors is there and not of a step after `step`: of a run that was continued from an earlier state. */
+  hasBest(step: number): boolean {
+    const path = this.checkpoint(checkpointNames.best);
+    if (!existsSync(path)) return false;
+    try {
+      return withSafetensors(path, ({ metadata }) => Number(metadata.step) <= step);
+    } catch {
+      return false;
+    }
   }
 
   checkpoint(name: string): string {
@@ -98,25 +143,21 @@ export class RunDirectory {
   }
 
   /**
-   * Opens the logs of a run of which `step` steps are done. Logged steps beyond it are those of a run that was stopped
-   * after its last saved state: dropped here, and by TensorBoard when it meets the session that starts.
+   * Opens the logs of a run of which `step` steps are done. Logged steps beyond it are of a run that was stopped after its last
+   * saved state: dropped here, and by TensorBoard when it meets the session that starts. So is the line of `step` itself
+   * unless `logged`: the run was to end there, and goes on.
    */
-  startLogs(step: number): void {
-    this.events = EventsLog.start(this.path, step);
+  startLogs(step: number, logged = true): void {
+    const last = logged ? step : step - 1;
+    this.events = EventsLog.start(this.path, last);
     const { path } = this.steps;
     this.steps = new AppendLog(path);
     if (!existsSync(path)) return;
     const kept = readFileSync(path, 'utf8')
       .split('\n')
-      .filter((line) => isStepUpTo(line, step));
+      .filter((line) => isStepUpTo(line, last));
     writeFileAtomic(path, utf8(kept.map((line) => `${line}\n`).join('')));
   }
-}
-
-/** Whether a run has left more in its folder than what it was started with. */
-function hasStepped(path: string): boolean {
-  const log = statSync(join(path, 'steps.jsonl'), { throwIfNoEntry: false });
-  return (log?.size ?? 0) > 0 || readdirSync(join(path, 'checkpoints')).length > 0;
 }
 
 /** val_loss as val/loss, ema_val_accuracy as ema_val/accuracy: TensorBoard groups by what is before the slash. */
@@ -125,7 +166,11 @@ function epochScalars(entry: EpochEntry): Record<string, number> {
     const [, group, figure] = /^((?:\w+_)?val)_(\w+)$/.exec(name) ?? [];
     return group && typeof value === 'number' ? [[`${group}/${figure}`, value] as const] : [];
   });
-  return { 'train/epoch_accuracy': entry.train_accuracy, ...Object.fromEntries(judged) };
+  const { train_accuracy } = entry;
+  return {
+    ...(train_accuracy === null ? {} : { 'train/epoch_accuracy': train_accuracy }),
+    ...Object.fromEntries(judged),
+  };
 }
 
 /** A column for every field, in full precision; a figure that is not there is an empty cell. */
@@ -141,15 +186,5 @@ function isStepUpTo(line: string, step: number): boolean {
     return (JSON.parse(line) as StepEntry).step <= step;
   } catch {
     return false;
-  }
-}
-
-/** runs/<date>-<time>-<dataset>, or with a number behind it when that is taken. */
-export function newRunPath(dataset: string, now: Date): string {
-  const stamp = now.toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
-  const base = join('runs', `${stamp}-${dataset.replace(/[^\w.-]+/g, '_')}`);
-  for (let n = 1; ; n++) {
-    const path = n === 1 ? base : `${base}-${n}`;
-    if (!existsSync(path)) return path;
   }
 }

@@ -146,6 +146,11 @@ export const settingsTable = {
     'cosine',
     'of the learning rate: after warm-up, or one cycle with its own',
   ),
+  scheduleSteps: count(
+    'Optimisation',
+    0,
+    'steps over which the schedule runs, warm-up included; 0 for those of all epochs',
+  ),
   warmupEpochs: number('Optimisation', 0, 'epochs of linear warm-up'),
   warmupLr: number('Optimisation', 1e-6, 'learning rate that warm-up starts from'),
   minLr: number('Optimisation', 0, 'learning rate that the cosine ends at'),
@@ -194,11 +199,13 @@ export const settingsTable = {
   patience: count(
     'Regularisation',
     0,
-    'stop after so many epochs without a better validation accuracy; 0 for never',
+    'stop after so many evaluations in a row without a better validation accuracy; 0 disables early stopping',
   ),
 
   seed: count('Run', 42, 'of everything random'),
-  logInterval: count('Run', 10, 'steps between log lines', { min: 1 }),
+  logInterval: count('Run', 10, 'steps between log lines; the last step of an epoch is always logged', {
+    min: 1,
+  }),
   evalInterval: count('Run', 1, 'epochs between evaluations', { min: 1 }),
   checkpointInterval: count('Run', 0, 'epochs between numbered checkpoints; 0 for none'),
 } as const;

@@ -4,10 +4,18 @@
  */
 import * as nodeFs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
-import { diskError, errorCode, type FileSystem, writeFileAtomic } from '../io/atomic.js';
-import { readBytes } from '../io/read.js';
-import type { Safetensors } from '../io/safetensors.js';
+import { ConfigError, DiskError, FormatError, PatchlightError } from '../core/errors.js';
+import {
+  diskError,
+  errorCode,
+  type FileContent,
+  type FileSystem,
+  PIECE,
+  replaceFile,
+  writeContent,
+} from '../io/atomic.js';
+import { statOf, withFile } from '../io/read.js';
+import type { TensorList } from '../io/safetensors_file.js';
 import { checkpointNames, readCheckpoint } from './checkpoint.js';
 import { isRunning } from './process.js';
 
@@ -21,9 +29,11 @@ const statePaths = (folder: string): string[] => NAMES.map((name) => join(folder
  * Writes the newest state of the run directory `run`, and moves those before it one name on. A DiskError says what the
  * system refused; the newest state is then the one it was.
  */
-export function saveState(run: string, bytes: Uint8Array, fs: FileSystem = nodeFs): void {
+export async function saveState(run: string, content: FileContent, fs: FileSystem = nodeFs): Promise<void> {
   const paths = statePaths(join(run, 'checkpoints'));
-  writeFileAtomic(paths[0] as string, bytes, fs, () => keepPrevious(paths as [string, string, string], fs));
+  await writeContent(paths[0] as string, content, fs, () =>
+    keepPrevious(paths as [string, string, string], fs),
+  );
 }
 
 /** Gives the newest state its second name while it still has its first, which the rename that follows takes from it. */
@@ -50,32 +60,46 @@ function identity(path: string, fs: FileSystem): string | null {
 }
 
 function copy(from: string, to: string, fs: FileSystem): void {
-  let bytes: Uint8Array;
+  const piece = new Uint8Array(PIECE);
   try {
-    bytes = readBytes(from, undefined, fs);
+    withFile(
+      from,
+      ({ bytes, read }) =>
+        replaceFile(
+          to,
+          bytes,
+          (put) => {
+            for (let at = 0; at < bytes; at += piece.length) {
+              const next = piece.subarray(0, bytes - at);
+              read(next, at);
+              put(next, at);
+            }
+          },
+          fs,
+        ),
+      fs,
+    );
   } catch (error) {
-    throw diskError('copy', from, 0, error);
+    throw error instanceof DiskError ? error : diskError('copy', from, 0, error);
   }
-  writeFileAtomic(to, bytes, fs);
 }
 
 export interface FoundState {
   readonly path: string;
-  readonly file: Safetensors;
+  /** Its metadata, and what tensors it has. */
+  readonly file: TensorList;
   /** A sentence for each newer state that cannot be used. */
   readonly damaged: readonly string[];
 }
 
 /**
- * The newest state that is whole, every checksum verified: of a run directory, or `path` itself and those before it. Removes
- * what saves cut short have left there. Throws a ConfigError where there is none, a FormatError that names what is wrong with
- * each where none is whole.
+ * The newest state that is whole, every checksum verified: of a run directory, or `path` itself and those before it. Reads
+ * and changes nothing. Throws a ConfigError where there is none, a FormatError that names what is wrong with each where none
+ * is whole.
  */
 export function findState(path: string): FoundState {
-  const { folder, candidates } = candidatesOf(path);
-  removeStaleTemporaries(folder);
   const damaged: string[] = [];
-  for (const candidate of candidates)
+  for (const candidate of candidatesOf(path))
     try {
       return { path: candidate, file: readCheckpoint(candidate), damaged };
     } catch (error) {
@@ -85,28 +109,53 @@ export function findState(path: string): FoundState {
   throw new FormatError(path, `no state can be used: ${damaged.join(' ')}`);
 }
 
-function candidatesOf(path: string): { folder: string; candidates: string[] } {
-  const found = nodeFs.statSync(path, { throwIfNoEntry: false });
+function candidatesOf(path: string): string[] {
+  const found = statOf(path);
   if (!found) throw new ConfigError(`${path} does not exist.`);
   const folder = found.isDirectory() ? join(path, 'checkpoints') : dirname(path);
   const order = found.isDirectory() ? 0 : NAMES.indexOf(basename(path) as (typeof NAMES)[number]);
-  if (order < 0) return { folder, candidates: [path] };
-  const candidates = statePaths(folder)
-    .slice(order)
-    .filter((state) => nodeFs.existsSync(state));
+  if (order < 0) return [path];
+  const candidates = statePaths(folder).slice(order).filter(isNamed);
   if (candidates.length === 0) throw new ConfigError(`${path} holds no checkpoints/${NAMES[0]}.`);
-  return { folder, candidates };
+  return candidates;
 }
 
-/** Of processes that are no more. `writeFileAtomic` is not interrupted: one under our own number is of another life. */
-function removeStaleTemporaries(folder: string): void {
-  for (const name of nodeFs.existsSync(folder) ? nodeFs.readdirSync(folder) : []) {
-    const owner = Number(/\.(\d+)\.tmp$/.exec(name)?.[1]);
-    if (!(owner > 0) || (owner !== process.pid && isRunning(owner))) continue;
+/** Whether something has that name, even a link that leads nowhere: it is then named among what is damaged. */
+function isNamed(path: string): boolean {
+  try {
+    return nodeFs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** Names of the files that a trainer writes into `checkpoints`. */
+const CHECKPOINT = /^(last(\.[12])?\.state|best|final(\.ema)?|epoch_\d{4,})\.safetensors$/;
+
+/**
+ * Removes what saves that were cut short have left in the run directory `run`: temporary files of checkpoints whose process is
+ * no more. The caller holds the run's lock, so that no trainer of another machine, whose processes are not known here, is at
+ * work. A file with our own number is of an earlier process that had it: a trainer cleans before it saves.
+ */
+export function removeStaleTemporaries(run: string): void {
+  const folder = join(run, 'checkpoints');
+  for (const name of namesIn(folder)) {
+    const [, checkpoint = '', number] = /^(.+)\.(\d+)\.tmp$/.exec(name) ?? [];
+    const owner = Number(number);
+    if (!CHECKPOINT.test(checkpoint) || !(owner > 0)) continue;
+    if (owner !== process.pid && isRunning(owner)) continue;
     try {
       nodeFs.rmSync(join(folder, name), { force: true });
     } catch {
       // A run may be continued from a disk that is read-only.
     }
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return nodeFs.readdirSync(folder);
+  } catch {
+    return [];
   }
 }

@@ -39,8 +39,8 @@ export interface StepParts {
   readonly microBatch: number;
   /** The most parts that a batch has. */
   readonly accumulate: number;
-  /** The most steps between two reads of the metrics. */
-  readonly unread: number;
+  /** Steps between two lines of the log, which are the most between two reads of the metrics if there is room for them. */
+  readonly logInterval: number;
 }
 
 /** What one step is given: the step's state without what TrainingStep itself knows. */
@@ -55,12 +55,18 @@ export interface StepMetrics {
   readonly badGradient: string | null;
 }
 
+/** Steps whose metrics are kept on the device at most: 16 KB of them. */
+const MOST_UNREAD = 1024;
+const ROW_BYTES = 4 * METRICS;
+
 /** What of a step is done: all of it, or the gradients of the first or a later part. */
 type Stage = 'whole' | 'first' | 'next';
 
 export class TrainingStep {
   /** Multiply-adds of a step counted as two operations each: forward once, backward twice that; per image. */
   readonly flopsPerImage: number;
+  /** The most steps between two reads of the metrics. */
+  readonly unread: number;
   private readonly gpu: Gpu;
   private readonly state: Tensor;
   private readonly metrics: Tensor;
@@ -82,7 +88,8 @@ export class TrainingStep {
     this.gpu = parts.arena.gpu;
     this.flopsPerImage = 3 * parts.model.flops();
     this.state = keep(makeStepState(this.gpu));
-    const rows = parts.unread * parts.accumulate;
+    this.unread = Math.min(parts.logInterval, MOST_UNREAD);
+    const rows = this.unread * parts.accumulate;
     const zeros = (shape: number[], label: string) => keep(Tensor.zeros(this.gpu, shape, 'f32', label));
     this.metrics = keep(Tensor.zeros(this.gpu, [rows, METRICS], 'u32', 'metrics'));
     this.first = keep(Tensor.zeros(this.gpu, [NON_FINITE_PARTIALS], 'u32', 'non_finite'));
@@ -110,13 +117,16 @@ export class TrainingStep {
 
   /** What the given steps came to, which waits for them; each with the size of its batch. */
   async read(steps: readonly { readonly step: number; readonly images: number }[]): Promise<StepMetrics[]> {
-    const { microBatch } = this.parts;
-    const words = await this.metrics.toUint32();
-    const values = new Float32Array(words.buffer);
-    const { arena } = this.parts;
-    return steps.map(({ step, images }) => {
+    const { microBatch, accumulate, arena } = this.parts;
+    const rows = steps.map(({ step }) => this.row(step));
+    const first = Math.min(...rows);
+    const { buffer, offset } = this.metrics;
+    const bytes = ROW_BYTES * (Math.max(...rows) + accumulate - first);
+    const read = await this.gpu.read({ buffer, offset: offset + ROW_BYTES * first, bytes });
+    const [words, values] = [new Uint32Array(read), new Float32Array(read)];
+    return steps.map(({ images }, i) => {
       const result = { loss: 0, correct: 0, gradNorm: 0, badGradient: null as string | null };
-      for (let done = 0, row = this.row(step); done < images; done += microBatch, row++) {
+      for (let done = 0, row = (rows[i] as number) - first; done < images; done += microBatch, row++) {
         const [loss, right, norm] = values.subarray(row * METRICS) as unknown as [number, number, number];
         result.loss += (loss * Math.min(microBatch, images - done)) / images;
         result.correct += right;
@@ -137,7 +147,7 @@ export class TrainingStep {
 
   /** The first row of the metrics ring of a step, counted from 0. */
   private row(step: number): number {
-    return (step % this.parts.unread) * this.parts.accumulate;
+    return (step % this.unread) * this.parts.accumulate;
   }
 
   private weigh(share: number): void {

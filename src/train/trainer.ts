@@ -1,24 +1,33 @@
 /** A training run: epochs of steps, evaluation, early stopping, checkpoints. Says what happens through a Reporter. */
-import { InterruptedError } from '../core/errors.js';
+import { InterruptedError, LimitError, OutOfMemoryError } from '../core/errors.js';
 import { Pace } from '../gpu/pace.js';
-import { writeFileAtomic } from '../io/atomic.js';
+import { writeContent } from '../io/atomic.js';
 import type { VisionTransformer } from '../models/vit.js';
 import { learningRate, type Schedule } from '../optim/schedule.js';
 import {
+  checkpointContent,
   checkpointNames,
-  encodeCheckpoint,
-  loadPart,
+  loadParts,
   metadataField,
   type Parts,
   statePrefixes,
 } from './checkpoint.js';
 import { describeContinuation } from './continuation.js';
 import { type Evaluation, evaluate } from './evaluate.js';
-import { freshProgress, Journal, type Progress, type RunFacts, type WeightsKind } from './journal.js';
-import { prepareParts, scheduleOf, type TrainerInput, type TrainerParts } from './prepare.js';
+import {
+  freshEpoch,
+  freshProgress,
+  isLogged,
+  Journal,
+  type Progress,
+  type RunFacts,
+  type WeightsKind,
+} from './journal.js';
+import { endsHigh, prepareParts, scheduleOf, type TrainerInput, type TrainerParts } from './prepare.js';
 import type { EpochEntry } from './run_directory.js';
+import { isSameFolder, runOf } from './run_paths.js';
 import { SaveFailures } from './save_failures.js';
-import { findState, saveState as writeState } from './states.js';
+import { findState, removeStaleTemporaries, saveState as writeState } from './states.js';
 
 /** Both sets of weights, judged on the same images. */
 export interface Judged {
@@ -43,9 +52,15 @@ export class Trainer implements RunFacts {
   readonly batches: number;
   readonly judge: string;
   stopRequested = false;
+  /** Whether this trainer has written a state: from then on the run's newest state is its own. */
+  hasSaved = false;
 
   private progress = freshProgress();
   private judged: Judged | null = null;
+  /** The run directory that is continued in another one; null where there is none. */
+  private origin: string | null = null;
+  /** Images that are evaluated at a time: as many as are trained on, fewer where memory is short. */
+  private evaluationBatch: number;
   private readonly journal: Journal;
   // Weights that can be written say nothing of states, which are three times as large.
   private readonly failures = {
@@ -65,8 +80,9 @@ export class Trainer implements RunFacts {
     this.judge = validation.name;
     this.batches = sampler.batches;
     this.schedule = scheduleOf(settings, this.batches);
-    const all = this.schedule.totalSteps;
+    const all = settings.epochs * this.batches;
     this.totalSteps = settings.maxSteps > 0 ? Math.min(settings.maxSteps, all) : all;
+    this.evaluationBatch = settings.batchSize;
     this.journal = new Journal(settings, run, reporter, training, finite, parts.lossScale, this);
   }
 
@@ -85,21 +101,16 @@ export class Trainer implements RunFacts {
   }
 
   async run(): Promise<Outcome> {
-    const { settings, run, reporter, environment } = this.input;
     const { progress } = this;
-    run.writeConfig({
-      ...environment,
-      settings,
-      model: this.model.config,
-      parameters: this.model.numParams(),
-    });
-    run.startLogs(progress.step);
-    reporter.start(this);
+    const before = progress.step;
+    this.start();
     try {
       const reason = await this.epochs();
+      if (progress.step === before) this.noteNothingLeft(reason);
+      this.judged ??= await this.judgeWeights();
       await this.saveWeights(checkpointNames.final, 'raw', true);
       if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema', true);
-      run.flushLogs();
+      await this.saveState(true);
       return this.outcome(reason);
     } catch (error) {
       if (!(error instanceof InterruptedError)) throw error;
@@ -108,28 +119,60 @@ export class Trainer implements RunFacts {
     }
   }
 
+  /** Writes what is known before the first step, and takes up the logs of the run that is continued. */
+  private start(): void {
+    const { settings, run, reporter, environment } = this.input;
+    const { progress } = this;
+    run.writeConfig({
+      ...environment,
+      settings,
+      model: this.model.config,
+      parameters: this.model.numParams(),
+    });
+    if (this.origin) run.adopt(this.origin);
+    if (!run.hasBest(progress.step)) progress.best = null;
+    run.startLogs(progress.step, isLogged(progress.step, settings, this));
+    if (progress.history.length > 0) run.writeHistory(progress.history);
+    reporter.start(this);
+    const high = endsHigh(this.schedule, this.totalSteps);
+    if (high) reporter.note(high);
+  }
+
   /** The epochs that are left; throws InterruptedError at a request to stop. */
-  private async epochs(): Promise<Outcome['reason']> {
+  private async epochs(): Promise<Exclude<Outcome['reason'], 'stopped'>> {
     const { settings } = this.input;
     const { progress } = this;
-    let reason: Outcome['reason'] = 'finished';
-    // An epoch whose last step is done may still have to be judged.
-    while (progress.epoch < settings.epochs && (progress.step < this.totalSteps || progress.batch > 0)) {
+    for (;;) {
+      if (progress.epoch >= settings.epochs) return 'finished';
+      if (settings.patience > 0 && this.waited() >= settings.patience) return 'patience';
+      if (progress.step >= this.totalSteps && progress.batch === 0) return 'max-steps';
+      const before = progress.step;
       await this.trainEpoch();
-      // The state of an epoch cut short by the step limit is that of its middle, so that a longer run can continue it.
-      const partial = progress.batch < this.batches;
-      if (partial || (progress.step >= this.totalSteps && progress.epoch + 1 < settings.epochs))
-        reason = 'max-steps';
-      if (partial) await this.saveState();
-      await this.endEpoch();
-      if (!partial) await this.saveState();
-      const waited = progress.epoch - (progress.best?.epoch ?? 0);
-      if (settings.patience > 0 && waited >= settings.patience) {
-        reason = 'patience';
-        break;
-      }
+      // Saved before the evaluation, which may fail for the want of memory. A continuation evaluates the epoch anew.
+      if (progress.step > before) await this.saveState();
+      const entry = await this.judgeEpoch();
+      // A longer run continues the epoch where the step limit has cut it short, so the counters stay.
+      if (progress.batch < this.batches) return 'max-steps';
+      progress.history.push(entry);
+      Object.assign(progress, freshEpoch(), { epoch: progress.epoch + 1 });
     }
-    return reason;
+  }
+
+  /** Evaluations since the best one. */
+  private waited(): number {
+    const { best, history } = this.progress;
+    const later = history.filter(({ epoch }) => epoch > (best?.epoch ?? 0));
+    return later.filter(({ val_accuracy }) => val_accuracy !== null).length;
+  }
+
+  private noteNothingLeft(reason: Exclude<Outcome['reason'], 'stopped'>): void {
+    const { epoch, step } = this.progress;
+    const why = {
+      finished: `${epoch} epochs are done; a larger --epochs trains on`,
+      patience: `the last ${this.waited()} evaluations were no better than the best; a larger --patience trains on`,
+      'max-steps': `${step} steps are done; a larger --max-steps trains on`,
+    };
+    this.input.reporter.note(`Nothing is left to train: ${why[reason]}.`);
   }
 
   private outcome(reason: Outcome['reason']): Outcome {
@@ -138,20 +181,32 @@ export class Trainer implements RunFacts {
     return { reason, best, last: judged?.raw ?? null, lastEma: judged?.ema ?? null, history };
   }
 
-  /** Evaluates the weights as they are; a request to stop ends it with an InterruptedError. */
+  /**
+   * Evaluates the weights as they are, in smaller batches where memory is short: the training step keeps its own buffers
+   * meanwhile. A request to stop ends it with an InterruptedError.
+   */
   async evaluate(): Promise<Evaluation> {
     const { store, records, split } = this.parts.validation;
-    const { dataset, settings } = this.input;
-    const batchSize = Math.max(settings.batchSize, 100);
-    return evaluate({
-      model: this.model,
-      store,
-      records,
-      labels: split.labels,
-      classes: dataset.classes,
-      batchSize,
-      interrupted: () => this.stopRequested,
-    });
+    const { dataset } = this.input;
+    for (;;)
+      try {
+        return await evaluate({
+          model: this.model,
+          store,
+          records,
+          labels: split.labels,
+          classes: dataset.classes,
+          batchSize: this.evaluationBatch,
+          interrupted: () => this.stopRequested,
+        });
+      } catch (error) {
+        const short = error instanceof OutOfMemoryError || error instanceof LimitError;
+        if (!short || this.evaluationBatch === 1) throw error;
+        this.evaluationBatch = Math.ceil(this.evaluationBatch / 2);
+        this.input.reporter.note(
+          `Memory is short: the evaluation goes on with ${this.evaluationBatch} images at a time.`,
+        );
+      }
   }
 
   /** Evaluates the weights, and their moving average where there is one. */
@@ -184,43 +239,43 @@ export class Trainer implements RunFacts {
       progress.batch++;
       await pace.next();
       this.input.onStep?.(t);
-      if (t % settings.logInterval === 0) await journal.write(progress);
+      if (journal.isDue(t)) await journal.write(progress);
     }
     await journal.write(progress);
     if (this.stopRequested) throw new InterruptedError('The run was asked to end.');
   }
 
-  /** Evaluation, history, best and numbered checkpoints; then the counters move to the next epoch. */
-  private async endEpoch(): Promise<void> {
+  /** Evaluates where it is time to, and writes history, best and numbered checkpoints; returns the epoch's entry. */
+  private async judgeEpoch(): Promise<EpochEntry> {
     const { settings, run, reporter } = this.input;
     const { progress } = this;
+    const { images, lossSum, correct, seconds } = progress;
     const number = progress.epoch + 1;
     const last = number === settings.epochs || progress.step >= this.totalSteps;
     const judged = last || number % settings.evalInterval === 0 ? await this.judgeWeights() : null;
     this.judged = judged;
     const entry: EpochEntry = {
       epoch: number,
-      train_loss: progress.lossSum / progress.images,
-      train_accuracy: progress.correct / progress.images,
-      images: progress.images,
+      train_loss: images > 0 ? lossSum / images : null,
+      train_accuracy: images > 0 ? correct / images : null,
+      images,
       val_loss: judged?.raw.loss ?? null,
       val_accuracy: judged?.raw.top1 ?? null,
       ema_val_loss: judged?.ema?.loss ?? null,
       ema_val_accuracy: judged?.ema?.top1 ?? null,
       lr: learningRate(this.schedule, progress.step - 1),
-      seconds: progress.seconds,
+      seconds,
     };
     const better = judged && betterOf(judged);
     const isBest = better !== null && better.accuracy > (progress.best?.accuracy ?? -1);
     if (isBest) progress.best = { ...better, epoch: number };
-    progress.history.push(entry);
-    Object.assign(progress, { epoch: number, batch: 0, lossSum: 0, correct: 0, images: 0, seconds: 0 });
-    this.save('history', () => run.writeHistory(progress.history), last);
+    await this.save('history', () => run.writeHistory([...progress.history, entry]), last);
     run.appendEpoch(progress.step, entry);
     if (isBest) await this.saveWeights(checkpointNames.best, better.weights);
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
       await this.saveWeights(checkpointNames.epoch(number));
     reporter.epoch(entry, isBest);
+    return entry;
   }
 
   private metadata(): Record<string, unknown> {
@@ -243,8 +298,8 @@ export class Trainer implements RunFacts {
     const { arena, ema } = this.parts;
     const tensor = weights === 'ema' && ema ? ema.average : arena.values;
     const parts = { '': { layout: arena, tensor } };
-    const bytes = await encodeCheckpoint(this.model.parameters(), parts, { ...this.metadata(), weights });
-    this.save('weights', () => writeFileAtomic(path, bytes), ending);
+    const content = checkpointContent(this.model.parameters(), parts, { ...this.metadata(), weights });
+    await this.save('weights', () => writeContent(path, content), ending);
   }
 
   /** All tensors that a continuation needs, by their prefix in the state file. */
@@ -262,19 +317,24 @@ export class Trainer implements RunFacts {
     const { lossScale } = this.parts;
     const scale = lossScale && { loss_scale: await lossScale.values() };
     const metadata = { ...this.metadata(), progress: this.progress, ...scale };
-    const bytes = await encodeCheckpoint(this.model.parameters(), this.state(), metadata);
+    const content = checkpointContent(this.model.parameters(), this.state(), metadata);
     const { run } = this.input;
-    const write = () => {
+    const write = async () => {
       run.flushLogs(); // a state says that the steps before it are told
-      writeState(run.path, bytes);
+      await writeState(run.path, content);
+      this.hasSaved = true;
     };
-    this.save('state', write, ending);
+    await this.save('state', write, ending);
   }
 
   /** A disk that refuses is told of, and tried again at the next save; three times in a row end the run. */
-  private save(kind: keyof Trainer['failures'], write: () => void, ending: boolean): void {
+  private async save(
+    kind: keyof Trainer['failures'],
+    write: () => void | Promise<void>,
+    ending: boolean,
+  ): Promise<void> {
     try {
-      write();
+      await write();
       this.failures[kind].succeeded();
     } catch (error) {
       if (ending) throw error;
@@ -283,11 +343,13 @@ export class Trainer implements RunFacts {
   }
 
   private restore(from: string): void {
+    removeStaleTemporaries(this.input.run.path);
     const { path, file, damaged } = findState(from);
     for (const sentence of damaged) this.input.reporter.note(`${sentence} The state before it is used.`);
     this.progress = metadataField<Progress>(path, file, 'progress');
-    for (const [prefix, { layout, tensor }] of Object.entries(this.state()))
-      loadPart(path, file, layout, tensor, prefix);
+    const origin = runOf(path);
+    this.origin = origin && !isSameFolder(origin, this.input.run.path) ? origin : null;
+    loadParts(path, this.state());
     this.parts.lossScale?.restore(metadataField<number[]>(path, file, 'loss_scale'));
     const { settings, environment, reporter } = this.input;
     const now = { settings, environment, data: this.parts.fingerprint };

@@ -33,7 +33,7 @@ export function buildTraining(
   arena.write(arena.values, (parameter) => parameter.initial(seed, order.get(parameter) as number));
   load(arena);
   const ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
-  const limits = { microBatch: batchSize, accumulate: gradAccumSteps, unread: logInterval };
+  const limits = { microBatch: batchSize, accumulate: gradAccumSteps, logInterval };
   const training = new TrainingStep({
     ...{ model, arena, optimizer, ema, lossScale, input, clipGrad, labelSmoothing },
     ...limits,

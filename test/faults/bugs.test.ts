@@ -1,18 +1,19 @@
 /**
- * Planted bugs are caught: the tests of an op run in a process of their own whose loader changes one line of one kernel
+ * Planted bugs are caught: the tests of an op run in a process of their own whose loader changes one line of one file
  * (vitest.config.ts); they must fail, and pass without it.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { BUGS, type Bug } from './bugs.js';
+import { type Bug, KERNEL_BUGS } from './bugs.js';
 import { LONG, record, times } from './common.js';
+import { SOURCE_BUGS } from './source_bugs.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
 /** Whether the tests that must see a bug fail with it. */
-function caught({ kernel, from, to, file, tests }: Bug): { status: number | null; failed: number } {
+function caught({ path, from, to, file, tests }: Bug): { status: number | null; failed: number } {
   const { status, stdout } = spawnSync(
     process.execPath,
     [
@@ -24,30 +25,32 @@ function caught({ kernel, from, to, file, tests }: Bug): { status: number | null
       cwd: ROOT,
       encoding: 'utf8',
       maxBuffer: 1 << 28,
-      env: { ...process.env, PATCHLIGHT_PLANT: JSON.stringify({ kernel, from, to }), PATCHLIGHT_FIGURES: '' },
+      env: { ...process.env, PATCHLIGHT_PLANT: JSON.stringify({ path, from, to }), PATCHLIGHT_FIGURES: '' },
     },
   );
   const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as { numFailedTests: number };
   return { status, failed: report.numFailedTests };
 }
 
-it.each(BUGS)('$kernel: $kind stands in one place', ({ kernel, from, to }) => {
-  const source = readFileSync(join(ROOT, 'kernels', `${kernel}.wgsl`), 'utf8');
+const BUGS = [...KERNEL_BUGS, ...SOURCE_BUGS];
+
+it.each(BUGS)('$path: $kind stands in one place', ({ path, from, to }) => {
+  const source = readFileSync(join(ROOT, path), 'utf8');
   expect(source.split(from)).toHaveLength(2);
   expect(from).not.toBe(to);
 });
 
-const chosen = BUGS.slice(0, times(2, BUGS.length));
+const chosen = [KERNEL_BUGS, SOURCE_BUGS].flatMap((bugs) => bugs.slice(0, times(2, bugs.length)));
 
 it.each(chosen)(
-  '$kernel: $kind is caught',
+  '$path: $kind is caught',
   (bug) => {
     const { status, failed } = caught(bug);
     expect(status).toBe(1);
     expect(failed).toBeGreaterThan(0);
     record({
       section: 'Planted bugs, each caught by npm test',
-      provoked: `${bug.kernel}: ${bug.kind}`,
+      provoked: `${bug.path}: ${bug.kind}`,
       times: 1,
       held: `caught by ${bug.file}`,
     });

@@ -1,18 +1,23 @@
-/** Bugs of the kinds that kernels have, each in one line of one kernel, and the tests that must see it. */
+/** Bugs of the kinds that people make, each in one line of one file, and the tests that must see it. */
 export interface Bug {
   readonly kind: string;
-  readonly kernel: string;
-  /** A text that stands once in the kernel. */
+  /** The file it is planted in, from the root of the repository. */
+  readonly path: string;
+  /** A text that stands once in the file. */
   readonly from: string;
   readonly to: string;
+  /** The file of the tests that must see it. */
   readonly file: string;
-  /** A pattern of the names of tests. */
+  /** A pattern of their names. */
   readonly tests: string;
 }
 
 const of =
   (file: string, tests: string) =>
-  (kind: string, kernel: string, from: string, to: string): Bug => ({ kind, kernel, from, to, file, tests });
+  (kind: string, kernel: string, from: string, to: string): Bug => ({
+    ...{ kind, path: `kernels/${kernel}.wgsl`, from, to },
+    ...{ file, tests },
+  });
 const op = (name: string) => of('test/ops.test.ts', `^${name} `);
 const [layerNorm, attention, product, tokens] = [
   op('layer_norm'),
@@ -23,7 +28,7 @@ const [layerNorm, attention, product, tokens] = [
 const [optimizer, health] = [of('test/optim.test.ts', ''), of('test/health.test.ts', 'is found and named')];
 
 // biome-ignore format: a table
-export const BUGS: readonly Bug[] = [
+export const KERNEL_BUGS: readonly Bug[] = [
   op('im2col')('a tail one too short', 'im2col_forward', 'patch_index >= p.rows', 'patch_index >= p.rows - 1u'),
   op('im2col')('a swapped stride', 'im2col_forward', 'oy * p.SH + i', 'oy * p.SW + i'),
   op('im2col')('padding forgotten', 'im2col_forward', '+ j - p.padW', '+ j'),
@@ -54,7 +59,7 @@ export const BUGS: readonly Bug[] = [
   op('sum')('the last quad left out', 'sum_reduce', 'p.n % 4u != 0u && whole % p.threads == i', 'false'),
   op('add')('a period one too long', 'add_forward', 'i % p.period;', 'i % (p.period + 1u);'),
   optimizer('weight decay of everything', 'adamw_step', 'i < p.decayed', 'true'),
-  optimizer('eps inside of the root', 'adamw_step', '(sqrt(second) / root_c2 + p.eps)', '(sqrt(second / (root_c2 * root_c2) + p.eps))'),
+  optimizer('eps inside of the root', 'adamw_step', 'sqrt(second) / root_c2 + p.eps', 'sqrt(second / (root_c2 * root_c2) + p.eps)'),
   optimizer('a norm that is not a root', 'clip_norm_step', 'sqrt(total)', 'total'),
   health('NaN not looked for', 'non_finite_reduce', 'any(bad)', 'false'),
 ];

@@ -4,10 +4,11 @@ import { createInterface } from 'node:readline';
 import { PatchlightError } from '../../src/core/errors.js';
 import { cifarLayouts } from '../../src/io/cifar.js';
 import { readCifar } from '../../src/io/cifar_files.js';
-import { readCheckpoint } from '../../src/train/checkpoint.js';
+import { checkpointContent, loadParts } from '../../src/train/checkpoint.js';
 import { type Lock, lockRun } from '../../src/train/lock.js';
-import { saveState } from '../../src/train/states.js';
-import { sampleState } from './sample.js';
+import { findState, saveState } from '../../src/train/states.js';
+import { largePart } from './large.js';
+import { sampleContent } from './sample.js';
 
 const say = (text: string): void => void writeSync(1, `${text}\n`);
 
@@ -21,19 +22,19 @@ function sentenceOf(error: unknown): string {
 const peakMemory = (): number =>
   1024 * Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 
-const commands: Record<string, (...texts: string[]) => void> = {
+const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
   /** Saves state after state, and says the number of each one that is saved. */
-  save(run, first, bytes) {
+  async save(run, first, bytes) {
     for (let step = Number(first); ; step++) {
-      saveState(run as string, sampleState(step, Number(bytes)));
+      await saveState(run as string, sampleContent(step, Number(bytes)));
       say(String(step));
     }
   },
 
   /** Saves one state. */
-  once(run, step, bytes) {
+  async once(run, step, bytes) {
     try {
-      saveState(run as string, sampleState(Number(step), Number(bytes)));
+      await saveState(run as string, sampleContent(Number(step), Number(bytes)));
       say('saved');
     } catch (error) {
       say(sentenceOf(error));
@@ -61,18 +62,28 @@ const commands: Record<string, (...texts: string[]) => void> = {
     });
   },
 
-  /** Reads a file and says by how many bytes the process has grown at most. */
-  read(kind, path) {
+  /** Reads the training images of CIFAR-100 in `path`, and says by how many bytes the process has grown at most. */
+  read(path) {
     const before = peakMemory();
     try {
-      if (kind === 'cifar100') readCifar(path as string, cifarLayouts.cifar100, 'train');
-      else readCheckpoint(path as string);
+      readCifar(path as string, cifarLayouts.cifar100, 'train');
     } catch (error) {
       sentenceOf(error);
     }
     say(String(peakMemory() - before));
   },
+
+  /** Saves a state of about so many bytes, finds it, loads it, and says by how many bytes the process has grown at most. */
+  async large(run, bytes) {
+    const before = peakMemory();
+    const { order, parts, difference } = largePart(Number(bytes));
+    await saveState(run as string, checkpointContent(order, parts, { step: '1' }));
+    const { path } = findState(run as string);
+    loadParts(path, parts);
+    const grown = peakMemory() - before;
+    say(JSON.stringify({ path, grown, difference: difference() }));
+  },
 };
 
 const [command, ...texts] = process.argv.slice(2);
-commands[command as string]?.(...texts);
+await commands[command as string]?.(...texts);

@@ -1,20 +1,20 @@
 /** A device that is lost: named within two seconds wherever it happens, no step told that was not, and with restarts no trace. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { DeviceLostError } from '../../src/core/errors.js';
 import { Counter } from '../../src/core/rng.js';
-import { Gpu } from '../../src/gpu/gpu.js';
+import type { Gpu } from '../../src/gpu/gpu.js';
 import { decodeSafetensors } from '../../src/io/safetensors.js';
 import { trainWithRestarts } from '../../src/train/restarts.js';
 import { Trainer } from '../../src/train/trainer.js';
+import { openGpu } from '../gpu.js';
 import { LONG, record, scratch, times } from './common.js';
 import { loseAt, type Phase, phases } from './loss.js';
 import { results, statePath, steps, trainerInput } from './run.js';
 
 const folder = scratch('device');
 const section = 'A device that is lost';
-const open = () => Gpu.open({ adapter: process.env.PATCHLIGHT_ADAPTER });
 
 const failure = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
@@ -26,7 +26,7 @@ let whole: ReturnType<typeof results>;
 /** How many moments of each phase there are in the undisturbed run. */
 let moments: Map<Phase, number>;
 beforeAll(async () => {
-  const gpu = await open();
+  const gpu = await openGpu();
   const path = join(folder, 'whole');
   const trainer = await Trainer.prepare(trainerInput(gpu, path));
   const never = phases.map((phase) => [phase, loseAt(gpu, trainer, phase, 0)] as const);
@@ -43,7 +43,7 @@ describe('lost', () => {
   it.each(phases)('in %s', { timeout: LONG }, async (phase) => {
     for (let i = 0; i < count; i++) {
       const path = join(folder, `${phase}-${i}`);
-      const gpu = await open();
+      const gpu = await openGpu();
       let asked = 0;
       const input = trainerInput(gpu, path, { onStep: (step) => (asked = step) });
       const trainer = await Trainer.prepare(input);
@@ -60,10 +60,11 @@ describe('lost', () => {
       expect(logged.length).toBeLessThanOrEqual(asked);
       expect(logged).toEqual(whole.steps.slice(0, logged.length));
       if (existsSync(statePath(path))) decodeSafetensors(statePath(path), readFileSync(statePath(path)));
+      expect(readdirSync(join(path, 'checkpoints')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
       gpu.close();
     }
     const held =
-      'DeviceLostError within 2 s; every logged step is one of the undisturbed run; the saved state is whole';
+      'DeviceLostError within 2 s; every logged step is one of the undisturbed run; the saved state is whole, no temporary file is left';
     record({ section, provoked: `device.destroy() at a random moment of: ${phase}`, times: count, held });
   });
 });
@@ -76,7 +77,7 @@ describe('with --restarts', () => {
     const reporter = { start() {}, step() {}, epoch() {}, note: (note: string) => notes.push(note) };
     const devices: Gpu[] = [];
     const next = async () => {
-      const gpu = await open();
+      const gpu = await openGpu();
       devices.push(gpu);
       onTestFinished(() => gpu.close());
       return gpu;
@@ -131,12 +132,12 @@ describe('with --restarts', () => {
   });
 
   it('a device that we close ourselves is none to restart on', async () => {
-    const gpu = await open();
+    const gpu = await openGpu();
     const input = trainerInput(gpu, join(folder, 'closed'), { onStep: () => gpu.close() });
     let reopened = 0;
     const reopen = () => {
       reopened++;
-      return open();
+      return openGpu();
     };
     const ended = await failure(
       trainWithRestarts({ ...input, restarts: 3, reopen, environmentOf: () => ({}) }),

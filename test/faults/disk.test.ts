@@ -14,12 +14,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Counter } from '../../src/core/rng.js';
 import { recordBytes } from '../../src/io/cifar.js';
-import { findState, saveState } from '../../src/train/states.js';
+import { findState, removeStaleTemporaries, saveState } from '../../src/train/states.js';
 import { Trainer } from '../../src/train/trainer.js';
 import { withGpu } from '../gpu.js';
 import { bundleChild, LONG, record, scratch, times } from './common.js';
 import { results, silent, trainerInput } from './run.js';
-import { sampleState } from './sample.js';
+import { sampleContent, sampleState } from './sample.js';
 
 const gpuOf = withGpu();
 const folder = scratch('disk', { onDisk: true });
@@ -53,6 +53,7 @@ it(
       saver.kill('SIGKILL');
       await once(saver, 'close');
       const saved = Number(said.trimEnd().split('\n').at(-1));
+      removeStaleTemporaries(run);
       const { path, file, damaged } = findState(run);
       const found = Number(file.metadata.step);
       expect([saved, saved + 1], `kill ${i}`).toContain(found);
@@ -95,9 +96,9 @@ describe('a disk', () => {
     if (mounted) spawnSync('umount', [mountPoint]);
   });
 
-  it.runIf(mounted)('of 1 MiB that is full', () => {
+  it.runIf(mounted)('of 1 MiB that is full', async () => {
     const run = newRun('tmpfs/run');
-    saveState(run, sampleState(0, 300_000));
+    await saveState(run, sampleContent(0, 300_000));
     expectPrevious(run, output(process.execPath, [child, 'once', run, '1', '900000']), 'ENOSPC');
     record({
       section: 'Full disks',
@@ -107,9 +108,9 @@ describe('a disk', () => {
     });
   });
 
-  it.runIf(onLinux)('that takes no file so large (ulimit -f)', () => {
+  it.runIf(onLinux)('that takes no file so large (ulimit -f)', async () => {
     const run = newRun('limited');
-    saveState(run, sampleState(0, 300_000));
+    await saveState(run, sampleContent(0, 300_000));
     const command = `ulimit -f 512; exec "${process.execPath}" "${child}" once "${run}" 1 900000`;
     expectPrevious(run, output('bash', ['-c', command]), 'EFBIG');
     record({
@@ -179,31 +180,37 @@ describe.skipIf(!existsSync('/dev/full'))('a disk that takes no log lines', () =
 });
 
 describe.runIf(process.platform === 'linux')('memory', () => {
-  const grownBy = (kind: string, path: string): number =>
-    Number(output(process.execPath, [child, 'read', kind, path]));
-
-  it.each<[string, string, (path: string) => void]>([
-    ['a state file of 64 MiB', 'state', (path) => writeFileSync(path, sampleState(0, 64 * MEGABYTE))],
-    [
-      'the training images of CIFAR-100',
-      'cifar100',
-      (path) => {
-        mkdirSync(path);
-        writeFileSync(join(path, 'train.bin'), new Uint8Array(50_000 * recordBytes('cifar100')));
-      },
-    ],
-  ])('%s takes hardly more than twice its size', (what, kind, write) => {
-    const path = join(folder, kind);
-    write(path);
-    const size = kind === 'state' ? statSync(path).size : 50_000 * recordBytes('cifar100');
-    const grown = grownBy(kind, path);
+  it('the training images of CIFAR-100 takes hardly more than twice its size', () => {
+    const path = join(folder, 'cifar100');
+    mkdirSync(path);
+    const size = 50_000 * recordBytes('cifar100');
+    writeFileSync(join(path, 'train.bin'), new Uint8Array(size));
+    const grown = Number(output(process.execPath, [child, 'read', path]));
     expect(grown / size).toBeGreaterThan(0.9);
     expect(grown / size).toBeLessThan(2.2); // Twice, and what Node itself takes meanwhile.
     record({
       section: 'Files from outside',
-      provoked: `Memory taken to read ${what}`,
+      provoked: 'Memory taken to read the training images of CIFAR-100',
       times: 1,
       held: 'at most 2.2 times the file, with what Node itself takes meanwhile',
+    });
+  });
+
+  it('a state of 300 MB is written, found and loaded in less than 150 MB', () => {
+    const run = newRun('large');
+    const bytes = 300e6;
+    const { path, grown, difference } = JSON.parse(
+      output(process.execPath, [child, 'large', run, String(bytes)]),
+    );
+    expect(path).toBe(join(run, 'checkpoints', 'last.state.safetensors'));
+    expect(statSync(path).size).toBeGreaterThan(bytes);
+    expect(difference).toBe(0);
+    expect(grown).toBeLessThan(150e6);
+    record({
+      section: 'Saving states',
+      provoked: 'Memory taken to write, find and load a state of 300 MB',
+      times: 1,
+      held: 'less than 150 MB, with what Node itself takes meanwhile; every value is the one written',
     });
   });
 });

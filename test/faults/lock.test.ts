@@ -64,7 +64,7 @@ describe('a lock', () => {
       'another machine',
       { pid: 7, host: 'elsewhere', start: null },
       ConfigError,
-      /locked by process 7 on another machine, elsewhere; if that process is no more, remove .*run\.lock\.$/,
+      /locked by process 7 on another machine, elsewhere; if that process is no more .* add --take-lock\.$/,
     ],
     [
       'nobody',
@@ -78,6 +78,14 @@ describe('a lock', () => {
     const run = newRun(holder);
     expect(() => lockRun(run)).toThrow(type);
     expect(() => lockRun(run)).toThrow(sentence);
+  });
+
+  it('of another machine is taken over by --take-lock, and that of a living process here is not', () => {
+    const away = newRun({ pid: 7, host: 'a container that is gone', start: null });
+    lockRun(away, { take: true }).release();
+    expect(readdirSync(away)).toEqual([]);
+    const here = newRun({ pid: process.ppid, host, start: null });
+    expect(() => lockRun(here, { take: true })).toThrow(/is being trained into by process/);
   });
 
   it('that is another’s by now is not given back', () => {

@@ -1,13 +1,13 @@
 import { cpSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, DiskError, FormatError, PatchlightError } from '../../src/core/errors.js';
 import { Counter } from '../../src/core/rng.js';
 import { SaveFailures } from '../../src/train/save_failures.js';
-import { findState, saveState } from '../../src/train/states.js';
+import { findState, removeStaleTemporaries, saveState } from '../../src/train/states.js';
 import { LONG, record, scratch, times } from './common.js';
 import { type FailingFs, type Fault, failingFs, faults, isCrash } from './failing_fs.js';
-import { sampleState } from './sample.js';
+import { sampleContent, sampleState } from './sample.js';
 
 const section = 'Saving states';
 const folder = scratch('states');
@@ -31,19 +31,20 @@ const steps = (run: string): (number | null)[] =>
   });
 
 /** A run with the states 0, 1 and 2; made once and copied, links and all. */
-function runOfThree(): string {
+async function runOfThree(): Promise<string> {
   const run = newRun();
-  for (const step of [0, 1, 2]) saveState(run, sampleState(step));
+  for (const step of [0, 1, 2]) await saveState(run, sampleContent(step));
   return run;
 }
 
 describe('a save', () => {
-  it('keeps the two states before it, and leaves nothing else', () => {
+  it('keeps the two states before it, and leaves nothing else', async () => {
     const run = newRun();
-    const seen = [0, 1, 2, 3].map((step) => {
-      saveState(run, sampleState(step));
-      return steps(run);
-    });
+    const seen: (number | null)[][] = [];
+    for (const step of [0, 1, 2, 3]) {
+      await saveState(run, sampleContent(step));
+      seen.push(steps(run));
+    }
     expect(seen).toEqual([
       [0, null, null],
       [1, 0, null],
@@ -53,20 +54,20 @@ describe('a save', () => {
     expect(files(run)).toEqual([...NAMES].sort());
   });
 
-  it('does so without hard links too', () => {
+  it('does so without hard links too', async () => {
     const run = newRun();
     for (const step of [0, 1, 2, 3])
-      saveState(run, sampleState(step), failingFs(Infinity, 'EIO', { links: false }).fs);
+      await saveState(run, sampleContent(step), failingFs(Infinity, 'EIO', { links: false }).fs);
     expect(steps(run)).toEqual([3, 2, 1]);
     expect(files(run)).toEqual([...NAMES].sort());
   });
 
-  it('after one that ended between its link and its rename keeps the state before', () => {
-    const run = runOfThree();
+  it('after one that ended between its link and its rename keeps the state before', async () => {
+    const run = await runOfThree();
     const checkpoint = (name: string) => join(run, 'checkpoints', name);
     rmSync(checkpoint(NAMES[1]!));
     linkSync(checkpoint(NAMES[0]!), checkpoint(NAMES[1]!));
-    saveState(run, sampleState(3));
+    await saveState(run, sampleContent(3));
     expect(steps(run)).toEqual([3, 2, 0]);
   });
 });
@@ -86,6 +87,7 @@ function expectPrevious(run: string, what: string): void {
 
 /** The newest is whole under its name, the names are in order, and nothing but states is left. */
 function expectWhole(run: string, what: string): void {
+  removeStaleTemporaries(run);
   const { path, damaged } = findState(run);
   expect([path, damaged], what).toEqual([join(run, 'checkpoints', NAMES[0]!), []]);
   const found = steps(run).filter((step) => step !== null);
@@ -95,15 +97,18 @@ function expectWhole(run: string, what: string): void {
 }
 
 describe.each([true, false])('with a fault at every call of a save (hard links: %s)', (links) => {
-  const counting = failingFs(Infinity, 'EIO', { links });
-  saveState(runOfThree(), sampleState(3), counting.fs);
-  const calls = counting.calls();
+  let calls: number;
+  beforeAll(async () => {
+    const counting = failingFs(Infinity, 'EIO', { links });
+    await saveState(await runOfThree(), sampleContent(3), counting.fs);
+    calls = counting.calls();
+  });
 
-  it.each(faults)('%s: the newest state or the one before it is there, byte for byte', (fault) => {
+  it.each(faults)('%s: the newest state or the one before it is there, byte for byte', async (fault) => {
     for (let n = 1; n <= calls; n++) {
       const what = `${fault} at call ${n}`;
-      const run = runOfThree();
-      const failure = attempt(run, 3, failingFs(n, fault, { links }));
+      const run = await runOfThree();
+      const failure = await attempt(run, 3, failingFs(n, fault, { links }));
       if (failure) expect(failure, what).toBeInstanceOf(DiskError);
       if (!isCrash(fault))
         expect(
@@ -111,7 +116,7 @@ describe.each([true, false])('with a fault at every call of a save (hard links: 
           what,
         ).toEqual([]);
       expectPrevious(run, what);
-      saveState(run, sampleState(4));
+      await saveState(run, sampleContent(4));
       expect(steps(run)[0], what).toBe(4);
       rmSync(run, { recursive: true });
     }
@@ -125,15 +130,15 @@ describe.each([true, false])('with a fault at every call of a save (hard links: 
 
   it(
     'two crashes: at every call of a save, and at every call of the save after it',
-    () => {
+    async () => {
       const stride = times(5, 1);
       let pairs = 0;
       for (let n = 1; n <= calls; n += stride)
         for (let m = 1; m <= calls; m += stride) {
-          const run = runOfThree();
+          const run = await runOfThree();
           const what = `crashes at calls ${n} and ${m}`;
-          attempt(run, 3, failingFs(n, 'torn', { links }));
-          attempt(run, 4, failingFs(m, 'torn', { links }));
+          await attempt(run, 3, failingFs(n, 'torn', { links }));
+          await attempt(run, 4, failingFs(m, 'torn', { links }));
           expectWhole(run, what);
           // A copy cannot be told from a state of its own, so that two crashes may leave one state, twice.
           const different = new Set(steps(run).filter((step) => step !== null)).size;
@@ -162,9 +167,9 @@ const FAULTS: Record<Fault, string> = {
 };
 
 /** The error of a save of state `step`; null where it succeeds. */
-function attempt(run: string, step: number, { fs }: FailingFs): unknown {
+async function attempt(run: string, step: number, { fs }: FailingFs): Promise<unknown> {
   try {
-    saveState(run, sampleState(step), fs);
+    await saveState(run, sampleContent(step), fs);
     return null;
   } catch (error) {
     return error;
@@ -179,10 +184,10 @@ describe('the newest state', () => {
     writeFileSync(join(run, 'checkpoints', name), bytes);
   };
 
-  it('that is damaged is named, and the one before it is used', () => {
+  it('that is damaged is named, and the one before it is used', async () => {
     const random = new Counter(7, 0);
     const count = times(30, 500);
-    const original = runOfThree();
+    const original = await runOfThree();
     const size = read(original, NAMES[0]!).length * 8;
     for (let i = 0; i < count; i++) {
       const run = newRun();
@@ -226,15 +231,15 @@ describe('the newest state', () => {
       ConfigError,
     ],
     ['of a folder that is not there', (run) => join(run, 'x'), /x does not exist\.$/, ConfigError],
-  ])('%s', (_, prepare, sentence, type) => {
-    const path = prepare(runOfThree());
+  ])('%s', async (_, prepare, sentence, type) => {
+    const path = prepare(await runOfThree());
     const find = () => findState(path);
     expect(find).toThrow(type);
     expect(find).toThrow(sentence);
   });
 
-  it('of a file is that file, or the ones before it', () => {
-    const run = runOfThree();
+  it('of a file is that file, or the ones before it', async () => {
+    const run = await runOfThree();
     const of = (name: string) => join(run, 'checkpoints', name);
     expect(findState(of(NAMES[1]!)).path).toBe(of(NAMES[1]!));
     flip(run, NAMES[1]!, 5000);
@@ -243,14 +248,55 @@ describe('the newest state', () => {
     expect(() => findState(of('mine.safetensors'))).toThrow(FormatError);
   });
 
-  it('is found without the temporary files of processes that are no more', () => {
-    const run = runOfThree();
-    const dead = 4_194_305; // Above the largest number that Linux gives.
-    const living = `${NAMES[0]}.${process.ppid}.tmp`;
-    for (const name of [`${NAMES[0]}.${dead}.tmp`, `${NAMES[0]}.${process.pid}.tmp`, living, 'notes.tmp'])
-      writeFileSync(join(run, 'checkpoints', name), 'x');
+  it('is found without a change to its folder', async () => {
+    const run = await runOfThree();
+    const names = [`${NAMES[0]}.${DEAD}.tmp`, `notes.${DEAD}.tmp`];
+    for (const name of names) writeFileSync(join(run, 'checkpoints', name), 'x');
+    const before = files(run);
     findState(run);
-    expect(files(run).filter((name) => name.endsWith('.tmp'))).toEqual([living, 'notes.tmp'].sort());
+    findState(join(run, 'checkpoints', NAMES[0]!));
+    expect(files(run)).toEqual(before);
+  });
+});
+
+/** Above the largest number that Linux gives to a process. */
+const DEAD = 4_194_305;
+
+describe('temporary files', () => {
+  const left = (run: string) => files(run).filter((name) => name.endsWith('.tmp'));
+
+  it.each<[string, boolean]>([
+    ...[
+      ...NAMES,
+      'best.safetensors',
+      'final.safetensors',
+      'final.ema.safetensors',
+      'epoch_0012.safetensors',
+    ].map((name): [string, boolean] => [`${name}.${DEAD}.tmp`, true]),
+    [`${NAMES[0]}.${process.pid}.tmp`, true], // of a process of an earlier life that had our number
+    [`${NAMES[0]}.${process.ppid}.tmp`, false],
+    [`${NAMES[0]}.0.tmp`, false],
+    [`${NAMES[0]}.x.tmp`, false],
+    [`mine.safetensors.${DEAD}.tmp`, false],
+    [`epoch_last.safetensors.${DEAD}.tmp`, false],
+    [`my-best.safetensors.${DEAD}.tmp`, false],
+    [`notes.${DEAD}.tmp`, false],
+    ['notes.tmp', false],
+  ])('%s: removed: %s', (name, removed) => {
+    const run = newRun();
+    writeFileSync(join(run, 'checkpoints', name), 'x');
+    removeStaleTemporaries(run);
+    expect(left(run)).toEqual(removed ? [] : [name]);
+  });
+
+  it('that cannot be removed, or a folder that is not there, are no error', () => {
+    const run = newRun();
+    const name = `${NAMES[0]}.${DEAD}.tmp`;
+    mkdirSync(join(run, 'checkpoints', name));
+    removeStaleTemporaries(run);
+    expect(left(run)).toEqual([name]);
+    removeStaleTemporaries(join(run, 'none'));
+    removeStaleTemporaries(join(run, 'checkpoints', name, 'x'));
   });
 });
 

@@ -1,0 +1,96 @@
+/** The arena's way between host and device: piece by piece, because a large model has no room on the host. */
+import { describe, expect, it, vi } from 'vitest';
+import { Arena } from '../src/tensor/arena.js';
+import { Parameter } from '../src/tensor/parameter.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { withGpu } from './gpu.js';
+
+const gpuOf = withGpu();
+
+const SIZES = { a: [3, 50], b: [7], c: [300], d: [1], e: [128] } as const;
+
+/** Parameters a to e, of which b and d do not decay; each value is a number of its own. */
+function arenaOf(): { arena: Arena; valuesOf: (parameter: Parameter) => Float32Array } {
+  const parameters = Object.entries(SIZES).map(([name, shape], i) => {
+    const parameter = new Parameter(shape, () => (at) => 1000 * (i + 1) + at);
+    parameter.name = name;
+    return parameter;
+  });
+  const arena = new Arena(gpuOf(), parameters, ({ name }) => !'bd'.includes(name));
+  return { arena, valuesOf: (parameter) => parameter.initial(0, 0) };
+}
+
+const PIECES = [1, 100, 128, 301, 1 << 20];
+
+describe('an arena', () => {
+  it.each(PIECES)('is written and read %i floats at a time', async (most) => {
+    const { arena, valuesOf } = arenaOf();
+    const dirty = Tensor.from(gpuOf(), new Float32Array(arena.size).fill(Number.NaN));
+    const uploads = vi.spyOn(gpuOf(), 'upload');
+    arena.write(dirty, valuesOf, most);
+    const uploaded = uploads.mock.calls.map(([, data]) => data.byteLength);
+    uploads.mockRestore();
+    expect(Math.max(...uploaded)).toBe(4 * Math.min(most, arena.size));
+    expect(uploaded.reduce((sum, bytes) => sum + bytes)).toBe(4 * arena.size);
+    const whole = await dirty.toFloat32();
+    const expected = new Float32Array(arena.size);
+    for (const { parameter, start } of arena.slots) expected.set(valuesOf(parameter), start);
+    expect(whole).toEqual(expected);
+
+    const reads = vi.spyOn(gpuOf(), 'read');
+    const found = new Map<string, number[]>();
+    for await (const { parameter, values } of arena.pieces(dirty, most))
+      found.set(parameter.name, [...(found.get(parameter.name) ?? []), ...values]);
+    const sizes = new Set(reads.mock.calls.map(([{ bytes }]) => bytes));
+    reads.mockRestore();
+    expect([...found.keys()]).toEqual(arena.slots.map(({ parameter }) => parameter.name));
+    for (const { parameter } of arena.slots)
+      expect(found.get(parameter.name)).toEqual([...valuesOf(parameter)]);
+    expect([...sizes]).toEqual([4 * Math.min(most, arena.size)]);
+    dirty.release();
+  });
+
+  it('takes values in pieces, and keeps those of a parameter that is given none', async () => {
+    const { arena, valuesOf } = arenaOf();
+    arena.write(arena.values, valuesOf);
+    const twice = (parameter: Parameter) => valuesOf(parameter).map((x) => 2 * x);
+    for (const most of PIECES) {
+      arena.write(arena.values, valuesOf);
+      arena.write(
+        arena.values,
+        (parameter) => {
+          const values = twice(parameter);
+          return parameter.name === 'c' ? null : [values.subarray(0, 5), values.subarray(5)];
+        },
+        most,
+      );
+      for (const { parameter } of arena.slots)
+        expect((await arena.read(arena.values)).get(parameter.name), `${most}`).toEqual(
+          (parameter.name === 'c' ? valuesOf : twice)(parameter),
+        );
+    }
+  });
+
+  it('reads a section of it', async () => {
+    const { arena, valuesOf } = arenaOf();
+    arena.write(arena.values, valuesOf);
+    const section = arena.section(arena.slots[1]!.start);
+    const read = await section.read(section.of(arena.values));
+    expect([...read.keys()]).toEqual(arena.slots.slice(1).map(({ parameter }) => parameter.name));
+    for (const { parameter } of section.slots) expect(read.get(parameter.name)).toEqual(valuesOf(parameter));
+  });
+
+  it('takes on the host what one of many large pieces takes', async () => {
+    const gpu = gpuOf();
+    const one = Tensor.zeros(gpu, [4 << 20]);
+    const values = new Float32Array(4 << 20).fill(1);
+    one.upload(values);
+    await gpu.finish();
+    const before = process.memoryUsage.rss();
+    for (let i = 0; i < 32; i++) one.upload(values);
+    const grown = process.memoryUsage.rss() - before;
+    expect(grown).toBeLessThan(256 << 20); // Of 512 MiB.
+    await gpu.finish();
+    one.release();
+  });
+});

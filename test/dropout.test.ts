@@ -1,0 +1,156 @@
+/**
+ * Each rate of dropout is applied at its place and nowhere else: a training pass of a whole model against the same model
+ * in float64, which is made of the specifications of the ops and draws the same random numbers.
+ */
+import { beforeAll, expect, it } from 'vitest';
+import type { Op } from '../src/autograd/op.js';
+import type { Shape } from '../src/core/shape.js';
+import { VisionTransformer } from '../src/models/vit.js';
+import { addOp } from '../src/ops/add.js';
+import { attentionOp } from '../src/ops/attention.js';
+import { dropoutOp } from '../src/ops/dropout.js';
+import { geluOp } from '../src/ops/gelu.js';
+import { im2colOp } from '../src/ops/im2col.js';
+import { layerNormOp } from '../src/ops/layer_norm.js';
+import { linearOp } from '../src/ops/linear.js';
+import { keyOf, makeStepState, writeStepState } from '../src/ops/step_state.js';
+import { prependTokenOp, takeTokenOp } from '../src/ops/tokens.js';
+import { Arena } from '../src/tensor/arena.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { modelOptions } from '../src/train/build.js';
+import { resolveSettings, type Settings } from '../src/train/settings.js';
+import { normals, withGpu, worst } from './gpu.js';
+
+const gpuOf = withGpu();
+
+interface Value {
+  readonly shape: Shape;
+  readonly data: Float64Array;
+}
+
+/** An op by its specification. */
+function specified<A>(op: Op<A>, inputs: readonly Value[], attrs: A): Value {
+  const shapes = inputs.map(({ shape }) => shape);
+  const data = op.reference(
+    inputs.map((input) => input.data),
+    shapes,
+    attrs,
+  );
+  return { shape: op.shape(shapes, attrs), data };
+}
+
+const [SEED, STEP] = [5, 7];
+const key: Value = { shape: [2], data: Float64Array.of(SEED, STEP) };
+
+/** The rates of dropout by place; those of drop path block by block. */
+interface Rates {
+  readonly embedded: number;
+  readonly weights: number;
+  readonly projected: number;
+  readonly hidden: number;
+  readonly paths: readonly number[];
+}
+
+const dataset = { channels: 3, height: 8, width: 8, classes: ['a', 'b', 'c'] };
+const sizes = { embedDim: 8, depth: 2, numHeads: 2, mlpRatio: 2, patchSize: 4 } as const;
+const HEADS = 2;
+const IMAGES: Shape = [6, 3, 8, 8];
+const pixels = normals(IMAGES, 1);
+
+/** Logits of a model in training, in float64. Streams are counted in the order of places, which resumed runs rely on. */
+function logitsOf(weights: ReadonlyMap<string, Value>, rates: Rates): Float64Array {
+  const weight = (name: string) => weights.get(name)!;
+  const layer = (name: string) => [weight(`${name}.weight`), weight(`${name}.bias`)];
+  const linear = (x: Value, name: string) =>
+    specified(linearOp, [x, ...layer(name)], { bias: true, residual: false });
+  const norm = (x: Value, name: string) => specified(layerNormOp, [x, ...layer(name)], { eps: 1e-6 });
+  const add = (a: Value, b: Value) => specified(addOp, [a, b], null);
+  const drop = (x: Value, rate: number, stream: number, group = 1) =>
+    specified(dropoutOp, [x, key], { rate, stream, group });
+  let stream = 1000;
+  const geometry = { patch: [4, 4], stride: [4, 4], padding: [0, 0] } as const;
+  const images = { shape: IMAGES, data: Float64Array.from(pixels) };
+  let x = linear(specified(im2colOp, [images], geometry), 'patch_embed.proj');
+  x = specified(prependTokenOp, [x, weight('cls_token')], null);
+  x = drop(add(x, weight('pos_embed')), rates.embedded, stream++);
+  for (const [i, path] of rates.paths.entries()) {
+    const [weightsAt, projectedAt, hiddenAt, mlpAt, path1, path2] = Array.from({ length: 6 }, () => stream++);
+    const block = `blocks.${i}`;
+    const sample = x.data.length / x.shape[0]!;
+    const qkv = linear(norm(x, `${block}.norm1`), `${block}.attn.qkv`);
+    const attrs = { heads: HEADS, rate: rates.weights, stream: weightsAt! };
+    const mixed = linear(specified(attentionOp, [qkv, key], attrs), `${block}.attn.proj`);
+    x = add(x, drop(drop(mixed, rates.projected, projectedAt!), path, path1!, sample));
+    const hidden = specified(geluOp, [linear(norm(x, `${block}.norm2`), `${block}.mlp.fc1`)], {
+      approximate: 'none',
+    });
+    const given = linear(drop(hidden, rates.hidden, hiddenAt!), `${block}.mlp.fc2`);
+    x = add(x, drop(drop(given, rates.projected, mlpAt!), path, path2!, sample));
+  }
+  return linear(norm(specified(takeTokenOp, [x], { index: 0 }), 'norm'), 'head').data;
+}
+
+const none: Rates = { embedded: 0, weights: 0, projected: 0, hidden: 0, paths: [0, 0] };
+const variants: [string, Partial<Settings>, Partial<Rates>][] = [
+  ['none', {}, {}],
+  ['embedded tokens', { embedDropout: 0.4 }, { embedded: 0.4 }],
+  ['attention weights', { attentionDropout: 0.4 }, { weights: 0.4 }],
+  ['what projections give', { residualDropout: 0.4 }, { projected: 0.4 }],
+  ['hidden units of the MLP', { mlpDropout: 0.4 }, { hidden: 0.4 }],
+  ['branches of the last block', { dropPath: 0.4 }, { paths: [0, 0.4] }],
+  ['branches of all blocks', { dropPath: 0.4, dropPathMode: 'constant' }, { paths: [0.4, 0.4] }],
+  [
+    'all but attention weights and branches, by one rate',
+    { dropout: 0.2 },
+    { embedded: 0.2, projected: 0.2, hidden: 0.2 },
+  ],
+  [
+    'everything, at rates of its own',
+    { ...{ embedDropout: 0.1, attentionDropout: 0.2, residualDropout: 0.3, mlpDropout: 0.4 }, dropPath: 0.5 },
+    { embedded: 0.1, weights: 0.2, projected: 0.3, hidden: 0.4, paths: [0, 0.5] },
+  ],
+];
+
+let undisturbed: Float64Array;
+beforeAll(() => {
+  undisturbed = logitsOf(weightsOf(modelWith({})), none);
+});
+
+const modelWith = (settings: Partial<Settings>): VisionTransformer => {
+  const options = modelOptions(resolveSettings({ ...sizes, ...settings }), dataset);
+  return new VisionTransformer(options);
+};
+
+/** Larger than first values are, so that what is dropped makes a difference. */
+const valuesOf = (index: number, shape: Shape) => normals(shape, 100 + index, 0.4);
+const weightsOf = (model: VisionTransformer): Map<string, Value> =>
+  new Map(
+    model
+      .parameters()
+      .map(({ name, shape }, i) => [name, { shape, data: Float64Array.from(valuesOf(i, shape)) }]),
+  );
+
+it.each(variants)('drops %s', async (_, settings, changed) => {
+  const gpu = gpuOf();
+  const model = modelWith(settings);
+  const arena = new Arena(gpu, model.parameters(), () => true);
+  const order = model.parameters();
+  arena.write(arena.values, (parameter) => valuesOf(order.indexOf(parameter), parameter.shape));
+  const state = makeStepState(gpu);
+  const still = { slot: 0, lr: 0, stepSize: 0, rootC2: 1, emaDecay: 0 };
+  writeStepState(state, { seed: SEED, step: STEP, ...still });
+  const images = Tensor.from(gpu, pixels, IMAGES);
+  const rates = { ...none, ...changed };
+  const expected = logitsOf(weightsOf(model), rates);
+  const actual = await model.forward(images, { training: true, key: keyOf(state) }).toFloat32();
+  const { ratio, at } = worst(actual, expected, (i) => 2e-5 * (1 + Math.abs(expected[i]!)));
+  expect(ratio, `logit ${at}: ${actual[at]} for ${expected[at]}`).toBeLessThanOrEqual(1);
+  // What is dropped changes the logits far more than rounding does.
+  const apart = worst(expected, undisturbed, () => 2e-3).ratio;
+  expect(apart > 1).toBe(Object.keys(changed).length > 0);
+  // Nothing is dropped outside of training.
+  const outside = await model.forward(images, { training: false, key: keyOf(state) }).toFloat32();
+  expect(
+    worst(outside, undisturbed, (i) => 2e-5 * (1 + Math.abs(undisturbed[i]!))).ratio,
+  ).toBeLessThanOrEqual(1);
+});
