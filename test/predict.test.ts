@@ -80,15 +80,6 @@ describe('an image file', () => {
     });
   });
 
-  it('in CMYK, as printers want it, is seen in RGB', async () => {
-    await big().toColourspace('cmyk').jpeg({ quality: 100 }).toFile(file('cmyk.jpg'));
-    expect((await sharp(file('cmyk.jpg')).metadata()).space).toBe('cmyk');
-    const [red, , , white] = corners(await decodeImage(file('cmyk.jpg'), SIZE, 'crop'));
-    expect(red?.[0]).toBeGreaterThan(220);
-    expect(red?.slice(1)).toEqual([0, 0]);
-    expect(white).toEqual([255, 255, 255]);
-  });
-
   it('as SVG, transparent where nothing is drawn: white', async () => {
     const svg =
       '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><rect width="20" height="20"/></svg>';
@@ -117,25 +108,6 @@ describe('an image file', () => {
     await raw(pixel, 32, 32, 4).png().toFile(file('alpha.png'));
     const { bytes } = await decodeImage(file('alpha.png'), SIZE, 'crop');
     expect(new Set(bytes)).toEqual(new Set([204]));
-  });
-
-  it('turned by its EXIF orientation is seen upright', async () => {
-    // 6: the file's rows are the picture's columns, from the right.
-    const options = { quality: 100, chromaSubsampling: '4:4:4' };
-    await big()
-      .resize(64, 32, { fit: 'fill' })
-      .withMetadata({ orientation: 6 })
-      .jpeg(options)
-      .toFile(file('exif.jpg'));
-    const decoded = await decodeImage(file('exif.jpg'), SIZE, 'squash');
-    expect([decoded.height, decoded.width]).toEqual([64, 32]);
-    const [red, green, blue, white] = RED_GREEN_BLUE_WHITE;
-    corners(decoded).forEach((corner, i) => {
-      const expected = [blue, red, white, green][i] as number[];
-      corner.forEach((level, c) => {
-        expect(Math.abs(level - (expected[c] as number))).toBeLessThan(12);
-      });
-    });
   });
 
   it.each<[Fit, number, number]>([

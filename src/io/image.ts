@@ -1,5 +1,5 @@
 /** Image files of common formats as the bytes that a model is fed. sharp decodes and resizes, and is loaded by the first image. */
-import type { Sharp } from 'sharp';
+import type { Metadata, Sharp } from 'sharp';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { reason } from './atomic.js';
 import { statOf } from './read.js';
@@ -36,8 +36,9 @@ export async function decodeImage(path: string, size: ImageSize, fit: Fit): Prom
   refuseOther(path);
   const { default: sharp } = await loadSharp();
   try {
-    const image = sharp(path, { limitInputPixels: MOST_PIXELS, failOn: 'error' });
-    const { autoOrient: upright } = await image.metadata();
+    const file = sharp(path, { limitInputPixels: MOST_PIXELS, failOn: 'error' });
+    const { autoOrient: upright, ...kind } = await file.metadata();
+    const image = isPlainCmyk(kind) ? await inRgb(sharp, file) : file;
     const { data } = await pixels(image, size, fit).raw().toBuffer({ resolveWithObject: true });
     return { bytes: planes(data, size.channels), height: upright.height, width: upright.width };
   } catch (error) {
@@ -51,6 +52,27 @@ function pixels(image: Sharp, { channels, height, width }: ImageSize, fit: Fit):
   // Shrinking while a JPEG is decoded is faster, and not what other formats get.
   const how = { kernel: 'cubic', fastShrinkOnLoad: false } as const;
   return coloured.resize(width, height, { fit: fit === 'crop' ? 'cover' : 'fill', ...how });
+}
+
+/** Inks of 8 bits, and nothing that says which colours they are. libvips would take the inks of a printing press. */
+const isPlainCmyk = ({ space, hasProfile, channels, depth }: Partial<Metadata>): boolean =>
+  space === 'cmyk' && !hasProfile && channels === 4 && depth === 'uchar';
+
+/** Each colour is what its ink and black let through, R = 255 (1 − C) (1 − K), as Pillow's convert('RGB') has it. */
+async function inRgb(sharp: typeof import('sharp').default, image: Sharp): Promise<Sharp> {
+  const { data, info } = await image
+    .autoOrient()
+    .pipelineColourspace('cmyk')
+    .toColourspace('cmyk')
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  const rgb = new Uint8Array(3 * width * height);
+  for (let from = 0, to = 0; from < data.length; from += 4, to += 3) {
+    const light = 255 - (data[from + 3] as number);
+    for (let c = 0; c < 3; c++) rgb[to + c] = Math.round((light * (255 - (data[from + c] as number))) / 255);
+  }
+  return sharp(rgb, { limitInputPixels: MOST_PIXELS, raw: { width, height, channels: 3 } });
 }
 
 /** (H, W, C) as (C, H, W). */
