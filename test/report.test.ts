@@ -231,7 +231,8 @@ describe('the page', () => {
     expect(text).not.toMatch(/<i>|<one>|<adapter>|<dataset>/);
     for (const shown of ['&lt;i&gt;3&amp;&quot;&#39;', '&lt;one&gt;', '&lt;adapter&gt;', '&lt;dataset&gt;'])
       expect(text).toContain(shown);
-    expect(text).not.toMatch(/undefined|NaN|\[object/);
+    // Without pictures: any three letters may stand in base64.
+    expect(text.replace(/base64,[^"]*/g, '')).not.toMatch(/undefined|NaN|\[object/);
     for (const name of ['bg', 'fg', 'muted', 'line', 'series1', 'series2', 'series3', 'series4'])
       expect(text.match(new RegExp(`--${name}: #`, 'g')), name).toHaveLength(2); // light and dark
   });
