@@ -1,5 +1,6 @@
-// `npm run test:faults [-- arguments of vitest]`: the reliability tests in their long form, and docs/reliability.md from what
-// they recorded.
+// `npm run test:faults [-- test files and arguments of vitest]`: the reliability tests in their long form, and docs/reliability.md
+// from the figures that they recorded. Where test files are named, only these run, and only the sections that they record
+// change.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,11 +21,13 @@ what the tests record. \`npm test\` runs the same tests in a short form. A test 
 written.
 `;
 
+const namesFiles = (args) => args.some((arg) => /\.test\.\w+$/.test(arg));
+
 /** Runs the tests; what they record is in the JSON lines of \`figures\`. */
 function runTests(figures, args) {
   const { status } = spawnSync(
     process.execPath,
-    [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...FILES, ...args],
+    [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...(namesFiles(args) ? [] : FILES), ...args],
     {
       cwd: root,
       stdio: 'inherit',
@@ -61,15 +64,40 @@ export function page(figures) {
   return `${INTRODUCTION}${tables.join('')}`;
 }
 
+/** The figures of a page, as the tests recorded them. */
+export function figuresOf(text) {
+  let section = '';
+  return text.split('\n').flatMap((line) => {
+    if (line.startsWith('## ')) section = line.slice(3);
+    const [, provoked, times, held] = /^\| (.*) \| ([\d,]+) \| (.*) \|$/.exec(line) ?? [];
+    if (provoked === undefined) return [];
+    const text = (part) => part.replaceAll('\\|', '|');
+    return [
+      { section, provoked: text(provoked), times: Number(times.replaceAll(',', '')), held: text(held) },
+    ];
+  });
+}
+
+/** The page of what was recorded now, and of those of the `earlier` figures whose sections nothing was recorded of. */
+export function updated(earlier, recorded) {
+  const sections = new Set(recorded.map(({ section }) => section));
+  return page([...earlier.filter(({ section }) => !sections.has(section)), ...recorded]);
+}
+
+const PAGE = 'docs/reliability.md';
+
 async function run() {
   install();
+  const args = process.argv.slice(2);
   const folder = mkdtempSync(join(tmpdir(), 'patchlight-faults-'));
   try {
     const figures = join(folder, 'figures.jsonl');
-    runTests(figures, process.argv.slice(2));
+    runTests(figures, args);
     mkdirSync(join(root, 'docs'), { recursive: true });
-    writeFileSync(join(root, 'docs/reliability.md'), page(readFigures(figures)));
-    console.log('docs/reliability.md is written.');
+    const path = join(root, PAGE);
+    const earlier = namesFiles(args) && existsSync(path) ? figuresOf(readFileSync(path, 'utf8')) : [];
+    writeFileSync(path, updated(earlier, readFigures(figures)));
+    console.log(`${PAGE} is written.`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

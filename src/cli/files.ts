@@ -18,6 +18,7 @@ export async function openData(
       dataDir: dataDir || process.env.PATCHLIGHT_DATA || 'data',
       download: true,
       onProgress,
+      onWait: (sentence) => console.error(`patchlight: ${sentence}`),
     });
   } finally {
     line?.clear();
