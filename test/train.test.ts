@@ -377,7 +377,8 @@ describe('settings', () => {
     ],
     [{ embedDim: 100, numHeads: 3 }, /--embed-dim 100 must divide by --num-heads 3/],
     [{ warmupEpochs: 5, epochs: 5 }, /--warmup-epochs 5 must be fewer than --epochs 5/],
-    [{ learningRate: Number.NaN }, /--learning-rate must be a finite number/],
+    [{ learningRate: Number.NaN }, /--learning-rate must be a finite number, not NaN/],
+    [{ mixup: Number.POSITIVE_INFINITY }, /--mixup must be a finite number, not Infinity/],
     [{ toString: 1 }, /no setting called toString/],
   ])('refuses %o', (layer, says) => {
     expect(() => resolveSettings(layer)).toThrow(says);

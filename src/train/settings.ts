@@ -242,8 +242,9 @@ export function resolveSettings(...layers: readonly Partial<Record<string, unkno
 function checked(name: SettingName, value: unknown): Value {
   const { default: fallback, choices, min, below, most, whole } = describe(name);
   const label = `--${kebab(name)}`;
+  const shown = typeof value === 'number' ? value : JSON.stringify(value); // JSON has null for Infinity
   const fail = (expected: string): never => {
-    throw new ConfigError(`${label} must be ${expected}, not ${JSON.stringify(value)}.`);
+    throw new ConfigError(`${label} must be ${expected}, not ${shown}.`);
   };
   if (typeof value !== typeof fallback) return fail(`a ${typeof fallback}`);
   if (choices && !choices.includes(value as Value)) return fail(`one of ${choices.join(', ')}`);

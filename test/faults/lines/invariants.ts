@@ -52,13 +52,14 @@ const exitCodes: Check = (played) => {
 const sentences: Check = ({ code, err, command }) => {
   const said = err.split('\n').filter(Boolean);
   if (code !== 1 && code !== 2) return err === '' ? null : `ends with ${code} and says: ${said[0]}`;
+  const hole = /\b(undefined|null|not NaN)\b|\[object/.exec(err)?.[0];
   const most = command.program === 'sweep' ? Number.POSITIVE_INFINITY : 1;
   return first(
     said.length === 0 && 'fails without a word',
     (said.length > most || said.some((line) => !line.startsWith('patchlight: '))) &&
       `more than one sentence, or a stack: ${said.slice(0, 3).join(' | ')}`,
     !/[.?)]$/.test(said[0] as string) && `no sentence: ${said[0]}`,
-    /\b(undefined|null)\b|\[object|\bNaN\b(?!")/.test(err) && `a sentence with a hole: ${said[0]}`,
+    hole !== undefined && `a sentence with a hole, ${hole} [${said[0]}]`,
   );
 };
 

@@ -52,7 +52,7 @@ const pairs: readonly (readonly SettingName[])[] = [
   ['emaDecay', 'evalInterval'],
   ['checkpointInterval', 'epochs'],
   ['schedule', 'warmupEpochs', 'minLr'],
-  ['schedule', 'maxSteps'],
+  ['schedule', 'scheduleSteps', 'maxSteps'],
   ['augment', 'scaleMin', 'ratioMax'],
   ['augment', 'randFlavour', 'randMagnitude', 'randMstd'],
   ['mixup', 'cutmix', 'mixupOffEpoch'],
@@ -155,5 +155,5 @@ export function wrongs(name: SettingName): Wrong[] {
 export const kept = settingNames.filter(
   (name) =>
     (settingsTable[name].group !== 'Run' || name === 'seed') &&
-    !['epochs', 'maxSteps', 'patience', 'dataDir', 'dataset'].includes(name),
+    !['epochs', 'maxSteps', 'scheduleSteps', 'patience', 'dataDir', 'dataset'].includes(name),
 );
