@@ -190,7 +190,7 @@ class Sweep {
 }
 
 await main(async () => {
-  const parsed = commandLine(usage, options).demandCommand(0, 0).parseSync() as unknown as Parsed;
+  const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
   const plan = await planOf(parsed);
   if (parsed.plan) {
     console.log(planTable(plan));

@@ -1,0 +1,91 @@
+/** Wrong things typed at the commands: one sentence, exit code 1 or 2, and nothing written. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { withBuild } from './faults/commands.js';
+import { scratch } from './faults/common.js';
+
+withBuild();
+const folder = scratch('typing');
+const dist = resolve('dist');
+
+/** What is around when a command line is typed. */
+const AROUND: Readonly<Record<string, string>> = {
+  'file.txt': 'x',
+  'empty.json': '',
+  'list.json': '[]',
+  'object.json': '{}',
+  'mine.json': '[{"depth": 1}]',
+};
+
+let around: string[];
+beforeAll(() => {
+  mkdirSync(join(folder, 'folder'));
+  for (const [name, text] of Object.entries(AROUND)) writeFileSync(join(folder, name), text);
+});
+beforeEach(() => {
+  around = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+});
+
+/** `""` in a command line is an empty argument. */
+const words = (text: string): string[] =>
+  text
+    .split(' ')
+    .filter(Boolean)
+    .map((word) => word.replaceAll('""', ''));
+
+function expectRefused(command: string, code: number, says: RegExp): void {
+  const [script, ...args] = words(command) as [string, ...string[]];
+  const { status, stderr } = spawnSync(process.execPath, [join(dist, `${script}.js`), ...args], {
+    encoding: 'utf8',
+    cwd: folder,
+    env: { ...process.env, PATCHLIGHT_DATA: join(folder, 'no-data') },
+    timeout: 60_000,
+  });
+  // Dawn's own warnings show where standard error is a socket, as it is between two Node processes.
+  const said = stderr.replace(/^Warning: maxDynamic.*\n/gm, '');
+  expect(said).toMatch(says);
+  expect(said.trim().split('\n')).toHaveLength(1);
+  expect(said).toMatch(/^patchlight: .*\.\n$/);
+  expect(status).toBe(code);
+  expect(readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()).toEqual(around);
+}
+
+const tiny =
+  '--dataset shapes10 --limit-train 40 --embed-dim 16 --depth 1 --num-heads 2 --patch-size 16 --batch-size 20 --epochs 1';
+
+describe('what every command refuses', () => {
+  it.each([
+    // A variable of a shell that was not set must not mean that the flag is not there.
+    ['train --resume ""', 2, /--resume is empty: give it a value, or leave it out/],
+    [`train ${tiny} --output ""`, 2, /--output is empty/],
+    [`train ${tiny} --output x --init=`, 2, /--init is empty/],
+    ['train --config "" --dataset shapes10', 2, /--config is empty/],
+    ['train --preset "" --dataset shapes10', 2, /--preset is empty/],
+    ['train --adapter "" --dataset shapes10', 2, /--adapter is empty/],
+    ['train --dataset ""', 2, /--dataset is empty/],
+    ['evaluate folder --weights ""', 2, /--weights is empty/],
+    ['evaluate folder --report ""', 2, /--report is empty/],
+    ['evaluate ""', 2, /an argument is empty/],
+    ['predict folder ""', 2, /an argument is empty/],
+    ['augment --grid ""', 2, /--grid is empty/],
+    ['bench --json ""', 2, /--json is empty/],
+    ['check --filter ""', 2, /--filter is empty/],
+    ['sweep --grid "" --plan', 2, /--grid is empty/],
+    ['sweep --grid depth=1 --grid= --plan', 2, /--grid is empty/],
+    ['sweep --grid depth=1 --output ""', 2, /--output is empty/],
+    ['sweep --study "" --plan', 2, /--study is empty/],
+    // Words that belong to nothing.
+    [`train runs/a ${tiny} --output x`, 2, /got 1, maximum of 0/],
+    ['augment --grid x.png more --dataset shapes10', 2, /got 1, maximum of 0/],
+    ['check gelu', 2, /got 1, maximum of 0/],
+    // yargs takes these for false.
+    [`train ${tiny} --json=maybe --output x`, 2, /--json is true or false, not "maybe"/],
+    [`train ${tiny} --no-shuffle=yes --output x`, 2, /--shuffle is true or false, not "yes"/],
+    ['sweep --plan=maybe --grid depth=1', 2, /--plan is true or false, not "maybe"/],
+    // A number without one is not the default.
+    ['augment --grid x.png --rows', 2, /Not enough arguments following: rows/],
+    ['bench step --image-size', 2, /Not enough arguments following: image-size/],
+  ])('%s', (command, code, says) => expectRefused(command, code, says));
+});
