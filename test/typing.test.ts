@@ -89,3 +89,31 @@ describe('what every command refuses', () => {
     ['bench step --image-size', 2, /Not enough arguments following: image-size/],
   ])('%s', (command, code, says) => expectRefused(command, code, says));
 });
+
+describe('a sweep refuses before anything runs', () => {
+  it.each([
+    ['--grid depth=1.5 --plan', 1, /depth=1\.5: --depth must be a whole number/],
+    ['--grid depth=-1 --plan', 1, /depth=-1: --depth must be at least 1/],
+    ['--grid depth=1e999 --plan', 1, /depth is a number, not "1e999"/],
+    ['--grid seed=1..5 --plan', 1, /seed is a number, not "1\.\.5"/],
+    ['--grid pool=max --plan', 1, /pool=max: --pool must be one of cls, mean/],
+    ['--grid dataset=../x --plan', 1, /dataset=\.\._x: --dataset \.\.\/x is neither/],
+    ['--grid =1 --plan', 1, /--grid =1 must be a setting and its values/],
+    ['--grid depth==1 --plan', 1, /depth is a number, not "=1"/],
+    ['--list list.json --plan', 1, /list\.json must hold a JSON array of objects/],
+    ['--list object.json --plan', 1, /object\.json must hold a JSON array of objects/],
+    ['--list empty.json --plan', 1, /empty\.json: the file is not JSON/],
+    ['--list folder --plan', 1, /folder is a folder, not a file/],
+    ['--list nowhere.json --plan', 1, /nowhere\.json cannot be read/],
+    ['--list mine.json --config folder --plan', 1, /folder is a folder, not a file/],
+    ['--list mine.json --config list.json --plan', 1, /list\.json: the file must hold one JSON object/],
+    ['--list mine.json --preset nope --plan', 1, /There is no preset called nope/],
+    ['--study nope --plan', 1, /There is no study called nope/],
+    ['--list mine.json --init folder --plan --dataset shapes10', 1, /folder is a folder, not a file/],
+    ['--list mine.json --init file.txt --plan --dataset shapes10', 1, /file\.txt: a safetensors file has/],
+    ['--list mine.json --init nowhere --plan --dataset shapes10', 1, /--init nowhere does not exist/],
+    ['--list mine.json --output file.txt --dataset shapes10', 1, /The folder file\.txt cannot be made/],
+    ['--list mine.json --output file.txt/x --dataset shapes10', 1, /file\.txt\/x cannot be made/],
+    ['--list mine.json --learning-rate abc --plan', 2, /--learning-rate must be a number/],
+  ])('%s', (flags, code, says) => expectRefused(`sweep ${flags}`, code, says));
+});
