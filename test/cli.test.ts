@@ -44,7 +44,7 @@ it.each([
   ['train', '--dataset shapes10 --init /nope', 1, /--init \/nope does not exist/],
   ['train', '--resume /nope', 1, /\/nope does not exist/],
   ['train', '--resume x --preset quickstart', 2, /goes without --preset/],
-  ['train', '--output=', 2, /--output must name a folder/],
+  ['train', '--output=', 2, /--output is empty: give it a value/],
   ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
   ['augment', '', 2, /Missing required argument: grid/],
   ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],

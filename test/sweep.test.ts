@@ -1,14 +1,6 @@
 /** Sweeps: what a grid, a list and a study come to, what is refused before anything runs, interruption and continuation. */
 import { spawn, spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -19,7 +11,8 @@ import { crossProduct, parseAxis, parseList } from '../src/train/configurations.
 import { presets } from '../src/train/presets.js';
 import { resolveSettings, type Settings } from '../src/train/settings.js';
 import { configurationsOf, studies, studyNamed } from '../src/train/studies.js';
-import { type PlannedRun, planRun, SweepFolder, type SweepRow } from '../src/train/sweep.js';
+import { type PlannedRun, planRun } from '../src/train/sweep.js';
+import type { SweepRow } from '../src/train/sweep_table.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -53,6 +46,8 @@ describe('a grid', () => {
     ['depth=3,', '--grid depth=3,: depth is a number, not "".'],
     ['depth=three', 'depth is a number, not "three".'],
     ['shuffle=no', 'shuffle is a boolean, not "no".'],
+    ['depth=Infinity', 'depth is a number, not "Infinity".'],
+    ['seed=1e999', 'seed is a number, not "1e999".'],
   ])('%s is refused', (text, says) => {
     expect(() => parseAxis(text)).toThrow(says);
   });
@@ -66,6 +61,13 @@ describe('a grid', () => {
     ]);
     expect(() => crossProduct([parseAxis('depth=1'), parseAxis('num_blocks=2')])).toThrow(
       '--grid depth is given twice',
+    );
+  });
+
+  it('of more combinations than anybody trains is refused before they are made', () => {
+    const many = (name: string) => parseAxis(`${name}=${Array.from({ length: 1000 }, (_, i) => i).join()}`);
+    expect(() => crossProduct(['seed', 'epochs', 'patience'].map(many))).toThrow(
+      'the grids make 1000000000 configurations; a sweep has at most 10000.',
     );
   });
 });
@@ -87,6 +89,7 @@ describe('a list', () => {
     [[{}, { depht: 3 }], 'list.json, configuration 2: there is no setting called depht;'],
     [[{ name: '../out' }], 'its name must be letters, digits and _ = , . + -, not "../out".'],
     [[{ name: '..' }], 'not "..".'],
+    [[null], 'list.json, configuration 1 must be an object of settings.'],
   ])('%j is refused', (list, says) => {
     expect(() => parseList('list.json', list)).toThrow(says);
   });
@@ -139,50 +142,6 @@ describe('a plan', () => {
     await expect(plan('patch_size=8,5')).rejects.toThrow(/^patch_size=5: \[vit\] image height 32/);
     await expect(plan('num_heads=2,3')).rejects.toThrow(/^num_heads=3: --embed-dim 16 must divide by/);
     await expect(plan('mlp_ratio=0')).rejects.toThrow(/^mlp_ratio=0: /);
-  });
-});
-
-describe('the folder of a sweep', () => {
-  /** A run as a process that was killed leaves it: started, and saved or not. */
-  const leave = (run: PlannedRun, into: string, files: Record<string, string> = {}) => {
-    mkdirSync(join(into, run.name, 'checkpoints'), { recursive: true });
-    const all = { 'config.json': JSON.stringify({ settings: run.settings }), ...files };
-    for (const [name, text] of Object.entries(all)) writeFileSync(join(into, run.name, name), text);
-  };
-
-  it('starts anew what saved nothing, and continues what did', async () => {
-    const [first, second] = (await plan('depth=1,2')) as [PlannedRun, PlannedRun];
-    const into = path('killed');
-    leave(first, into, { 'steps.jsonl': '{}' });
-    leave(second, into, { 'checkpoints/last.state.safetensors': '' });
-    const sweep = SweepFolder.open(into, [first, second], 'test');
-    expect([sweep.canContinue(first), sweep.canContinue(second)]).toEqual([false, true]);
-    sweep.begin(first);
-    sweep.begin(second);
-    expect([existsSync(sweep.runPath(first)), existsSync(sweep.runPath(second))]).toEqual([false, true]);
-    expect(sweep.rows().map(({ status }) => status)).toEqual(['running', 'running']);
-  });
-
-  it('takes a run as finished only as long as it is', async () => {
-    const [run] = (await plan('depth=1')) as [PlannedRun];
-    const into = path('longer');
-    leave(run, into);
-    SweepFolder.open(into, [run], 'test').mark(run, 'finished');
-    const longer = { ...run, settings: { ...run.settings, epochs: run.settings.epochs + 1 } };
-    const finished = (it: PlannedRun) => SweepFolder.open(into, [it], 'test').isFinished(it);
-    expect([finished(run), finished(longer)]).toEqual([true, false]);
-    const other = { ...run, settings: { ...run.settings, seed: 8 } };
-    expect(() => SweepFolder.open(into, [other], 'test')).toThrow(
-      /longer\/depth=1: A continued run must keep its settings: seed was 42, now 8\. Give another --output/,
-    );
-  });
-
-  it('is refused where it is a run, or its table is damaged', () => {
-    mkdirSync(path('damaged'));
-    writeFileSync(path('damaged', 'sweep.json'), '{');
-    expect(() => SweepFolder.open(path('damaged'), [], 'test')).toThrow(/sweep\.json: the file is not JSON/);
-    writeFileSync(path('damaged', 'config.json'), '{}');
-    expect(() => SweepFolder.open(path('damaged'), [], 'test')).toThrow(/damaged holds a run, not a sweep/);
   });
 });
 

@@ -10,12 +10,36 @@ const dashed = (argument: string): string =>
 /** An option that is given twice means the last one, unless it is an array. */
 const lastGiven = (value: unknown): unknown => (Array.isArray(value) ? value.at(-1) : value);
 
+/** Throws where a flag that is on or off has a value that says neither: yargs takes `--json=maybe` for false. */
+function refuseOddValues(args: readonly string[], options: Record<string, Options>): void {
+  for (const arg of args) {
+    const [, name = '', value] = /^--(?:no-)?([\w-]+)=(.*)$/.exec(arg) ?? [];
+    if (options[name]?.type === 'boolean' && value !== 'true' && value !== 'false')
+      throw new UsageError(`--${name} is true or false, not "${value}".`);
+  }
+}
+
+/** Throws where a text is empty, as a variable that was not set leaves it: it must not mean that the flag is not there. */
+function refuseEmpty(parsed: Readonly<Record<string, unknown>>): true {
+  const empty = Object.keys(parsed).find((name) => [parsed[name]].flat().includes(''));
+  if (empty === '_') throw new UsageError('an argument is empty');
+  if (empty !== undefined) throw new UsageError(`--${empty} is empty: give it a value, or leave it out`);
+  return true;
+}
+
+/** A command line of these options and, unless `demandCommand` is called again, of no words beside them. */
 export function commandLine(usage: string, options: Record<string, Options>) {
   const once = Object.entries(options).map(([name, option]): [string, Options] => [
     name,
-    option.array ? option : { ...option, coerce: lastGiven },
+    {
+      ...option,
+      ...(option.array ? {} : { coerce: lastGiven }),
+      ...(option.type === 'number' ? { requiresArg: true } : {}),
+    },
   ]);
-  return yargs(process.argv.slice(2).map(dashed))
+  const args = process.argv.slice(2).map(dashed);
+  refuseOddValues(args, options);
+  return yargs(args)
     .usage(usage)
     .version(__VERSION__)
     .options(Object.fromEntries(once))
@@ -26,6 +50,8 @@ export function commandLine(usage: string, options: Record<string, Options>) {
       'parse-positional-numbers': false,
     })
     .strictOptions()
+    .demandCommand(0, 0)
+    .check(refuseEmpty)
     .wrap(Math.min(110, process.stdout.columns ?? 110))
     .fail((message, error) => {
       throw new UsageError(

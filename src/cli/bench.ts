@@ -164,7 +164,7 @@ function heading({ name, driver }: AdapterInfo, command: string): string {
 }
 
 await main(async () => {
-  const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
+  const parsed = commandLine(usage, options).demandCommand(0, Infinity).parseSync() as unknown as Parsed;
   const one = check(parsed);
   const effort = parsed.quick ? quick : thorough;
   const wanted = matcher(parsed.filter ?? '');

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { reason } from '../io/atomic.js';
 
 /** How a run ended: its exit code, as shells count where a signal killed it, and all that it said on standard error. */
 export interface ChildEnd {
@@ -21,8 +22,10 @@ export function trainInChild(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text;
   });
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
+  return new Promise((resolve) => {
+    child.on('error', (error) =>
+      resolve({ code: 1, said: `patchlight: ${script} could not be started (${reason(error)}).` }),
+    );
     child.on('close', (code, signal) =>
       resolve({ code: code ?? 128 + constants.signals[signal as NodeJS.Signals], said }),
     );

@@ -13,12 +13,13 @@ import { writeFileAtomic } from '../io/atomic.js';
 import { readJson } from '../io/read.js';
 import { planTable, sweepMarkdown, sweepPage, sweepTable } from '../report/sweep.js';
 import { checkImageSize } from '../train/build.js';
+import { readCheckpoint } from '../train/checkpoint.js';
 import { readConfig } from '../train/config_file.js';
 import { type Configuration, crossProduct, parseAxis, parseList, snake } from '../train/configurations.js';
 import { type Preset, presetNamed } from '../train/presets.js';
 import { resolveSettings, type SettingName, type Settings } from '../train/settings.js';
 import { configurationsOf, studies, studyNamed } from '../train/studies.js';
-import { type PlannedRun, planRun, refuseTwins, SweepFolder } from '../train/sweep.js';
+import { checkNames, type PlannedRun, planRun, SweepFolder } from '../train/sweep.js';
 import { commandLine, settingFlags, settingOptions, typedSettings } from './arguments.js';
 import { type ChildEnd, lastSentence, trainInChild } from './child.js';
 import { openData } from './files.js';
@@ -46,6 +47,12 @@ const options = {
       .join('; '),
   },
   output: { ...text, describe: 'the folder of the sweep' },
+  'take-lock': {
+    type: 'boolean',
+    group: 'Sweep:',
+    default: false,
+    describe: 'take over locks that a process of another machine, or of a container that is gone, has left',
+  },
   plan: { type: 'boolean', group: 'Sweep:', describe: 'print the configurations with their sizes and end' },
   preset: { ...text, describe: 'settings by name that all configurations share' },
   config: { ...text, describe: 'a JSON file of settings that all share; flags win over it' },
@@ -67,6 +74,7 @@ interface Parsed extends Readonly<Record<string, unknown>> {
   readonly init?: string;
   readonly adapter?: string;
   readonly quiet: boolean;
+  readonly 'take-lock': boolean;
 }
 
 type Layer = Partial<Record<string, unknown>>;
@@ -105,13 +113,19 @@ function refuseIdle(typed: Layer, all: readonly Configuration[]): void {
     );
 }
 
+/** Whether it fits a configuration's model, its run says; whether it is whole is the same for all. */
+function checkInit(path: string): void {
+  if (!existsSync(path)) throw new ConfigError(`--init ${path} does not exist.`);
+  readCheckpoint(path);
+}
+
 /** All configurations, each resolved and its model built: a bad one is refused before anything runs. */
 async function planOf(parsed: Parsed): Promise<PlannedRun[]> {
   const base = baseOf(parsed);
   const all = configurations(parsed, base);
-  refuseTwins(all);
+  checkNames(all);
   refuseIdle(typedSettings(parsed), all);
-  if (parsed.init && !existsSync(parsed.init)) throw new ConfigError(`--init ${parsed.init} does not exist.`);
+  if (parsed.init) checkInit(parsed.init);
   const plan: PlannedRun[] = [];
   const imagesOf = async (settings: Settings) => {
     const images = describeDataset(settings.dataset) ?? (await openData(settings));
@@ -178,19 +192,20 @@ class Sweep {
   }
 
   private argumentsFor(planned: PlannedRun, continued: boolean): string[] {
-    const { init, adapter, quiet } = this.parsed;
+    const { init, adapter, quiet, 'take-lock': take } = this.parsed;
     const path = this.folder.runPath(planned);
     return [
       ...(continued ? ['--resume', path] : ['--output', path, ...(init ? ['--init', init] : [])]),
       ...(adapter ? ['--adapter', adapter] : []),
       ...(quiet ? ['--quiet'] : []),
+      ...(take ? ['--take-lock'] : []),
       ...settingFlags(planned.settings),
     ];
   }
 }
 
 await main(async () => {
-  const parsed = commandLine(usage, options).demandCommand(0, 0).parseSync() as unknown as Parsed;
+  const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
   const plan = await planOf(parsed);
   if (parsed.plan) {
     console.log(planTable(plan));
@@ -199,7 +214,7 @@ await main(async () => {
   if (parsed.output === undefined)
     throw new UsageError('--output sweeps/NAME says where the runs go; --plan goes without.');
   await provideData(plan);
-  const folder = SweepFolder.open(parsed.output, plan, __VERSION__);
+  const folder = SweepFolder.open(parsed.output, plan, __VERSION__, { take: parsed['take-lock'] });
   const sweep = new Sweep(folder, parsed);
   const caught = stopOnSignals((signal) => sweep.stop(signal));
   for (const [i, planned] of plan.entries()) {

@@ -126,8 +126,7 @@ function deviceOptions({ adapter, 'memory-budget': megabytes }: Parsed): OpenOpt
   return { adapter, budgetBytes: 1e6 * megabytes };
 }
 
-function checkUsage({ restarts, output }: Parsed): void {
-  if (output === '') throw new UsageError('--output must name a folder.');
+function checkUsage({ restarts }: Parsed): void {
   if (!Number.isSafeInteger(restarts) || restarts < 0)
     throw new UsageError('--restarts must be a whole number, at least 0.');
 }

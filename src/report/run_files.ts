@@ -1,7 +1,9 @@
 /** What a run directory tells of its training. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { FormatError } from '../core/errors.js';
+import { isObject } from '../io/json.js';
+import { readBytes } from '../io/read.js';
+import { readHistory } from '../train/history.js';
 import type { EpochEntry, StepEntry } from '../train/run_directory.js';
 
 export interface RunFiles {
@@ -12,29 +14,18 @@ export interface RunFiles {
 
 /** Both are empty where the run has not got so far; a FormatError names a file that is damaged. */
 export function readRunFiles(run: string): RunFiles {
-  const read = (name: string): string | null => {
-    const path = join(run, name);
-    return existsSync(path) ? readFileSync(path, 'utf8') : null;
-  };
-  return {
-    steps: (read('steps.jsonl') ?? '').split('\n').flatMap(stepOf),
-    history: historyOf(join(run, 'history.json'), read('history.json') ?? '[]'),
-  };
+  const path = join(run, 'steps.jsonl');
+  const log = existsSync(path) ? new TextDecoder().decode(readBytes(path)) : '';
+  return { steps: log.split('\n').flatMap(stepOf), history: readHistory(run) };
 }
 
-// The last line may be cut short: by a crash, or because the run is writing it at this moment.
+// The last line may be cut short: by a crash, or because the run is writing it at this moment. What is no step is passed over.
 function stepOf(line: string): StepEntry[] {
   try {
-    return [JSON.parse(line) as StepEntry];
+    const entry: unknown = JSON.parse(line);
+    const isStep = isObject(entry) && ['step', 'loss', 'lr'].every((name) => typeof entry[name] === 'number');
+    return isStep ? [entry as unknown as StepEntry] : [];
   } catch {
     return [];
-  }
-}
-
-function historyOf(path: string, text: string): EpochEntry[] {
-  try {
-    return JSON.parse(text) as EpochEntry[];
-  } catch {
-    throw new FormatError(path, 'it is not JSON.');
   }
 }

@@ -3,7 +3,8 @@ import type { TopLevelSpec } from 'vega-lite';
 import { type Cell, table } from '../core/table.js';
 import { snake } from '../train/configurations.js';
 import { settingsTable } from '../train/settings.js';
-import type { PlannedRun, SweepRow } from '../train/sweep.js';
+import type { PlannedRun } from '../train/sweep.js';
+import type { SweepRow } from '../train/sweep_table.js';
 import { Html, html } from './html.js';
 import { plotSvg } from './plot.js';
 import { style } from './style.js';
@@ -41,8 +42,9 @@ const failures = (rows: readonly SweepRow[]): string[] =>
   rows.flatMap(({ name, error }) => (error === null ? [] : [`${name}: ${error}`]));
 
 const MEANING =
-  'Accuracy is that on the test images, or on those of --val-split. MFLOPs are of one forward pass, a multiply-add being two ' +
-  'operations. Seconds are of training, without evaluation.';
+  'Accuracy is measured on the test images, or on those that --val-split holds out. The best is the best of any epoch, of the weights or, ' +
+  'with --ema-decay, of their moving average, whichever was better: best.safetensors holds it. The last is of the weights at the last ' +
+  'evaluation. MFLOPs are of one forward pass, a multiply-add being two operations. Seconds are of training, without evaluation.';
 
 export function sweepMarkdown(title: string, rows: readonly SweepRow[]): string {
   const list = failures(rows).map((sentence) => `- ${sentence}`);

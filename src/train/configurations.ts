@@ -55,14 +55,22 @@ function parseValue(text: string, name: SettingName, where: string): unknown {
     return text === 'true';
   }
   const value = Number(text);
-  if (text.trim() === '' || Number.isNaN(value)) throw refuse();
+  if (text.trim() === '' || !Number.isFinite(value)) throw refuse();
   return value;
 }
+
+/** More than anybody trains one after another: a slip of the keyboard must not fill the memory. */
+const MOST_CONFIGURATIONS = 10_000;
 
 /** Every combination of the axes' values; the last axis changes fastest. */
 export function crossProduct(axes: readonly Axis[]): Configuration[] {
   const twice = axes.find(({ name }, i) => axes.findIndex((axis) => axis.name === name) !== i);
   if (twice) throw new ConfigError(`--grid ${snake(twice.name)} is given twice; name all its values in one.`);
+  const count = axes.reduce((product, { values }) => product * values.length, 1);
+  if (count > MOST_CONFIGURATIONS)
+    throw new ConfigError(
+      `the grids make ${count} configurations; a sweep has at most ${MOST_CONFIGURATIONS}. Name fewer values.`,
+    );
   const all = axes.reduce<Record<string, unknown>[]>(
     (found, { name, values }) =>
       found.flatMap((changes) => values.map((value) => ({ ...changes, [name]: value }))),

@@ -22,11 +22,14 @@ export function refuseTaken(path: string): void {
 /** Whether a run has left more in the folder than its config.json. */
 function holdsRun(path: string): boolean {
   const log = statIfThere(join(path, STEPS_FILE));
+  return (log?.size ?? 0) > 0 || hasSaved(path);
+}
+
+/** Whether a run has saved weights or a state in the folder. */
+export function hasSaved(path: string): boolean {
   const checkpoints = join(path, 'checkpoints');
-  const saved =
-    statIfThere(checkpoints)?.isDirectory() &&
-    readdirSync(checkpoints).some((name) => name.endsWith('.safetensors'));
-  return (log?.size ?? 0) > 0 || Boolean(saved);
+  const isFolder = statIfThere(checkpoints)?.isDirectory() ?? false;
+  return isFolder && readdirSync(checkpoints).some((name) => name.endsWith('.safetensors'));
 }
 
 function isRunConfig(path: string): boolean {

@@ -4,14 +4,18 @@ import { join } from 'node:path';
 import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
 import type { DatasetDescription } from '../data/sources.js';
 import { reason, writeFileAtomic } from '../io/atomic.js';
-import { readJson } from '../io/read.js';
+import { isObject } from '../io/json.js';
+import { readJson, statOf } from '../io/read.js';
 import { VisionTransformer } from '../models/vit.js';
 import { modelOptions } from './build.js';
 import { checkpointNames } from './checkpoint.js';
 import type { Configuration } from './configurations.js';
 import { checkContinuation, equallyLong } from './continuation.js';
-import type { EpochEntry } from './run_directory.js';
+import { readHistory } from './history.js';
+import { type Lock, lockRun } from './lock.js';
+import { hasSaved } from './run_paths.js';
 import { resolveSettings, type Settings } from './settings.js';
+import { figuresOf, type Progress, readProgress, type Status, type SweepRow } from './sweep_table.js';
 
 export interface PlannedRun extends Configuration {
   readonly settings: Settings;
@@ -41,46 +45,71 @@ export async function planRun(
   }
 }
 
-/** Two runs of one name would share a folder. */
-export function refuseTwins(configurations: readonly Configuration[]): void {
+/** Files that a sweep has in its folder, beside the folders of its runs; config.json is what tells a run's folder from it. */
+const OWN_FILES = ['sweep.json', 'sweep.md', 'sweep.html', 'run.lock', 'config.json'];
+
+/** File systems take 255 bytes; a run's own temporary files need some of them. */
+const LONGEST_NAME = 200;
+
+/** Throws where a name cannot be that of a folder of its own. */
+export function checkNames(configurations: readonly Configuration[]): void {
   const names = configurations.map(({ name }) => name);
   const twin = names.find((name, i) => names.indexOf(name) !== i);
   if (twin) throw new ConfigError(`There are two configurations called ${twin}; each needs its own name.`);
+  const own = names.find((name) => OWN_FILES.includes(name));
+  if (own)
+    throw new ConfigError(
+      `a configuration cannot be called ${own}: the sweep itself has a file of that name. Give it another.`,
+    );
+  const long = names.find((name) => name.length > LONGEST_NAME);
+  if (long)
+    throw new ConfigError(
+      `the name of a configuration has ${long.length} characters, and becomes that of a folder: give it a name of at most ${LONGEST_NAME} by a --list.`,
+    );
 }
 
-export type Status = 'waiting' | 'running' | 'finished' | 'stopped' | 'failed';
-
-export interface SweepRow {
-  readonly name: string;
-  readonly changes: Partial<Settings>;
-  readonly status: Status;
-  /** The sentence of a run that failed. */
-  readonly error: string | null;
-  readonly parameters: number;
-  readonly mflops: number;
-  /** Fractions, on the images that judge; null before the first evaluation. */
-  readonly best_accuracy: number | null;
-  readonly last_accuracy: number | null;
-  readonly train_loss: number | null;
-  readonly epochs: number;
-  /** Of training, evaluation not included. */
-  readonly seconds: number;
-  readonly images_per_second: number | null;
+/** The settings that a run's config.json says it was started with. A FormatError names the file where it is none. */
+function readRunSettings(path: string): Settings {
+  const config = readJson(path);
+  if (!isObject(config) || !isObject(config.settings))
+    throw new FormatError(path, 'the file is not the config.json of a run.');
+  try {
+    return resolveSettings(config.settings);
+  } catch (error) {
+    if (error instanceof ConfigError) throw new FormatError(path, error.message);
+    throw error;
+  }
 }
 
+interface OpenOptions {
+  /** Whether to take over a lock that a process of another host has left, as `--take-lock` says. */
+  readonly take?: boolean;
+}
+
+/** A sweep's folder, locked: one process at a time runs a sweep in it. */
 export class SweepFolder {
-  private readonly known: Map<string, Pick<SweepRow, 'status' | 'error'>>;
+  private readonly known: Map<string, Progress>;
 
   private constructor(
     readonly path: string,
     private readonly plan: readonly PlannedRun[],
     private readonly version: string,
+    private readonly lock: Lock,
+    private readonly take: boolean,
   ) {
-    this.known = new Map(this.readRows().map(({ name, status, error }) => [name, { status, error }]));
+    this.known = readProgress(this.file);
   }
 
-  /** Makes the folder, or takes up the sweep that is in it; a run there that would have to change is a ConfigError. */
-  static open(path: string, plan: readonly PlannedRun[], version: string): SweepFolder {
+  /**
+   * Makes the folder and locks it, or takes up the sweep that is in it. A ConfigError says which run there is in the way, a
+   * FormatError which file is damaged; nothing has changed then.
+   */
+  static open(
+    path: string,
+    plan: readonly PlannedRun[],
+    version: string,
+    { take = false }: OpenOptions = {},
+  ): SweepFolder {
     if (existsSync(join(path, 'config.json')))
       throw new ConfigError(`${path} holds a run, not a sweep; give another --output.`);
     try {
@@ -88,9 +117,21 @@ export class SweepFolder {
     } catch (error) {
       throw new ConfigError(`The folder ${path} cannot be made (${reason(error)}).`);
     }
-    const folder = new SweepFolder(path, plan, version);
-    for (const run of plan) folder.checkContinuation(run);
-    return folder;
+    const lock = lockRun(path, { take });
+    try {
+      const folder = new SweepFolder(path, plan, version, lock, take);
+      for (const run of plan) folder.demandTakeable(run);
+      folder.rows(); // reads every run's history
+      return folder;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /** Gives the lock back. Happens at the latest when the process exits. */
+  close(): void {
+    this.lock.release();
   }
 
   runPath({ name }: Configuration): string {
@@ -110,7 +151,7 @@ export class SweepFolder {
 
   /** Marks the run as under way. One that ended before it first saved its state leaves nothing to continue: it goes. */
   begin(run: PlannedRun): void {
-    if (!this.canContinue(run) && this.settingsOf(run)) rmSync(this.runPath(run), { recursive: true });
+    if (this.isVain(run)) this.discard(run);
     this.mark(run, 'running');
   }
 
@@ -125,7 +166,8 @@ export class SweepFolder {
     return this.plan.map((run) => {
       const { status = 'waiting', error = null } = this.known.get(run.name) ?? {};
       const { name, changes, parameters, mflops } = run;
-      return { name, changes, status, error, parameters, mflops, ...figures(this.historyOf(run)) };
+      const figures = figuresOf(readHistory(this.runPath(run)));
+      return { name, changes, status, error, parameters, mflops, ...figures };
     });
   }
 
@@ -133,25 +175,49 @@ export class SweepFolder {
     return join(this.path, 'sweep.json');
   }
 
-  private readRows(): SweepRow[] {
-    const sweep = readIfThere<{ runs?: SweepRow[] }>(this.file);
-    if (sweep && !Array.isArray(sweep.runs)) throw new FormatError(this.file, 'is not the table of a sweep.');
-    return sweep?.runs ?? [];
-  }
-
-  private historyOf(run: Configuration): EpochEntry[] {
-    return readIfThere<EpochEntry[]>(join(this.runPath(run), 'history.json')) ?? [];
-  }
-
   /** What the run in the folder was started with; null where there is none. */
   private settingsOf(run: Configuration): Settings | null {
-    const config = readIfThere<{ settings: Settings }>(join(this.runPath(run), 'config.json'));
-    return config && resolveSettings(config.settings);
+    const path = join(this.runPath(run), 'config.json');
+    return existsSync(path) ? readRunSettings(path) : null;
   }
 
-  private checkContinuation(run: PlannedRun): void {
+  /** Whether this sweep began the run, and nothing of it is worth keeping. */
+  private isVain(run: PlannedRun): boolean {
+    const { status = 'waiting' } = this.known.get(run.name) ?? {};
+    const path = this.runPath(run);
+    return existsSync(path) && ['running', 'stopped', 'failed'].includes(status) && !hasSaved(path);
+  }
+
+  private discard(run: PlannedRun): void {
+    const path = this.runPath(run);
+    const lock = lockRun(path, { take: this.take });
+    try {
+      rmSync(path, { recursive: true });
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** Throws where what lies in the run's folder is neither to be continued nor to be started anew, or is in use. */
+  private demandTakeable(run: PlannedRun): void {
+    const path = this.runPath(run);
+    const stat = statOf(path);
+    if (!stat) return;
+    if (!stat.isDirectory())
+      throw new ConfigError(
+        `${path} is a file where the folder of a run is to be. Move it away or give another --output.`,
+      );
     const before = this.settingsOf(run);
-    if (!before) return;
+    if (before) this.demandSameSettings(run, before);
+    if (this.isFinished(run)) return;
+    lockRun(path, { take: this.take }).release();
+    if (before && !this.canContinue(run) && !this.isVain(run))
+      throw new ConfigError(
+        `${path} has no checkpoints/${checkpointNames.state} to go on from. Move it away or give another --output.`,
+      );
+  }
+
+  private demandSameSettings(run: PlannedRun, before: Settings): void {
     try {
       checkContinuation(before, run.settings);
     } catch (error) {
@@ -160,25 +226,4 @@ export class SweepFolder {
       );
     }
   }
-}
-
-const readIfThere = <T>(path: string): T | null => (existsSync(path) ? (readJson(path) as T) : null);
-
-type Figures = Pick<
-  SweepRow,
-  'best_accuracy' | 'last_accuracy' | 'train_loss' | 'epochs' | 'seconds' | 'images_per_second'
->;
-
-function figures(history: readonly EpochEntry[]): Figures {
-  const accuracies = history.flatMap(({ val_accuracy }) => val_accuracy ?? []);
-  const total = (of: (entry: EpochEntry) => number) => history.reduce((sum, entry) => sum + of(entry), 0);
-  const seconds = total((entry) => entry.seconds);
-  return {
-    best_accuracy: accuracies.length > 0 ? Math.max(...accuracies) : null,
-    last_accuracy: accuracies.at(-1) ?? null,
-    train_loss: history.at(-1)?.train_loss ?? null,
-    epochs: history.length,
-    seconds,
-    images_per_second: seconds > 0 ? total(({ images }) => images) / seconds : null,
-  };
 }

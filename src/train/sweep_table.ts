@@ -1,0 +1,72 @@
+/** sweep.json: how far each configuration of a sweep has come, and the figures that its run has written. */
+import { existsSync } from 'node:fs';
+import { FormatError } from '../core/errors.js';
+import { isObject } from '../io/json.js';
+import { readJson } from '../io/read.js';
+import type { EpochEntry } from './run_directory.js';
+import type { Settings } from './settings.js';
+
+const STATUSES = ['waiting', 'running', 'finished', 'stopped', 'failed'] as const;
+export type Status = (typeof STATUSES)[number];
+
+export interface SweepRow {
+  readonly name: string;
+  readonly changes: Partial<Settings>;
+  readonly status: Status;
+  /** The sentence of a run that failed. */
+  readonly error: string | null;
+  readonly parameters: number;
+  readonly mflops: number;
+  /**
+   * Fractions, on the images that judge; null before the first evaluation. The best is over all epochs, of the weights or of
+   * their moving average: that of best.safetensors. The last is of the weights.
+   */
+  readonly best_accuracy: number | null;
+  readonly last_accuracy: number | null;
+  readonly train_loss: number | null;
+  readonly epochs: number;
+  /** Of training, evaluation not included. */
+  readonly seconds: number;
+  readonly images_per_second: number | null;
+}
+
+export type Progress = Pick<SweepRow, 'status' | 'error'>;
+
+/** What the table at `path` says of each configuration, by its name. A FormatError says that it is damaged. */
+export function readProgress(path: string): Map<string, Progress> {
+  if (!existsSync(path)) return new Map();
+  const sweep = readJson(path);
+  if (!isObject(sweep) || !Array.isArray(sweep.runs) || !sweep.runs.every(isRow))
+    throw new FormatError(path, 'the file is not the table of a sweep.');
+  return new Map(sweep.runs.map(({ name, status, error }) => [name, { status, error }]));
+}
+
+function isRow(row: unknown): row is Progress & { readonly name: string } {
+  if (!isObject(row)) return false;
+  const { name, status, error } = row;
+  const isError = error === null || typeof error === 'string';
+  return typeof name === 'string' && (STATUSES as readonly unknown[]).includes(status) && isError;
+}
+
+type Figures = Pick<
+  SweepRow,
+  'best_accuracy' | 'last_accuracy' | 'train_loss' | 'epochs' | 'seconds' | 'images_per_second'
+>;
+
+/** The figures of a run from its epochs. */
+export function figuresOf(history: readonly EpochEntry[]): Figures {
+  const known = (accuracies: readonly (number | null | undefined)[]) =>
+    accuracies.filter((accuracy) => typeof accuracy === 'number');
+  const raw = known(history.map(({ val_accuracy }) => val_accuracy));
+  const all = [...raw, ...known(history.map(({ ema_val_accuracy }) => ema_val_accuracy))];
+  const total = (of: (entry: EpochEntry) => number) => history.reduce((sum, entry) => sum + of(entry), 0);
+  const seconds = total((entry) => entry.seconds);
+  return {
+    best_accuracy: all.length > 0 ? Math.max(...all) : null,
+    last_accuracy: raw.at(-1) ?? null,
+    train_loss: history.at(-1)?.train_loss ?? null,
+    epochs: history.length,
+    seconds,
+    images_per_second: seconds > 0 ? total(({ images }) => images) / seconds : null,
+  };
+}
