@@ -27,8 +27,7 @@ function run(command, args, { seconds, env = process.env }) {
     child.on('error', (error) => resolve({ reason: error.message }));
     child.on('close', (code, signal) => {
       clearTimeout(timer);
-      const line = out.split('\n').findLast((it) => it.startsWith('{'));
-      const result = line ? JSON.parse(line) : null;
+      const result = resultIn(out);
       if (late && !(result?.ms?.length > 0))
         return resolve({ reason: `no step after the first within ${seconds} s` });
       if (!late && code !== 0) return resolve({ reason: complaint(err) || `ended with ${code ?? signal}` });
@@ -37,8 +36,22 @@ function run(command, args, { seconds, env = process.env }) {
   });
 }
 
-/** The last line that says something: an error's message, not its stack. */
-function complaint(text) {
+/** The last line that is JSON; a process that was killed may have left half a line. */
+export function resultIn(printed) {
+  for (const line of printed.split('\n').reverse())
+    try {
+      if (line.startsWith('{')) return JSON.parse(line);
+    } catch {
+      // The line before it is whole.
+    }
+  return null;
+}
+
+/** An error's message from what a process said, without its stack. */
+export function complaint(text) {
+  const [, name] =
+    /Cannot find (?:package|module) '([^']+)'|No module named '?(\w+)/.exec(text)?.filter(Boolean) ?? [];
+  if (name) return `its package ${name} is not installed`;
   const lines = text
     .split('\n')
     .filter((line) => line.trim() && !/^\s+at |^Node\.js v|^Warning: maxDynamic/.test(line));

@@ -1,10 +1,10 @@
-// `npm run bench:peers [-- --quick] [-- --save] [-- --only step-small,step-tiny@16,matmul]`: ours beside other trainers, in
-// rounds of one process each (A B C, A B C, ...), so that what else the machine does meets all of them alike.
+// `npm run bench:peers -- --help`: ours beside other trainers, in rounds of one process each (A B C, A B C, ...), so that
+// whatever else the machine does meets all of them alike.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { adapterName, installPeers, multipliers, trainers } from './contestants.mjs';
+import { help, readOptions, UsageError } from './options.mjs';
 
 const results = fileURLToPath(new URL('../results', import.meta.url));
 const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
@@ -79,7 +79,7 @@ const missing = (found) =>
 
 async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
   const { against, ...sizes } = models[name];
-  const model = { ...sizes, ...(batch ? { batch: Number(batch) } : {}) };
+  const model = { ...sizes, ...(batch ? { batch } : {}) };
   // With a batch size of the user's own all are asked.
   const asked = Object.entries(trainers).filter(
     ([who]) => who === 'Patchlight' || batch || !against || against.includes(who),
@@ -138,43 +138,42 @@ async function compareProducts({ rounds: count, seconds, quick }) {
   ];
 }
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-    only: { type: 'string', default: 'step-small,step-tiny,step-256,step-96,matmul' },
-    rounds: { type: 'string' },
-    timeout: { type: 'string', default: '300' },
-  },
-});
-const limits = {
-  quick: values.quick,
-  rounds: Number(values.rounds ?? (values.quick ? 1 : 3)),
-  seconds: Number(values.timeout),
-};
-for (const [name] of values.only.split(',').map((asked) => asked.split('@')))
-  if (name !== 'matmul' && !models[name])
-    throw new Error(`--only knows ${Object.keys(models).join(', ')} and matmul, not ${name}.`);
+const NAMES = [...Object.keys(models), 'matmul'];
+
+/** Ends with the help text, or with a sentence where the command line is wrong. */
+function optionsOrEnd() {
+  try {
+    const options = readOptions(process.argv.slice(2), NAMES);
+    if (!options.help) return options;
+    console.log(help(NAMES));
+    process.exit(0);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    process.exit(2);
+  }
+}
+
+const options = optionsOrEnd();
 const adapter = adapterName();
 const trouble = installPeers();
 const packages = Object.entries(dependencies).map(([name, version]) => `${name} ${version}`);
 const command = ['npm run bench:peers --', ...process.argv.slice(2)].join(' ');
 const sections = [
   `${adapter}, ${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}; ${packages.join(', ')}: \`${command}\``,
-  `Rounds of one process each, interleaved: ${limits.rounds}. Medians over rounds of each process's median; the speedup of ours is within a round. ` +
+  `Rounds of one process each, interleaved: ${options.rounds}. Medians over rounds of each process's median; the speedup of ours is within a round. ` +
     'Peers wait for the loss of every step and run with the driver as it comes; tfjs has Adam, the others AdamW. ' +
     'The first step is that of the first round: it compiles, or finds what an earlier run has left in the driver’s cache.',
   ...(trouble ? [trouble] : []),
 ];
 console.log(`${sections.join('\n\n')}\n`);
-for (const asked of values.only.split(',')) {
-  const [name, batch] = asked.split('@'); // step-tiny@16: with another batch size
-  const compared = name === 'matmul' ? compareProducts(limits) : compareSteps(name, batch, limits);
+for (const { name, batch } of options.comparisons) {
+  const compared = name === 'matmul' ? compareProducts(options) : compareSteps(name, batch, options);
   const text = (await compared).join('\n\n');
   sections.push(text);
   console.log(`${text}\n`);
 }
-if (values.save) {
+if (options.save) {
   mkdirSync(results, { recursive: true });
   const slug = adapter
     .toLowerCase()
