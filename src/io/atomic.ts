@@ -141,12 +141,12 @@ class Replacement {
 
   /** Removes what was written: the old file stays. */
   abandon(): void {
-    try {
-      this.close();
-      this.fs.rmSync(this.temporary, { force: true });
-    } catch {
-      // The first failure is the one worth telling.
-    }
+    for (const step of [() => this.close(), () => this.fs.rmSync(this.temporary, { force: true })])
+      try {
+        step();
+      } catch {
+        // The first failure is the one worth telling.
+      }
   }
 
   private close(): void {
@@ -197,11 +197,15 @@ export async function writeContent(
   keep: () => void = () => {},
 ): Promise<void> {
   const file = new Replacement(path, content.bytes, fs);
+  const abandon = (): void => file.abandon();
+  process.on('exit', abandon); // a second Ctrl-C ends the process while the content is awaited
   try {
     await content.write((bytes, at) => file.put(bytes, at));
     file.finish(keep);
   } catch (error) {
-    file.abandon();
+    abandon();
     throw error;
+  } finally {
+    process.off('exit', abandon);
   }
 }

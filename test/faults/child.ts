@@ -2,6 +2,7 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { PatchlightError } from '../../src/core/errors.js';
+import type { Put } from '../../src/io/atomic.js';
 import { cifarLayouts } from '../../src/io/cifar.js';
 import { fetchCifar, readCifar } from '../../src/io/cifar_files.js';
 import { checkpointContent, loadParts } from '../../src/train/checkpoint.js';
@@ -39,6 +40,16 @@ const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
     } catch (error) {
       say(sentenceOf(error));
     }
+  },
+
+  /** Begins to save a state, and exits in the middle, as at a second Ctrl-C. */
+  async exit(run) {
+    const write = async (put: Put) => {
+      put(new Uint8Array(100), 0);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      process.exit(130);
+    };
+    await saveState(run as string, { bytes: 200, write });
   },
 
   /** Fetches a data set; says what it waits for, and how it ended. */

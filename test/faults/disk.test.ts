@@ -72,6 +72,14 @@ it(
   LONG,
 );
 
+it('a process that exits while it saves leaves the state before, and no temporary file', async () => {
+  const run = newRun('exits');
+  await saveState(run, sampleContent(0));
+  expect(spawnSync(process.execPath, [child, 'exit', run]).status).toBe(130);
+  expect(readdirSync(join(run, 'checkpoints'))).toEqual(['last.state.safetensors']);
+  expect(findState(run).file.metadata.step).toBe('0');
+});
+
 /** Sentence for a state that did not fit: the file, the bytes that it takes and those that are there. */
 const REFUSED =
   /^DiskError: could not write (.*last\.state\.safetensors) \((\d+) bytes needed, (\d+) available\): (E\w+): [a-z ]+; .*\.$/;
