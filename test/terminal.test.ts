@@ -127,11 +127,11 @@ describe('a download', () => {
 
   it('that fails leaves the cursor at the start of a line', async () => {
     const stream = new Recorded(80);
-    let attempts = 0;
+    let [attempts, pieces] = [0, 0];
     const cutShort = new ReadableStream({
-      start(controller) {
+      pull(controller) {
+        if (pieces++ > 0) throw new Error('the line is dead');
         controller.enqueue(new Uint8Array(2e6));
-        setTimeout(() => controller.error(new Error('the line is dead')), 50);
       },
     });
     vi.stubGlobal('fetch', async () => {
