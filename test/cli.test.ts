@@ -34,7 +34,11 @@ const tiny =
 
 it.each([
   ['train', '--nope 3', 2, /Unknown argument: nope/],
-  ['train', '--epochs abc', 2, /--epochs must be a number/],
+  ['train', '--epochs abc', 2, /--epochs must be a number, not "abc"/],
+  ['train', '--max_steps=', 2, /--max-steps must be a number, not ""/],
+  ['train', '--heads= --epochs=1', 2, /--heads must be a number, not ""/],
+  ['train', '--no-max-steps', 2, /--no-max-steps is not a flag: --max-steps takes a number/],
+  ['train', '--learning-rate=1e999', 1, /--learning-rate must be a finite number, not Infinity/],
   ['train', '--epochs', 2, /Not enough arguments following: epochs/],
   ['train', '--pool max', 2, /Invalid values: Argument: pool/],
   ['train', '--epochs 0', 1, /--epochs must be at least 1/],
@@ -49,6 +53,7 @@ it.each([
   ['augment', '', 2, /Missing required argument: grid/],
   ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],
   ['augment', '--grid x.png --augment nope', 2, /Invalid values/],
+  ['evaluate', 'x --batch-size abc', 2, /--batch-size must be a number, not "abc"/],
   ['evaluate', '', 2, /Name a run directory/],
   ['evaluate', 'x --tta crop', 2, /Argument: tta, Given: "crop", Choices: "none", "flip"/],
   ['evaluate', '/nope', 1, /\/nope does not exist/],

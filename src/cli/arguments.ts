@@ -10,12 +10,23 @@ const dashed = (argument: string): string =>
 /** An option that is given twice means the last one, unless it is an array. */
 const lastGiven = (value: unknown): unknown => (Array.isArray(value) ? value.at(-1) : value);
 
-/** Throws where a flag that is on or off has a value that says neither: yargs takes `--json=maybe` for false. */
+/** Throws where yargs would guess: it takes `--json=maybe` for false, and `--max-steps=` and `--no-max-steps` for 0. */
 function refuseOddValues(args: readonly string[], options: Record<string, Options>): void {
-  for (const arg of args) {
-    const [, name = '', value] = /^--(?:no-)?([\w-]+)=(.*)$/.exec(arg) ?? [];
-    if (options[name]?.type === 'boolean' && value !== 'true' && value !== 'false')
-      throw new UsageError(`--${name} is true or false, not "${value}".`);
+  const typeOf = (flag: string): Options['type'] =>
+    Object.entries(options).find(([name, { alias }]) => name === flag || [alias].flat().includes(flag))?.[1]
+      .type;
+  for (const [i, arg] of args.entries()) {
+    const [, no = '', name = '', joined] = /^--(no-)?([\w-]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    const type = typeOf(name);
+    if (type === 'boolean' && joined !== undefined && joined !== 'true' && joined !== 'false')
+      throw new UsageError(`--${name} is true or false, not ${JSON.stringify(joined)}.`);
+    if (type !== 'number') continue;
+    if (no) throw new UsageError(`--no-${name} is not a flag: --${name} takes a number.`);
+    const value = joined ?? args[i + 1];
+    // Where another flag follows, yargs says that the number is missing.
+    if (value === undefined || (joined === undefined && value.startsWith('--'))) continue;
+    if (value.trim() === '' || Number.isNaN(Number(value)))
+      throw new UsageError(`--${name} must be a number, not ${JSON.stringify(value)}.`);
   }
 }
 
@@ -90,18 +101,12 @@ export function settingOptions(): Record<string, Options> {
   );
 }
 
-/** The settings that were typed; a number that is none is wrong usage. */
+/** The settings that were typed. */
 export function typedSettings(
   parsed: Readonly<Record<string, unknown>>,
 ): Partial<Record<SettingName, unknown>> {
   const typed = settingNames.filter((name) => parsed[kebab(name)] !== undefined);
-  return Object.fromEntries(
-    typed.map((name) => {
-      const value = parsed[kebab(name)];
-      if (Number.isNaN(value)) throw new UsageError(`--${kebab(name)} must be a number.`);
-      return [name, value];
-    }),
-  );
+  return Object.fromEntries(typed.map((name) => [name, parsed[kebab(name)]]));
 }
 
 /** The command line that a run of exactly these settings has: every one is named, so that no default matters. */
