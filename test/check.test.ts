@@ -29,6 +29,13 @@ it.each<[string, Partial<AnyOp>, RegExp | null]>([
   else expect(problems).toEqual([]);
 }); // biome-ignore format: one fault a line
 
+it('a digest is the same for the same bits and another for others', async () => {
+  const digests = async (factor: number) =>
+    (await checkSample(gpuOf(), right, { ...sample, attrs: { factor } })).map(({ digest }) => digest);
+  expect(await digests(0.5)).toEqual(await digests(0.5));
+  expect(await digests(0.5)).not.toEqual(await digests(0.50001));
+});
+
 it('a product in f16 where one of float32 is wanted is wrong, and the other way round', async () => {
   const trial = { M: 8, N: 8, K: 8 };
   const swapped = {

@@ -23,7 +23,12 @@ const options = {
     requiresArg: true,
     describe: 'only what this regular expression finds in "op shape"',
   },
-  json: { type: 'string', requiresArg: true, describe: 'write what was found to this file' },
+  json: {
+    type: 'string',
+    requiresArg: true,
+    describe:
+      'write the results to this file, with a digest of the outputs that shows whether two machines or versions agree to the bit',
+  },
   adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
 } as const;
 
@@ -84,7 +89,7 @@ async function findings(gpu: Gpu, { op, shape, run }: Task): Promise<Row[]> {
   try {
     return (await run(gpu)).map((finding) => ({ op, shape, ...finding }));
   } catch (error) {
-    return [{ op, shape, variant: '-', worst: Number.NaN, problems: [(error as Error).message] }];
+    return [{ op, shape, variant: '-', worst: Number.NaN, digest: '', problems: [(error as Error).message] }];
   }
 }
 
