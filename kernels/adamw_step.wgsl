@@ -4,7 +4,9 @@
 //   parameter, gradient, m, v, scale (n)   clip (2): norm, coefficient   step: see STEP in src/ops/step_state.ts   all f32
 // One invocation per quad of four elements of the flat arena (or of the part of it that is bound).
 // A coefficient of 0, that of a gradient that is not finite, leaves everything as it was.
-// n a multiple of four: the arena pads every tensor.   As torch.optim.AdamW (Loshchilov and Hutter, 2019).
+// n a multiple of four: the arena pads every tensor.   As torch.optim.AdamW (Loshchilov and Hutter, 2019), but for one case:
+// with eps 0 the last quotient counts as 0 where √v is 0. PyTorch divides 0 by 0 there; the arena's padding and every
+// parameter without a gradient so far would become NaN. With eps > 0 no divisor is 0.
 // Tuned: nothing.
 requires immediate_address_space;
 
@@ -40,5 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let old = parameter[i];
   m[i] = first;
   v[i] = second;
-  parameter[i] = old - decay * old - step_size * first / (sqrt(second) / root_c2 + p.eps);
+  let divisor = sqrt(second) / root_c2 + p.eps;
+  let update = select(step_size * first / divisor, vec4f(0.0), divisor == vec4f(0.0));
+  parameter[i] = old - decay * old - update;
 }

@@ -16,7 +16,21 @@ import { root, Trouble } from './common.mjs';
 
 const DRIVER = 'mesa-vulkan-drivers';
 const SOURCES = '/etc/apt/sources.list';
-const ICD_FOLDERS = ['/usr/share', '/usr/local/share', '/etc', join(homedir(), '.local/share')];
+const ICD_FOLDERS = [
+  '/usr/share',
+  '/usr/local/share',
+  '/etc',
+  ...homeFolders().map((home) => join(home, '.local/share')),
+];
+
+/** The home folder; none for a user without HOME and without an entry in the system's list, as in a container. */
+function homeFolders() {
+  try {
+    return [homedir()];
+  } catch {
+    return [];
+  }
+}
 
 /** Where neither apt nor we can help: the line to run, by a word of os-release's ID and ID_LIKE. */
 const REMEDIES = {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from './build.mjs';
-import { root, runMain, Trouble } from './common.mjs';
+import { isMain, root, runMain, Trouble } from './common.mjs';
 import { setup } from './setup.mjs';
 
 const OFFICIAL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz';
@@ -17,14 +17,39 @@ const BATCHES = [
   'test_batch',
 ];
 
-/** The value of a flag given as `--name value` or `--name=value`, in kebab or snake case. */
+/** The value of the flag `name`, the last one as in the command itself; '' where it has none, undefined where it is not there. */
 function flag(args, name) {
+  let value;
   for (const [i, arg] of args.entries()) {
-    const [key, ...value] = arg.split('=');
-    if (key.replaceAll('_', '-') === name) return value.length > 0 ? value.join('=') : (args[i + 1] ?? '');
+    const [key, ...rest] = arg.split('=');
+    if (key.replaceAll('_', '-') === name) value = rest.length > 0 ? rest.join('=') : (args[i + 1] ?? '');
   }
-  return undefined;
+  return value;
 }
+
+/** With one of these nothing is trained. */
+const ASKING = ['--help', '--version', '--list-adapters'];
+/** These say what is trained: the settings of a saved run, or those in a file over the defaults. */
+const WHOLE = ['--resume', '--config'];
+
+/**
+ * The arguments of `train` for those of `npm start`: without a preset, a config file or a run to resume it is the quickstart,
+ * and `chooseDataset` says on which data where no flag does.
+ */
+export async function trainArguments(args, chooseDataset) {
+  const given = (...names) => names.some((name) => flag(args, name) !== undefined);
+  if (given(...ASKING, ...WHOLE)) return args;
+  const preset = given('--preset') ? [] : ['--preset', 'quickstart'];
+  const dataset = given('--dataset') ? [] : ['--dataset', await chooseDataset()];
+  return [...preset, ...dataset, ...args];
+}
+
+/** Above the help text of the command itself. */
+const HELP = `npm start [-- flags]
+
+The same as node dist/train.js with the flags below, after installing and building what is missing. Without --preset, --config
+and --resume it trains --preset quickstart; without --dataset, cifar10 where it is there or can be fetched, else shapes10.
+`;
 
 async function reachable(address) {
   try {
@@ -37,7 +62,7 @@ async function reachable(address) {
 
 /** CIFAR-10 where it is or can be had; else the data set that the project draws itself. */
 async function chooseDataset(args) {
-  const folder = flag(args, '--data-dir') ?? process.env.PATCHLIGHT_DATA ?? join(root, 'data');
+  const folder = flag(args, '--data-dir') || process.env.PATCHLIGHT_DATA || join(root, 'data');
   if (BATCHES.every((name) => existsSync(join(folder, FOLDER, `${name}.bin`)))) return 'cifar10';
   if (await reachable(OFFICIAL)) return 'cifar10';
   console.error(
@@ -57,19 +82,18 @@ function endWithNpm() {
   }, 500).unref();
 }
 
-await runMain(async () => {
+async function start() {
   setup();
   await build();
   const command = join(root, 'dist/train.js');
   if (!existsSync(command)) throw new Trouble('There is no src/cli/train.ts to run.');
   const args = process.argv.slice(2);
-  const chosen = ['--dataset', '--config', '--resume', '--help', '--version', '--list-adapters'];
-  const dataset = chosen.some((name) => flag(args, name) !== undefined)
-    ? []
-    : ['--dataset', await chooseDataset(args)];
-  const preset = flag(args, '--preset') === undefined ? ['--preset', 'quickstart'] : [];
+  if (flag(args, '--help') !== undefined) console.log(HELP);
+  const complete = await trainArguments(args, () => chooseDataset(args));
   endWithNpm();
   // In this very process: the terminal, signals and the exit code are then the command's own.
-  process.argv = [process.execPath, command, ...preset, ...dataset, ...args];
+  process.argv = [process.execPath, command, ...complete];
   await import(pathToFileURL(command).href);
-});
+}
+
+if (isMain(import.meta.url)) await runMain(start);

@@ -1,5 +1,6 @@
 /** The arena's way between host and device: piece by piece, because a large model has no room on the host. */
 import { describe, expect, it, vi } from 'vitest';
+import { VisionTransformer } from '../src/models/vit.js';
 import { Arena } from '../src/tensor/arena.js';
 import { Parameter } from '../src/tensor/parameter.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -92,5 +93,27 @@ describe('an arena', () => {
     expect(grown).toBeLessThan(256 << 20); // Of 512 MiB.
     await gpu.finish();
     one.release();
+  });
+});
+
+describe('first values', () => {
+  it('differ between parameters of one shape, and are those of the place in the model', async () => {
+    const model = new VisionTransformer({ imageSize: 8, patchSize: 4, embedDim: 8, heads: 2, depth: 2 });
+    const parameters = model.parameters();
+    const arena = new Arena(gpuOf(), parameters, ({ shape }) => shape.length > 1);
+    arena.initialise(parameters, 5);
+    const values = await arena.read(arena.values);
+    for (const [i, parameter] of parameters.entries())
+      expect(values.get(parameter.name), parameter.name).toEqual(parameter.initial(5, i));
+    const [first, second] = [0, 1].map((block) => values.get(`blocks.${block}.attn.qkv.weight`)!);
+    expect(first!.filter((value, i) => value === second![i]).length).toBe(0);
+  });
+
+  it('are refused without all parameters', () => {
+    const { arena } = arenaOf();
+    const [missing, ...others] = arena.slots.map(({ parameter }) => parameter);
+    expect(() => arena.initialise(others, 0)).toThrow(
+      `Parameter ${missing!.name} of the arena is not among those given.`,
+    );
   });
 });

@@ -1,12 +1,16 @@
 /** The checks of src/check find what is wrong, and say what. */
-import { expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { attentionSizes, checkAttention } from '../src/check/attention.js';
+import { CheckDevice } from '../src/check/device.js';
 import type { AnyOp } from '../src/check/expectation.js';
 import { checkSample } from '../src/check/ops.js';
 import { checkProduct } from '../src/check/product.js';
+import { lacks, runTask, type Task, tasks } from '../src/check/tasks.js';
+import { defineKernel } from '../src/gpu/pipeline.js';
 import { everyChoice, forwards, keyBackwards, queryBackwards } from '../src/ops/attention_kernels.js';
 import { plainKernel } from '../src/ops/product_kernels.js';
 import { scaleOp } from '../src/ops/scale.js';
+import { Tensor } from '../src/tensor/tensor.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
@@ -20,7 +24,7 @@ it.each<[string, Partial<AnyOp>, RegExp | null]>([
   ['a wrong value', { reference: (x) => x[0]!.map((v, i) => v * (i === 36 ? 0.501 : 0.5)) }, /forward at 36/],
   ['a wrong gradient', { backward: (call) => backward({ ...call, attrs: { factor: 0.501 } }) }, /gradient 0 at/],
   ['a gradient that is written where it should be added', { backward: (call) => backward({ ...call, grad: (i) => ({ ...call.grad(i), accumulate: false }) }) }, /does not double/],
-  ['a store beyond the end', { forward: ([x], y, attrs) => forward([x!], y.view([40], 4), attrs) }, /stray store/],
+  ['a store beyond the end', { forward: ([x], y, attrs) => forward([x!], y.offset > 0 ? y.view([37], 64) : y, attrs) }, /stray store/],
   ['memory that is kept', { forward: (x, y, attrs) => [...forward(x, y, attrs), void y.gpu.pool.acquire(64, 'leak')].slice(0, 0) as never }, /not released/],
 ])('%s', async (_, wrong, says) => {
   const found = await checkSample(gpuOf(), { ...right, ...wrong }, sample);
@@ -71,4 +75,75 @@ it.each([
     it === family ? [{ kernel: faulty, tune }] : [],
   );
   expect(found?.problems.join()).toMatch(says);
+});
+
+describe('without shader-f16', () => {
+  const open = async () => {
+    const device = await CheckDevice.open({
+      adapter: process.env.PATCHLIGHT_ADAPTER,
+      without: ['shader-f16'],
+    });
+    onTestFinished(() => device.close());
+    return device;
+  };
+  // A few of each kind: all of them take a minute.
+  const few = tasks.filter(({ op }, i) => tasks.findIndex((task) => task.op === op) + 3 > i);
+
+  it('checks of tensors of f16 are left out, and nothing else is wrong', async () => {
+    const device = await open();
+    const rows = [];
+    for (const task of few) if (!lacks(device.gpu.info, task)) rows.push(...(await runTask(device, task)));
+    expect(rows.filter(({ problems }) => problems.length > 0)).toEqual([]);
+    const leftOut = few.filter((task) => lacks(device.gpu.info, task));
+    expect(leftOut.length).toBeGreaterThan(5);
+    for (const { op, shape } of leftOut) expect(`${op} ${shape}`).toMatch(/ (f16|narrow)$/);
+  });
+
+  it('nothing is left out where there is', () => {
+    const features = new Set(['shader-f16']);
+    expect(tasks.filter((task) => lacks({ features }, task))).toEqual([]);
+  });
+});
+
+describe('an error of one check', () => {
+  const broken = defineKernel(
+    'broken_forward',
+    '// broken_forward: none\n@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1)\nfn main() { y[0] = nothing; }',
+  );
+  const dispatch = (y: Tensor) => y.gpu.run(broken, { y }, {}, 1);
+  const task = (run: Task['run']): Task => ({ op: 'test', shape: '', f16: false, run });
+  const fine = task(async ({ device }) => [{ variant: `${device !== undefined}`, worst: 0, problems: [] }]);
+
+  it.each<[string, Task['run']]>([
+    [
+      'that it waits for',
+      async (gpu) => {
+        const y = Tensor.zeros(gpu, [1]);
+        dispatch(y);
+        await y.toFloat32();
+        return [];
+      },
+    ],
+    [
+      'that comes when it has ended',
+      async (gpu) => {
+        dispatch(Tensor.zeros(gpu, [1]));
+        return [];
+      },
+    ],
+  ])('%s is told once, and the next check runs', async (_, run) => {
+    const device = await CheckDevice.open({ adapter: process.env.PATCHLIGHT_ADAPTER });
+    onTestFinished(() => device.close());
+    const first = device.gpu;
+    const [found, ...more] = await runTask(device, task(run));
+    expect(found).toMatchObject({
+      variant: '-',
+      problems: [expect.stringMatching(/broken_forward.*nothing/)],
+    });
+    expect(more).toEqual([]);
+    expect(device.gpu).not.toBe(first);
+    expect(await runTask(device, fine)).toEqual([expect.objectContaining({ problems: [] })]);
+    // The engine itself never goes on after an error.
+    await expect(first.finish()).rejects.toThrow();
+  });
 });

@@ -1,12 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { crc32c } from '../src/core/crc32c.js';
-import { ConfigError, FormatError } from '../src/core/errors.js';
+import { ConfigError, FormatError, PatchlightError } from '../src/core/errors.js';
 import { permutation } from '../src/core/rng.js';
 import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import { openDataset, type Split } from '../src/data/sources.js';
+import { type OpenOptions, openDataset, type Split } from '../src/data/sources.js';
+import { cifarLayouts } from '../src/io/cifar.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-data-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -137,6 +138,95 @@ describe('opening', () => {
     const test = await (await openDataset(files, offline)).load('test');
     expect([test.count, test.labels[9_999], test.images.length]).toEqual([10_000, 5, 30_720_000]);
   });
+});
+
+describe('odd files', () => {
+  const layouts = Object.values(cifarLayouts);
+  /** Empty files with the names of a data set's. */
+  const fill = (path: string, { files }: (typeof layouts)[number]): string => {
+    mkdirSync(path, { recursive: true });
+    for (const name of [...files.train, ...files.test]) writeFileSync(join(path, name), '');
+    return path;
+  };
+  let made = 0;
+  const fresh = () => mkdtempSync(join(folder, `odd-${made++}-`));
+  /** Where nothing can be downloaded from. */
+  const dead = { download: true, address: 'http://127.0.0.1:1/' };
+
+  it.each<[string, (path: string) => void, (path: string) => [string, OpenOptions], RegExp]>([
+    [
+      'a file in place of the folder',
+      (path) => writeFileSync(join(path, 'cifar-10-batches-bin'), ''),
+      (path) => ['cifar10', { dataDir: path, ...dead }],
+      /cifar-10-batches-bin is a file, where the folder of cifar10 should be; move it away\.$/,
+    ],
+    [
+      'a record file that links to itself',
+      (path) => {
+        fill(join(path, 'cifar-10-batches-bin'), cifarLayouts.cifar10);
+        const file = join(path, 'cifar-10-batches-bin', 'data_batch_1.bin');
+        rmSync(file);
+        symlinkSync(file, file);
+      },
+      (path) => ['cifar10', { dataDir: path, ...dead }],
+      /data_batch_1\.bin cannot be read \(ELOOP: too many symbolic links encountered\)\.$/,
+    ],
+    [
+      'a data directory that is a file',
+      (path) => writeFileSync(join(path, 'data'), ''),
+      (path) => ['cifar10', { dataDir: join(path, 'data'), ...dead }],
+      /^could not write .*cifar-10-binary\.tar\.gz \(\d+ bytes needed, .*\): EEXIST: file already exists\.$/,
+    ],
+    [
+      'a data set that links to itself',
+      (path) => symlinkSync(join(path, 'mine'), join(path, 'mine')),
+      (path) => [join(path, 'mine'), offline],
+      /mine cannot be read \(ELOOP: too many symbolic links encountered\)\.$/,
+    ],
+    [
+      'a data set within a file',
+      (path) => writeFileSync(join(path, 'mine'), ''),
+      (path) => [join(path, 'mine', 'cifar10'), offline],
+      /cifar10 is neither cifar10, cifar100 or shapes10 nor a folder\.$/,
+    ],
+    [
+      'a folder in which a file has the name of the folder',
+      (path) => writeFileSync(join(path, 'cifar-10-batches-bin'), ''),
+      (path) => [path, offline],
+      /does not hold all files of cifar10 or cifar100/,
+    ],
+    [
+      'a folder with both data sets in folders of their own',
+      (path) => {
+        for (const layout of layouts) fill(join(path, layout.folder), layout);
+      },
+      (path) => [path, offline],
+      /holds both cifar10 and cifar100; name one of them: --dataset .*\/cifar-10-batches-bin or --dataset .*\/cifar-100-binary\.$/,
+    ],
+    [
+      'a folder with the files of both',
+      (path) => {
+        for (const layout of layouts) fill(path, layout);
+      },
+      (path) => [path, offline],
+      /holds both cifar10 and cifar100; move the files of each into a folder of its own and name that\.$/,
+    ],
+  ])('%s is refused in a sentence', async (_, make, given, sentence) => {
+    const path = fresh();
+    make(path);
+    const refused = openDataset(...given(path));
+    await expect(refused).rejects.toThrow(PatchlightError);
+    await expect(refused).rejects.toThrow(sentence);
+  });
+
+  it.each(layouts)(
+    'one of both data sets of a folder is opened by the name of its folder: $kind',
+    async (layout) => {
+      const path = fresh();
+      for (const each of layouts) fill(join(path, each.folder), each);
+      expect((await openDataset(join(path, layout.folder), offline)).name).toBe(layout.kind);
+    },
+  );
 });
 
 describe('the official files', () => {

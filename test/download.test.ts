@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -12,54 +9,13 @@ import type { CifarLayout } from '../src/io/cifar.js';
 import { fetchCifar, missingFiles, readCifar } from '../src/io/cifar_files.js';
 import { download } from '../src/io/download.js';
 import { archiveOf } from './faults/archives.js';
+import { type Answer, md5, sampleBytes, serve, serving } from './server.js';
 
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchlight-io-'));
 });
 afterEach(() => rmSync(folder, { recursive: true }));
-
-/** Bytes that repeat only after 64 KiB, so that a piece in the wrong place shows. */
-const sampleBytes = (length: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => (Math.imul(i, 2654435761) >>> 16) & 255);
-
-const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
-
-type Answer = (request: IncomingMessage, response: ServerResponse, count: number) => void;
-
-/** Runs `use` against a server of its own, and returns the Range headers that it was asked for. */
-async function serving(
-  answer: Answer,
-  use: (address: string) => Promise<void>,
-): Promise<(string | undefined)[]> {
-  const ranges: (string | undefined)[] = [];
-  const server: Server = createServer((request, response) => {
-    ranges.push(request.headers.range);
-    answer(request, response, ranges.length);
-  });
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  try {
-    await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  } finally {
-    server.closeAllConnections();
-    await new Promise((closed) => server.close(closed));
-  }
-  return ranges;
-}
-
-/** A well-behaved server of `bytes`; `cut` ends the connection after so many bytes of the answer. */
-function serve(bytes: Uint8Array, cut = Infinity): Answer {
-  return (request, response) => {
-    const first = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-    if (first >= bytes.length)
-      return void response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
-    const body = bytes.subarray(first);
-    if (first > 0) response.setHeader('content-range', `bytes ${first}-${bytes.length - 1}/${bytes.length}`);
-    response.writeHead(first > 0 ? 206 : 200, { 'content-length': body.length });
-    if (cut >= body.length) response.end(body);
-    else response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), 20));
-  };
-}
 
 describe('downloads', () => {
   const content = sampleBytes(200_000);

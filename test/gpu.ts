@@ -1,22 +1,31 @@
 /** One device for a test file. */
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, afterEach, beforeAll } from 'vitest';
+import { CheckDevice } from '../src/check/device.js';
 import type { OpenOptions } from '../src/gpu/device.js';
 import { Gpu } from '../src/gpu/gpu.js';
 
 export { normals, toFloat64, valuesFor, worst } from '../src/check/values.js';
 
-export const openGpu = (options: OpenOptions = {}): Promise<Gpu> =>
-  Gpu.open({ adapter: process.env.PATCHLIGHT_ADAPTER, ...options });
+const chosen = (options: OpenOptions): OpenOptions => ({
+  adapter: process.env.PATCHLIGHT_ADAPTER,
+  ...options,
+});
 
-/** Opens an adapter before the tests of the file and closes it after them. */
+export const openGpu = (options: OpenOptions = {}): Promise<Gpu> => Gpu.open(chosen(options));
+
+/**
+ * Opens an adapter before the tests of the file and closes it after them. An error that the device reports fails the test
+ * it comes from; the next test gets a new device.
+ */
 export function withGpu(options: OpenOptions = {}): () => Gpu {
-  let gpu: Gpu | undefined;
+  let device: CheckDevice | undefined;
   beforeAll(async () => {
-    gpu = await openGpu(options);
+    device = await CheckDevice.open(chosen(options));
   });
-  afterAll(() => gpu?.close());
+  afterEach(() => device?.settle());
+  afterAll(() => device?.close());
   return () => {
-    if (!gpu) throw new Error('The device is open only while tests run.');
-    return gpu;
+    if (!device) throw new Error('The device is open only while tests run.');
+    return device.gpu;
   };
 }

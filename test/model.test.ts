@@ -182,8 +182,7 @@ describe('a recorded step', () => {
   ) {
     const model = new VisionTransformer({ ...fixtures[0]!.options, ...options });
     const { arena, optimizer } = buildOptimizer(gpu, model, resolveSettings(settings));
-    const first = new Map(model.parameters().map((parameter, i) => [parameter, parameter.initial(5, i)]));
-    arena.write(arena.values, (parameter) => first.get(parameter)!);
+    arena.initialise(model.parameters(), 5);
     const images = Tensor.from(gpu, normals(shape, 1), shape);
     const labels = Tensor.from(gpu, Uint32Array.of(0, 3, 6, 3));
     const gradient = Tensor.from(gpu, Float32Array.of(1));

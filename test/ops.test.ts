@@ -1,22 +1,15 @@
 /** Every op of the registry, every sample, every kernel variant that the adapter can run, by what src/check says of it. */
 import { describe, expect, it } from 'vitest';
-import type { Sample } from '../src/autograd/op.js';
+import { describeSample } from '../src/autograd/sample.js';
 import { type AnyOp, worksInHalf } from '../src/check/expectation.js';
 import { checkSample } from '../src/check/ops.js';
-import { formatShape } from '../src/core/shape.js';
+import { lacks } from '../src/check/tasks.js';
 import { ops } from '../src/ops/index.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
-
-const describeSample = ({ inputs, attrs }: Sample<unknown>): string => {
-  const shapes = inputs.map((input) =>
-    formatShape('u32' in input ? input.u32 : 'rows' in input ? input.rows : input),
-  );
-  return `${shapes.join(' ')} ${attrs ? JSON.stringify(attrs) : ''}`;
-};
 
 const all = ops as readonly AnyOp[];
 
@@ -26,12 +19,15 @@ describe.each(all.map((op) => [op.name, op] as const))('%s', (_, op) => {
       expect(problems, variant).toEqual([]);
   });
 
-  it.each(
-    op.samples.filter(() => worksInHalf(op)).map((sample) => [describeSample(sample), sample] as const),
-  )('%s of f16', async (_, sample) => {
-    for (const { variant, problems } of await checkSample(gpuOf(), op, sample, true))
-      expect(problems, variant).toEqual([]);
-  });
+  it.for(op.samples.filter(() => worksInHalf(op)).map((sample) => [describeSample(sample), sample] as const))(
+    '%s of f16',
+    async ([, sample], { skip }) => {
+      const reason = lacks(gpuOf().info, { f16: true });
+      if (reason) return skip(reason);
+      for (const { variant, problems } of await checkSample(gpuOf(), op, sample, true))
+        expect(problems, variant).toEqual([]);
+    },
+  );
 
   it.each(op.errors.map((error) => [String(error.says), error] as const))(
     'refuses: %s',

@@ -104,6 +104,46 @@ describe('AdamW', () => {
   });
 });
 
+describe('AdamW with eps 0', () => {
+  /** Parameters after two steps of rate 0.01 from 1, and the whole arena's values, padding included. */
+  async function after(eps: number, first: number[], second: number[]) {
+    const arena = arenaOf({ p: [first.length] });
+    const adamw = new AdamW(arena, { beta1: 0.9, beta2: 0.999, eps, weightDecay: 0 });
+    const state = makeStepState(gpuOf());
+    const clip = Tensor.from(gpuOf(), Float32Array.of(0, 1));
+    arena.write(arena.values, ({ size }) => new Float32Array(size).fill(1));
+    for (const [i, gradient] of [first, second].entries()) {
+      arena.write(arena.gradients, () => Float32Array.from(gradient));
+      writeStepState(state, stepOf({ lr: 0.01, ...adamw.corrections(0.01, i + 1) }));
+      adamw.step(clip, state);
+    }
+    return { p: (await arena.read(arena.values)).get('p')!, all: await arena.values.toFloat32() };
+  }
+
+  it('leaves the padding at zero, and parameters where they are until they have a gradient', async () => {
+    // 1e-30: its square is 0 in float32, so the second moment is too.
+    const { p, all } = await after(0, [0, 0, 3, -3, 1e-30, 2], [0, 5, 3, -3, 1e-30, 0]);
+    expect([...p.subarray(0, 1), p[4]]).toEqual([1, 1]);
+    expect(all.subarray(p.length).every((value) => Object.is(value, 0))).toBe(true);
+    // In float64: lr / c1 · m / (√v / √c2).
+    const root = (v: number) => Math.sqrt(v / (1 - 0.999 ** 2));
+    const step = (m: number, v: number) => ((0.01 / (1 - 0.9 ** 2)) * m) / root(v);
+    const expected = [
+      1 - step(0.1 * 5, 0.001 * 25),
+      0.98,
+      1.02,
+      0.99 - step(0.9 * 0.1 * 2, 0.999 * 0.001 * 4),
+    ];
+    near('parameters', [p[1]!, p[2]!, p[3]!, p[5]!], expected, 1e-6);
+  });
+
+  it('differs from a tiny eps nowhere else', async () => {
+    const gradients = Array.from(optim.row('adamw.grads', 0), (g) => g || 1);
+    const [without, tiny] = [await after(0, gradients, gradients), await after(1e-30, gradients, gradients)];
+    expect(without.p).toEqual(tiny.p);
+  });
+});
+
 describe('clipping', () => {
   const { max_norms, norms } = optim.meta('clip');
   const gradients = (values: (key: string) => Float32Array) => {

@@ -1,6 +1,6 @@
 /** One's own images: decoded from every format, and classified as evaluation classifies the same pixels. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
@@ -160,6 +160,11 @@ describe('an image file', () => {
       /folder: is a folder; name the images in it, as in .*folder\/\*\.$/,
     ],
     [
+      'loop.png',
+      (path: string) => symlinkSync(path, path),
+      /loop\.png cannot be read \(ELOOP: too many symbolic links encountered\)\.$/,
+    ],
+    [
       'notes.txt',
       (path: string) => writeFileSync(path, 'no image'),
       /notes\.txt: is no image that can be read; PNG/,
@@ -280,6 +285,7 @@ describe('the command', () => {
     [() => [out, file('0.png'), '--fit', 'pad'], 2, /fit, Given: "pad", Choices: "crop", "squash"/],
     [() => [file('nope'), file('0.png')], 1, /nope does not exist/],
     [() => [file('0.png'), file('0.png')], 1, /0\.png: /],
+    [() => [file('loop.png'), file('0.png')], 1, /loop\.png cannot be read \(ELOOP/],
   ])('refuses wrong usage (%#)', (args, code, says) => {
     const result = command('predict', args());
     expect(result.err).toMatch(says);

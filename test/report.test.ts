@@ -5,7 +5,7 @@ import type { Dataset, Split } from '../src/data/sources.js';
 import { mirrored, uploadSplit } from '../src/data/store.js';
 import { VisionTransformer } from '../src/models/vit.js';
 import { attention } from '../src/ops/index.js';
-import { attentionMaps } from '../src/report/attention.js';
+import { attentionMaps, attentionSection } from '../src/report/attention.js';
 import { classesSection } from '../src/report/classes.js';
 import { html } from '../src/report/html.js';
 import { reportPage } from '../src/report/page.js';
@@ -81,12 +81,37 @@ describe('attention', () => {
     expect([...meanOf(layers)]).toEqual([0.75, 0.25, 0.25, 0.75]);
   });
 
-  it('over patches is the row of the class token, or the mean of all rows', () => {
-    const matrix = Float64Array.of(0.2, 0.3, 0.5, 1, 0, 0, 0, 0.6, 0.4);
-    expect([...overPatches(matrix, 3, 2, 'cls')]).toEqual([0.3, 0.5]);
-    const [first, second] = overPatches(matrix, 3, 2, 'mean');
-    expect([first, second]).toEqual([expect.closeTo(0.3, 12), expect.closeTo(0.3, 12)]);
+  it.each([
+    // The first row is a class token's or a register's; the others are those of three patches.
+    ['cls', [0.2, 0.3, 0.4]],
+    ['mean', [0.75 / 3, 0.5 / 3, 1 / 3]],
+  ] as const)('over patches, pool %s, reads the rows that the head reads', (pool, expected) => {
+    const matrix = Float64Array.of(0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0, 0, 0, 0.25, 0.5, 0.25, 0.25, 0, 0, 0.75);
+    const found = overPatches(matrix, 4, 3, pool);
+    expect([...found]).toEqual(expected.map((value) => expect.closeTo(value, 14)));
   });
+
+  it.each([
+    ['cls', 0, 'the row of the class token'],
+    ['cls', 2, 'the row of the class token'],
+    ['mean', 0, 'the mean over the rows of all patches'],
+    ['mean', 2, 'the mean over the rows of all patches'],
+  ] as const)(
+    'with pool %s and %i registers the page says which rows it shows',
+    async (pool, regTokens, says) => {
+      const model = new VisionTransformer({
+        patchSize: 8,
+        embedDim: 24,
+        heads: 3,
+        depth: 1,
+        pool,
+        regTokens,
+      });
+      const { text } = await attentionSection([], model);
+      expect(text).toContain(`Shown is ${says}`);
+      expect(text.includes('without the registers')).toBe(pool === 'mean' && regTokens > 0);
+    },
+  );
 
   it.each(['cls', 'mean'] as const)('maps of a model with pool %s cover its patches', async (pool) => {
     const { model, store } = modelOf(pool);
@@ -212,7 +237,7 @@ describe('the page', () => {
   });
 
   it.each([
-    ['mean', {}, /mean over the rows of all tokens/],
+    ['mean', {}, /mean over the rows of all patches/],
     ['cls', {}, /row of the class token/],
     ['cls', {}, /best of the run on the test images themselves/],
     ['cls', { valSplit: 500 }, /best of the run on 500 validation images[^<]*no part in the choice/],

@@ -1,5 +1,5 @@
 // Where the backports of a Debian release are looked for, given the source files of a machine.
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { backportsSource } from '../scripts/apt.mjs';
 
 const keyring = '/usr/share/keyrings/archive.gpg';
@@ -70,4 +70,15 @@ it.each([
           .sort()
       : text;
   expect(fields(backportsSource(texts, 'bookworm'))).toEqual(fields(expected));
+});
+
+it('drivers are looked for by a user without a home folder', async () => {
+  vi.doMock('node:os', async (actual) => ({
+    ...(await actual()),
+    homedir: () => {
+      throw new Error('uv_os_homedir returned ENOENT');
+    },
+  }));
+  const { driverFingerprint } = await import('../scripts/adapter.mjs');
+  expect(driverFingerprint()).toContain('|');
 });

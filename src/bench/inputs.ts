@@ -1,5 +1,5 @@
 /** Tensors for the samples of ops: values that look random, made fast. */
-import type { Sample, SampleInput } from '../autograd/op.js';
+import type { SampleInput } from '../autograd/op.js';
 import { Counter } from '../core/rng.js';
 import { numel, type Shape } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -9,11 +9,6 @@ const PERIOD = 4099; // a prime, so that no axis repeats with it
 
 const counter = new Counter(7, 95);
 const normals = Float32Array.from({ length: PERIOD }, () => counter.normal());
-
-export const shapeOf = (input: SampleInput): Shape =>
-  'u32' in input ? input.u32 : 'rows' in input ? input.rows : input;
-
-export const shapesOf = ({ inputs }: Sample<unknown>): Shape[] => inputs.map(shapeOf);
 
 /** Normal values, repeated. */
 export const normal = (gpu: Gpu, shape: Shape): Tensor =>
@@ -31,14 +26,4 @@ export function randomInput(gpu: Gpu, input: SampleInput): Tensor {
   if (!('rows' in input)) return normal(gpu, input);
   const width = input.rows.at(-1) as number;
   return Tensor.from(gpu, new Float32Array(numel(input.rows)).fill(1 / width), input.rows);
-}
-
-/** `(4160, 192) (576, 192) transB=true` */
-export function describeSample(sample: Sample<unknown>): string {
-  const attrs = Object.entries((sample.attrs ?? {}) as Record<string, unknown>);
-  const said = attrs.filter(([, value]) => value !== false && value !== undefined);
-  return [
-    ...shapesOf(sample).map((shape) => `(${shape.join(', ')})`),
-    ...said.map(([name, value]) => `${name}=${value}`),
-  ].join(' ');
 }

@@ -4,13 +4,14 @@
  */
 import { autocast, productType } from '../autograd/autocast.js';
 import type { BackwardCall, Op, Sample } from '../autograd/op.js';
+import { describeSample, shapesOf } from '../autograd/sample.js';
 import { numel } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { ops } from '../ops/index.js';
 import { castInto } from '../ops/scale.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { Ceilings } from './ceilings.js';
-import { describeSample, normal, randomInput, shapesOf } from './inputs.js';
+import { normal, randomInput } from './inputs.js';
 import { type Effort, timed } from './measure.js';
 
 export interface OpRow {

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** `node dist/augment.js --grid FILE.png`: a contact sheet of what training does to images. */
 import { planImage } from '../data/augmentation.js';
-import { openDataset } from '../data/sources.js';
 import { uploadSplit } from '../data/store.js';
 import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import { Gpu } from '../gpu/gpu.js';
@@ -12,8 +11,8 @@ import { contactSheet } from '../report/contact_sheet.js';
 import { trainingInput } from '../train/augmentation.js';
 import { resolveSettings } from '../train/settings.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { openData } from './files.js';
 import { main, UsageError } from './main.js';
-import { downloadProgress } from './progress.js';
 
 const usage =
   'node dist/augment.js --grid FILE.png [flags]\n\nDraws training images, each followed by what training makes of it in so many steps.\nThe images of one column are a batch: mixing meets the first with the last.';
@@ -81,12 +80,7 @@ await main(async () => {
     if (!Number.isInteger(value) || value < 1)
       throw new UsageError(`--${name} must be a positive whole number, not ${value}.`);
   const settings = resolveSettings(typedSettings(parsed));
-  const dataDir = settings.dataDir || process.env.PATCHLIGHT_DATA || 'data';
-  const dataset = await openDataset(settings.dataset, {
-    dataDir,
-    download: true,
-    onProgress: downloadProgress(),
-  });
+  const dataset = await openData(settings);
   const split = await dataset.load('train');
   const gpu = await Gpu.open({ adapter: parsed.adapter });
   const store = uploadSplit(gpu, dataset, split, settings.normalize);

@@ -1,21 +1,17 @@
 #!/usr/bin/env node
 /** `node dist/check.js`: whether this adapter computes what it should, by every kernel that it can run. */
 import { writeFileSync } from 'node:fs';
-import { describeSample } from '../bench/inputs.js';
-import { attentionTrials, checkAttention, describeAttention } from '../check/attention.js';
-import { type AnyOp, worksInHalf } from '../check/expectation.js';
-import { checkSample, type Finding } from '../check/ops.js';
-import { checkEveryProduct, describeTrial, productTrials } from '../check/product.js';
+import { CheckDevice } from '../check/device.js';
+import { lacks, type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
-import { Gpu } from '../gpu/gpu.js';
-import { ops } from '../ops/index.js';
 import { commandLine } from './arguments.js';
 import { main, UsageError } from './main.js';
 
 const usage = `node dist/check.js [flags]
 
 Runs every op on small inputs, forward and backward, by every kernel that this adapter can run, every tile of the
-matrix products and every block of attention, and compares with float64 on the host. Ends with 1 where anything is wrong.`;
+matrix products and every block of attention, and compares with float64 on the host. Ends with 1 where anything is wrong.
+An adapter without shader-f16 has no tensors of f16: their checks are left out, and counted.`;
 
 const options = {
   filter: {
@@ -38,40 +34,6 @@ interface Parsed {
   readonly adapter?: string;
 }
 
-interface Task {
-  readonly op: string;
-  readonly shape: string;
-  run(gpu: Gpu): Promise<Finding[]>;
-}
-
-interface Row extends Finding {
-  readonly op: string;
-  readonly shape: string;
-}
-
-const tasks: readonly Task[] = [
-  ...productTrials.map((trial) => ({
-    op: 'product',
-    shape: describeTrial(trial),
-    run: (gpu: Gpu) => checkEveryProduct(gpu, trial),
-  })),
-  ...attentionTrials.map((trial) => ({
-    op: 'attention passes',
-    shape: describeAttention(trial),
-    run: (gpu: Gpu) => checkAttention(gpu, trial),
-  })),
-  ...(ops as readonly AnyOp[]).flatMap((op) =>
-    op.samples.flatMap((sample) =>
-      (worksInHalf(op) ? [false, true] : [false]).map((half) => ({
-        op: op.name,
-        shape: `${describeSample(sample)}${half ? ' f16' : ''}`,
-        run: async (gpu: Gpu) =>
-          half && !gpu.info.features.has('shader-f16') ? [] : checkSample(gpu, op, sample, half),
-      })),
-    ),
-  ),
-];
-
 function wanted(filter: string): Task[] {
   let pattern: RegExp;
   try {
@@ -82,15 +44,6 @@ function wanted(filter: string): Task[] {
   const found = tasks.filter(({ op, shape }) => pattern.test(`${op} ${shape}`));
   if (found.length === 0) throw new UsageError(`--filter ${filter} finds nothing to check.`);
   return found;
-}
-
-/** What a device reports, such as a kernel that does not compile, is a finding like any other. */
-async function findings(gpu: Gpu, { op, shape, run }: Task): Promise<Row[]> {
-  try {
-    return (await run(gpu)).map((finding) => ({ op, shape, ...finding }));
-  } catch (error) {
-    return [{ op, shape, variant: '-', worst: Number.NaN, digest: '', problems: [(error as Error).message] }];
-  }
 }
 
 /** A row per op and variant. */
@@ -111,28 +64,49 @@ function summary(rows: readonly Row[]): string {
   );
 }
 
+interface LeftOut {
+  readonly op: string;
+  readonly shape: string;
+  readonly reason: string;
+}
+
+/** `30 left out: no shader-f16 (10 of gelu, 20 of linear)`, a line for each reason. */
+function sentences(leftOut: readonly LeftOut[]): string[] {
+  return [...new Set(leftOut.map(({ reason }) => reason))].map((reason) => {
+    const all = leftOut.filter((it) => it.reason === reason);
+    const names = [...new Set(all.map(({ op }) => op))];
+    const counts = names.map((name) => `${all.filter(({ op }) => op === name).length} of ${name}`);
+    return `${all.length} left out: ${reason} (${counts.join(', ')})`;
+  });
+}
+
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
   const chosen = wanted(parsed.filter ?? '');
-  let gpu = await Gpu.open({ adapter: parsed.adapter });
-  console.log(`${gpu.info.name}; ${gpu.info.driver}\n`);
+  const device = await CheckDevice.open({ adapter: parsed.adapter });
+  const { info } = device.gpu;
+  console.log(`${info.name}; ${info.driver}\n`);
   const rows: Row[] = [];
+  const leftOut: LeftOut[] = [];
   for (const task of chosen) {
-    const found = await findings(gpu, task);
+    const reason = lacks(info, task);
+    if (reason) {
+      leftOut.push({ op: task.op, shape: task.shape, reason });
+      continue;
+    }
+    const found = await runTask(device, task);
     rows.push(...found);
     for (const { op, shape, variant, problems } of found)
       for (const problem of problems) console.log(`WRONG ${op} ${shape}, ${variant}: ${problem}`);
-    if (found.some(({ variant }) => variant === '-')) {
-      gpu.close(); // an error stays with its device
-      gpu = await Gpu.open({ adapter: parsed.adapter });
-    }
   }
   const wrong = rows.filter(({ problems }) => problems.length > 0).length;
-  console.log(`${summary(rows)}\n\n${rows.length} checked, ${wrong} wrong`);
+  console.log(
+    [summary(rows), '', `${rows.length} checked, ${wrong} wrong`, ...sentences(leftOut)].join('\n'),
+  );
   if (parsed.json) {
-    const { name, driver, subgroupMatrix, subgroupSizes } = gpu.info;
+    const { name, driver, subgroupMatrix, subgroupSizes } = info;
     const adapter = { name, driver, subgroupMatrix, subgroupSizes };
-    writeFileSync(parsed.json, `${JSON.stringify({ adapter, rows }, null, 1)}\n`);
+    writeFileSync(parsed.json, `${JSON.stringify({ adapter, rows, leftOut }, null, 1)}\n`);
   }
   return wrong === 0 ? 0 : 1;
 });

@@ -2,7 +2,6 @@
 /** `node dist/evaluate.js RUN|FILE.safetensors`: what saved weights make of the test images, as text, JSON and a page. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { openDataset } from '../data/sources.js';
 import { mirrored, uploadSplit } from '../data/store.js';
 import { Gpu } from '../gpu/gpu.js';
 import { writeFileAtomic } from '../io/atomic.js';
@@ -14,8 +13,8 @@ import { metadataField } from '../train/checkpoint.js';
 import { evaluateLogits, predict } from '../train/evaluate.js';
 import { loadWeights, readRun } from '../train/load.js';
 import { commandLine } from './arguments.js';
+import { openData } from './files.js';
 import { main, UsageError } from './main.js';
-import { downloadProgress } from './progress.js';
 import { describeEvaluation } from './scores.js';
 
 const usage =
@@ -84,11 +83,9 @@ await main(async () => {
   const saved = readRun(target);
   const { settings } = saved;
   const run = statSync(target).isDirectory() ? target : null;
-  const dataDir = parsed['data-dir'] ?? (settings.dataDir || process.env.PATCHLIGHT_DATA || 'data');
-  const dataset = await openDataset(parsed.dataset ?? settings.dataset, {
-    dataDir,
-    download: true,
-    onProgress: downloadProgress(),
+  const dataset = await openData({
+    dataset: parsed.dataset ?? settings.dataset,
+    dataDir: parsed['data-dir'] ?? settings.dataDir,
   });
   const model = new VisionTransformer(modelOptions(settings, dataset));
   const split = await dataset.load('test');

@@ -6,14 +6,17 @@ export class UsageError extends PatchlightError {
   override name = 'UsageError';
 }
 
+/** EPIPE: the program at the other end of the pipe has ended. EIO: the terminal was closed. */
+const READER_GONE = ['EPIPE', 'EIO'];
+
 /**
- * A reader that has gone (`train.js | head`) ends nothing: what a command does is in its files, and what nobody reads is not
- * written. Without this, the first line after it would be an unhandled error.
+ * Where the reader of the output has gone (`train.js | head`, a terminal that was closed), the command goes on: its results
+ * are in files. Without this, the first line after it would be an unhandled error.
  */
 function outliveReaders(): void {
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
+      if (!READER_GONE.includes(error.code ?? '')) throw error;
     });
 }
 

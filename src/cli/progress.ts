@@ -1,7 +1,13 @@
 /** What a person, or with --json a program, sees of a run. One line is rewritten on a terminal, lines are added elsewhere. */
-import cliProgress from 'cli-progress';
 import type { Reporter, RunFacts, StepReport } from '../train/journal.js';
 import type { EpochEntry } from '../train/run_directory.js';
+import { StatusLine, type TerminalStream } from './status_line.js';
+
+/** A reporter that may have to tidy up before others print. */
+export interface ClosableReporter extends Reporter {
+  /** Leaves the cursor at the start of a line. Reporting may go on after it, and it may be called again. */
+  close(): void;
+}
 
 const percent = (fraction: number | null): string =>
   fraction === null ? '-' : `${(100 * fraction).toFixed(2)} %`;
@@ -47,11 +53,22 @@ class Clock {
   }
 }
 
-/** For terminals: cli-progress draws the bar and keeps it in place. */
-class Terminal implements Reporter {
-  private bar: cliProgress.SingleBar | null = null;
+const BAR_WIDTH = 16;
+
+function progressBar(fraction: number): string {
+  const full = Math.round(BAR_WIDTH * fraction);
+  return `[${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}] ${Math.floor(100 * fraction)}%`;
+}
+
+/** For terminals: one line that is rewritten within an epoch, above it what stays. */
+export class Terminal implements ClosableReporter {
   private judge = 'test';
   private readonly clock = new Clock();
+  private readonly line: StatusLine;
+
+  constructor(stream: TerminalStream) {
+    this.line = new StatusLine(stream);
+  }
 
   start(run: RunFacts): void {
     this.judge = run.judge;
@@ -60,35 +77,30 @@ class Terminal implements Reporter {
   step(report: StepReport): void {
     const { batch, batches, epoch } = report;
     const left = this.clock.left(report);
-    const values = {
-      label: `epoch ${epoch}`,
-      text: describeStep(report),
-      left: Number.isNaN(left) ? '-' : duration(left),
-    };
-    if (this.bar) this.bar.update(batch, values);
-    else {
-      const format = '{label} [{bar}] {percentage}%  {text}  left {left}';
-      const options = { format, hideCursor: true, clearOnComplete: true, barsize: 16, etaBuffer: 1 };
-      this.bar = new cliProgress.SingleBar(options, cliProgress.Presets.shades_classic);
-      this.bar.start(batches, batch, values);
-    }
+    // What a narrow terminal cuts off is the least missed: the time that is left stands before the figures.
+    const time = `left ${Number.isNaN(left) ? '-' : duration(left)}`;
+    const text = `epoch ${epoch} ${progressBar(batch / batches)}  ${time}  ${describeStep(report)}`;
+    this.line.show(text, batch === batches);
   }
 
   epoch(entry: EpochEntry, isBest: boolean): void {
-    this.bar?.stop();
-    this.bar = null;
-    console.log(describeEpoch(entry, isBest, this.judge));
+    this.line.clear();
+    this.line.print(describeEpoch(entry, isBest, this.judge));
   }
 
   note(sentence: string): void {
-    console.log(sentence);
+    this.line.print(sentence);
+  }
+
+  close(): void {
+    this.line.clear();
   }
 }
 
 const SECONDS_BETWEEN_LINES = 15;
 
 /** For files and pipes: a plain line every so often. */
-class Lines implements Reporter {
+class Lines implements ClosableReporter {
   private last = performance.now() / 1000;
   private judge = 'test';
   private readonly clock = new Clock();
@@ -114,10 +126,12 @@ class Lines implements Reporter {
   note(sentence: string): void {
     console.log(sentence);
   }
+
+  close(): void {}
 }
 
 /** For programs: one JSON object a line, told apart by `event`. */
-class Json implements Reporter {
+class Json implements ClosableReporter {
   private readonly say = (event: string, values: object) => console.log(JSON.stringify({ event, ...values }));
 
   start(run: RunFacts): void {
@@ -132,30 +146,26 @@ class Json implements Reporter {
   note(sentence: string): void {
     this.say('note', { sentence });
   }
+  close(): void {}
 }
 
-class Quiet implements Reporter {
+class Quiet implements ClosableReporter {
   start(): void {}
   step(): void {}
   epoch(): void {}
   note(): void {}
+  close(): void {}
 }
 
-export function makeReporter({ quiet, json }: { quiet: boolean; json: boolean }): Reporter {
+export function makeReporter({ quiet, json }: { quiet: boolean; json: boolean }): ClosableReporter {
   if (json) return new Json();
   if (quiet) return new Quiet();
-  return process.stdout.isTTY ? new Terminal() : new Lines();
-}
-
-/** One line that a download rewrites, where there is a terminal to rewrite it on. */
-export function downloadProgress(): ((received: number, total: number | undefined) => void) | undefined {
-  if (!process.stderr.isTTY) return undefined;
-  return (received, total) => {
-    const of = total ? ` of ${(total / 1e6).toFixed(0)}` : '';
-    process.stderr.write(
-      `\rdownloading  ${(received / 1e6).toFixed(1)}${of} MB ${received === total ? '\n' : ''}`,
-    );
-  };
+  // A "dumb" terminal, such as a shell within an editor, cannot clear a line.
+  if (!process.stdout.isTTY || process.env.TERM === 'dumb') return new Lines();
+  const terminal = new Terminal(process.stdout);
+  // However the process comes to exit: by a second Ctrl-C, say.
+  process.on('exit', () => terminal.close());
+  return terminal;
 }
 
 export { percent };

@@ -1,15 +1,26 @@
-/** SIGINT and SIGTERM: what is under way is saved before a command ends. */
+/** Signals that ask a command to end: what is under way is saved first. */
+import { constants } from 'node:os';
 import type { Trainer } from '../train/trainer.js';
 
-export const exitCode = (signal: NodeJS.Signals): number => (signal === 'SIGINT' ? 130 : 143);
+/**
+ * Ctrl-C, `kill`, and the end of the terminal or of the ssh session. (Node does not pass on that nohup ignores SIGHUP: without
+ * a handler it would end the process with nothing saved.)
+ */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** 130, 143 and 129: 128 and the number of the signal, as shells count. */
+export const exitCode = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];
+
+/** Whether a process that ended with this code was asked to. */
+export const wasStopped = (code: number): boolean => SIGNALS.some((signal) => exitCode(signal) === code);
 
 /**
- * Calls `stop` at every SIGINT and SIGTERM; a second one, a moment after the first, ends the process at once. Returns
- * what tells the first signal that came.
+ * Calls `stop` at every signal to end; a second one, a moment after the first, ends the process at once. Returns a function
+ * that gives the first signal that came.
  */
 export function stopOnSignals(stop: (signal: NodeJS.Signals) => void): () => NodeJS.Signals | null {
   let caught: { signal: NodeJS.Signals; at: number } | null = null;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  for (const signal of SIGNALS)
     process.on(signal, () => {
       stop(signal);
       // npm and shells may deliver one key press twice.

@@ -23,7 +23,7 @@ import { commandLine, settingFlags, settingOptions, typedSettings } from './argu
 import { type ChildEnd, lastSentence, trainInChild } from './child.js';
 import { openData } from './files.js';
 import { main, UsageError } from './main.js';
-import { exitCode, stopOnSignals } from './signals.js';
+import { exitCode, stopOnSignals, wasStopped } from './signals.js';
 
 const usage = `node dist/sweep.js --grid patch_size=2,4,8 [--grid depth=3,6] --output sweeps/NAME [flags]
 node dist/sweep.js --list FILE.json --output sweeps/NAME [flags]
@@ -130,8 +130,6 @@ async function provideData(plan: readonly PlannedRun[]): Promise<void> {
   for (const place of places.values()) await openData(place);
 }
 
-const STOPPED = [exitCode('SIGINT'), exitCode('SIGTERM')];
-
 class Sweep {
   private child: ChildProcess | null = null;
 
@@ -155,7 +153,7 @@ class Sweep {
     });
     this.child = null;
     if (end.code === 0) folder.mark(planned, 'finished');
-    else if (STOPPED.includes(end.code)) folder.mark(planned, 'stopped');
+    else if (wasStopped(end.code)) folder.mark(planned, 'stopped');
     else this.fail(planned, end);
     await this.write();
   }

@@ -219,11 +219,13 @@ await main(async () => {
       holdYoungGeneration();
     },
     onStep: () => stopping.listen(),
-  }).catch((error) => {
-    lock.release();
-    run.abandon();
-    throw error;
-  });
+  })
+    .catch((error) => {
+      lock.release();
+      run.abandon();
+      throw error;
+    })
+    .finally(() => reporter.close());
   const seconds = (performance.now() - began) / 1000;
   const { outcome } = trained;
   if (parsed.json) console.log(JSON.stringify({ event: 'end', ...outcome, run: run.path, seconds }));

@@ -8,8 +8,8 @@ import {
   cifarLayouts,
   type SplitName,
 } from '../io/cifar.js';
-import { fetchCifar, isFolder, missingFiles, readCifar } from '../io/cifar_files.js';
-import type { Progress } from '../io/download.js';
+import { type FetchOptions, fetchCifar, missingFiles, readCifar } from '../io/cifar_files.js';
+import { statOf } from '../io/read.js';
 import { generateShapes10, shapes10Classes } from './shapes10.js';
 
 /** `images` is count * channels * height * width bytes, CHW; `labels[i]` is the class of image i. */
@@ -32,14 +32,11 @@ export interface Dataset {
   load(split: SplitName): Promise<Split>;
 }
 
-export interface OpenOptions {
+export interface OpenOptions extends FetchOptions {
   /** The folder that holds, or will hold, `cifar-10-batches-bin` and `cifar-100-binary`. */
   readonly dataDir: string;
   /** Whether missing files may be fetched. */
   readonly download: boolean;
-  readonly onProgress?: Progress | undefined;
-  /** Where the archives are, if not at their author's; ends with a slash. */
-  readonly address?: string | undefined;
 }
 
 /** What a data set is, without its pixels. */
@@ -123,6 +120,8 @@ interface Place {
 /** The files in the data directory, fetched if they are missing and may be. */
 async function provide(layout: CifarLayout, options: OpenOptions): Promise<Place> {
   const folder = join(options.dataDir, layout.folder);
+  if (statOf(folder)?.isFile())
+    throw new ConfigError(`${folder} is a file, where the folder of ${layout.kind} should be; move it away.`);
   const missing = missingFiles(folder, layout);
   if (missing.length > 0) {
     const advice =
@@ -141,12 +140,23 @@ async function provide(layout: CifarLayout, options: OpenOptions): Promise<Place
 
 /** The official files in a folder of the user's, directly or in their usual subfolder. */
 function recognise(path: string): Place {
-  if (!isFolder(path))
+  if (!statOf(path)?.isDirectory())
     throw new ConfigError(`--dataset ${path} is neither cifar10, cifar100 or shapes10 nor a folder.`);
-  for (const layout of Object.values(cifarLayouts))
-    for (const folder of [path, join(path, layout.folder)])
-      if (missingFiles(folder, layout).length === 0) return { layout, folder };
+  const places = Object.values(cifarLayouts).flatMap((layout) => {
+    const folder = [path, join(path, layout.folder)].find((each) => missingFiles(each, layout).length === 0);
+    return folder === undefined ? [] : [{ layout, folder }];
+  });
+  if (places.length > 1) throw new ConfigError(ambiguity(path, places));
+  if (places[0]) return places[0];
   throw new ConfigError(
     `the folder ${path} does not hold all files of cifar10 or cifar100, the folders that can be read.`,
   );
+}
+
+function ambiguity(path: string, places: readonly Place[]): string {
+  const kinds = places.map(({ layout }) => layout.kind).join(' and ');
+  const remedy = places.some(({ folder }) => folder === path)
+    ? 'move the files of each into a folder of its own and name that'
+    : `name one of them: ${places.map(({ folder }) => `--dataset ${folder}`).join(' or ')}`;
+  return `--dataset ${path} holds both ${kinds}; ${remedy}.`;
 }

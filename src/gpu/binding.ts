@@ -1,9 +1,10 @@
 /**
- * Where WebGPU comes from: the browser's `navigator.gpu`, or Dawn's Node binding. The only file of the engine that
+ * Where WebGPU comes from: `navigator.gpu` of a browser or of Deno, or Dawn's Node binding. The only file of the engine that
  * knows Node exists, so that everything else runs in a page as it stands.
  */
 import { crc32c } from '../core/crc32c.js';
 import { AdapterError } from '../core/errors.js';
+import { cacheFolder } from './cache_folder.js';
 
 /**
  * Dawn features switched on or off for every device, and why:
@@ -25,13 +26,18 @@ const DAWN_FEATURES = [
 // life of the process.
 const held: GPU[] = [];
 
-const inNode = (): boolean => typeof process !== 'undefined' && process.versions?.node !== undefined;
+// Deno has Node's `process` as well, and a WebGPU of its own.
+const inDeno = (): boolean => 'Deno' in globalThis;
+const inNode = (): boolean =>
+  typeof process !== 'undefined' && process.versions?.node !== undefined && !inDeno();
+
+const NO_WEBGPU = 'This browser has no WebGPU. Use a newer one; a page must come by https or from localhost.';
+const NO_WEBGPU_IN_DENO = 'This Deno has no WebGPU. Start it with --unstable-webgpu.';
 
 /** A `GPU` entry point; in Node, `adapter` is a substring of an adapter's name. Throws AdapterError where there is none. */
 export async function loadGpu(adapter?: string): Promise<GPU> {
   if (!inNode()) {
-    if (!globalThis.navigator?.gpu)
-      throw new AdapterError('This browser has no WebGPU (navigator.gpu is missing).');
+    if (!globalThis.navigator?.gpu) throw new AdapterError(inDeno() ? NO_WEBGPU_IN_DENO : NO_WEBGPU);
     return globalThis.navigator.gpu;
   }
   await prepareSoftwareAdapter();
@@ -85,26 +91,44 @@ export async function adapterNames(): Promise<string[]> {
 }
 
 /**
- * Mesa's llvmpipe compiles kernels for the vector width it is told, 256 bits unless told otherwise; 512 is 1.5 to 2
- * times faster where the CPU has AVX-512. It reads the environment when the driver loads, so this comes first.
- * Its shader cache does not tell widths apart and runs stale code when they mix: each width gets a folder of its own.
+ * Sets the environment that Mesa's llvmpipe reads when the driver loads. It compiles for vectors of 256 bits unless told
+ * otherwise; 512 is 1.5 to 2 times faster where the CPU has AVX-512. Its shader cache does not tell widths apart and
+ * runs stale code when they mix, so each width gets a folder of its own. Without a safe folder there is no cache.
  */
 async function prepareSoftwareAdapter(): Promise<void> {
   if (process.platform !== 'linux') return;
   const { readFileSync } = await import('node:fs');
-  const { homedir, tmpdir } = await import('node:os');
-  const { join } = await import('node:path');
   const env = process.env;
   if (!env.LP_NATIVE_VECTOR_WIDTH && process.arch === 'x64') {
     const cpu = readFileSync('/proc/cpuinfo', 'utf8');
     if (/\bavx512f\b/.test(cpu) && /\bavx512dq\b/.test(cpu)) env.LP_NATIVE_VECTOR_WIDTH = '512';
   }
   if (!env.MESA_SHADER_CACHE_DIR) {
-    const home = homedir();
-    const cache = env.XDG_CACHE_HOME || (home && home !== '/' ? join(home, '.cache') : tmpdir());
-    env.MESA_SHADER_CACHE_DIR = join(cache, 'patchlight', `mesa-${env.LP_NATIVE_VECTOR_WIDTH ?? 'default'}`);
+    const folder = await ownCacheFolder();
+    if (folder) env.MESA_SHADER_CACHE_DIR = `${folder}/mesa-${env.LP_NATIVE_VECTOR_WIDTH ?? 'default'}`;
+    else env.MESA_SHADER_CACHE_DISABLE = 'true';
   }
-  if (env.MESA_SHADER_CACHE_DISABLE !== 'true') await prepareCompilation(env.MESA_SHADER_CACHE_DIR);
+  if (env.MESA_SHADER_CACHE_DIR && env.MESA_SHADER_CACHE_DISABLE !== 'true')
+    await prepareCompilation(env.MESA_SHADER_CACHE_DIR);
+}
+
+async function ownCacheFolder(): Promise<string | null> {
+  const { lstatSync, mkdirSync, realpathSync } = await import('node:fs');
+  const { homedir, tmpdir } = await import('node:os');
+  const orElse = <T>(body: () => T, otherwise: T): T => {
+    try {
+      return body();
+    } catch {
+      return otherwise;
+    }
+  };
+  // homedir() throws for a user without HOME and without an entry in the system's list, as in a container.
+  const home = orElse(() => realpathSync(homedir()), '');
+  const user = { uid: process.geteuid?.() ?? -1, home, temporary: tmpdir() };
+  return cacheFolder(process.env, user, {
+    stat: (path) => orElse(() => lstatSync(path), null),
+    makePrivate: (path) => orElse(() => void mkdirSync(path, { mode: 0o700 }), undefined),
+  });
 }
 
 /**

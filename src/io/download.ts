@@ -34,12 +34,12 @@ export async function download(
   let actual = await md5Of(part);
   if (actual !== md5 && resumed) {
     // The first piece may come from an older version of the file: once more, from the start.
-    await rm(part);
+    await remove(part);
     await fetchRest(url, part, options);
     actual = await md5Of(part);
   }
   if (actual !== md5) {
-    await rm(part);
+    await remove(part);
     throw new FormatError(url, `the MD5 of the download is ${actual}, not ${md5}.`);
   }
   await rename(part, target).catch((error) => {
@@ -79,7 +79,7 @@ async function fetchOnce(url: string, part: string, options: DownloadOptions): P
   if (have > 0 && otherPiece) {
     await response.body?.cancel();
     if (response.status === 416 && Number(all) === have) return;
-    await rm(part);
+    await remove(part);
     return fetchOnce(url, part, options);
   }
   if (!response.ok || !response.body || otherPiece) {
@@ -109,12 +109,17 @@ async function fetchOnce(url: string, part: string, options: DownloadOptions): P
     await handle.close();
   }
   if (received > limit) {
-    await rm(part);
+    await remove(part);
     throw new FormatError(url, `the server sends more than the ${limit} bytes that the file can have.`);
   }
   if (total !== undefined && received !== total)
     throw new Error(`the connection ended after ${received} of ${total} bytes`);
 }
+
+const remove = (path: string): Promise<void> =>
+  rm(path).catch((error) => {
+    throw diskError('remove', path, 0, error);
+  });
 
 const sizeOf = (path: string): Promise<number> =>
   stat(path).then(

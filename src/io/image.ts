@@ -1,8 +1,8 @@
 /** Image files of common formats as the bytes that a model is fed. sharp decodes and resizes, and is loaded by the first image. */
-import { statSync } from 'node:fs';
 import type { Sharp } from 'sharp';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { reason } from './atomic.js';
+import { statOf } from './read.js';
 
 /** What part of an image that is not of the model's proportions is seen: its middle, or all of it, distorted. */
 export const fits = ['crop', 'squash'] as const;
@@ -63,7 +63,7 @@ function planes(interleaved: Uint8Array, channels: number): Uint8Array {
 }
 
 function refuseOther(path: string): void {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = statOf(path);
   if (!found) throw new FormatError(path, 'there is no such file.');
   if (found.isDirectory())
     throw new FormatError(path, `is a folder; name the images in it, as in ${path}/*.`);

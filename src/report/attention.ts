@@ -67,11 +67,11 @@ async function row({ prediction, picture, maps }: Looked, { config }: VisionTran
 }
 
 export async function attentionSection(looked: readonly Looked[], model: VisionTransformer): Promise<Html> {
-  const { pool, depth, heads } = model.config;
+  const { pool, depth, heads, regTokens } = model.config;
   const reader =
     pool === 'cls'
       ? 'the row of the class token, which is what the head reads'
-      : 'the mean over the rows of all tokens, because the head reads their mean; where a single class token looks says more than such a mean does';
+      : `the mean over the rows of all patches${regTokens > 0 ? ', without the registers' : ''}, because the head reads the mean of their tokens; a mean says less than the row of one class token`;
   return section(
     'attention',
     'Attention',

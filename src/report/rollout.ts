@@ -68,8 +68,9 @@ function product(a: Float64Array, b: Float64Array, N: number): Float64Array {
 }
 
 /**
- * What the head's input draws from each patch: the row of the class token, or, where the head reads the mean of all
- * tokens, the mean of all rows. Tokens before the patches are left out.
+ * How much the head's input takes from each patch: the row of the class token, or, with mean pooling, the mean of the
+ * patches' rows. A class token and registers come before the patches (timm's order). Mean pooling leaves them out of the
+ * mean, and no map shows what is drawn from them.
  */
 export function overPatches(
   matrix: Float64Array,
@@ -77,9 +78,7 @@ export function overPatches(
   patches: number,
   pool: 'cls' | 'mean',
 ): Float64Array {
-  const row =
-    pool === 'cls'
-      ? matrix.subarray(0, N)
-      : meanOf(Array.from({ length: N }, (_, i) => matrix.subarray(i * N, (i + 1) * N)));
-  return row.slice(N - patches);
+  const prefix = N - patches;
+  const row = (i: number) => matrix.subarray(i * N + prefix, (i + 1) * N);
+  return pool === 'cls' ? row(0).slice() : meanOf(Array.from({ length: patches }, (_, i) => row(prefix + i)));
 }

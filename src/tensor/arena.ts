@@ -203,6 +203,20 @@ export class Arena extends Layout {
     }
   }
 
+  /**
+   * Draws the first values of every parameter from a stream of random numbers of its own. The stream is counted by the
+   * parameter's place in `parameters`, a model's in their order there, because the arena sorts them by kind.
+   */
+  initialise(parameters: readonly Parameter[], seed: number): void {
+    const places = new Map(parameters.map((parameter, place) => [parameter, place]));
+    this.write(this.values, (parameter) => {
+      const place = places.get(parameter);
+      if (place === undefined)
+        throw new Error(`Parameter ${parameter.name} of the arena is not among those given.`);
+      return parameter.initial(seed, place);
+    });
+  }
+
   /** Gives every parameter a copy in f16, and returns them all, flat: to be filled whenever the values have changed. */
   makeHalves(): Tensor {
     const halves = keep(Tensor.zeros(this.gpu, [this.size], 'f16', 'parameters.half'));

@@ -15,9 +15,8 @@ import {
   type TensorPiece,
   withSafetensors,
 } from '../io/safetensors_file.js';
-import type { Layout, Part } from '../tensor/arena.js';
+import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
-import type { Tensor } from '../tensor/tensor.js';
 
 /** What a state file holds besides the weights. */
 export const statePrefixes = { m: 'adamw.m.', v: 'adamw.v.', momentum: 'muon.m.', ema: 'ema.' } as const;
@@ -68,24 +67,55 @@ export function loadParts(path: string, parts: Parts): void {
   withSafetensors(path, (file) => {
     for (const [prefix, { layout, tensor }] of Object.entries(parts)) {
       refuseMisfits(path, misfits(file, layout, prefix));
-      load(file, layout, tensor, prefix);
+      layout.write(tensor, ({ name }) => floats(file, prefix + name));
     }
   });
 }
 
-/** Loads the weights that a run starts from. */
-export function loadInit(path: string, arena: Layout, values: Tensor): void {
-  withSafetensors(path, (file) => {
+const HEAD = ['head.weight', 'head.bias'] as const;
+
+/**
+ * Loads the weights that a run starts from into an arena that has its first values. The head keeps those where the file has
+ * none or one for another number of classes, as with timm's create_model(pretrained=True, num_classes=N); the sentence that is
+ * returned says so. Null where all is loaded.
+ */
+export function loadInit(path: string, arena: Arena): string | null {
+  return withSafetensors(path, (file) => {
     file.verify();
-    refuseMisfits(path, misfits(file, arena));
-    load(file, arena, values);
+    const note = headNote(path, file, arena);
+    const isKept = (name: string): boolean => note !== null && HEAD.some((head) => head === name);
+    refuseMisfits(path, misfits(file, arena, '', isKept));
+    arena.write(arena.values, ({ name }) => (isKept(name) ? null : floats(file, name)));
+    return note;
   });
 }
 
-/** A sentence's part for each tensor that is missing, of another shape, or not of this model. */
-function misfits({ tensors }: TensorList, layout: Layout, prefix = ''): string[] {
+/** Why the head starts anew; null where it does not. */
+function headNote(path: string, { tensors }: TensorList, { slots }: Arena): string | null {
+  const wanted = HEAD.map((name) => slots.find(({ parameter }) => parameter.name === name)?.parameter.shape);
+  const found = HEAD.map((name) => tensors.get(name)?.shape);
+  const classes = wanted[0]?.[0];
+  if (found.every((shape) => shape === undefined))
+    return `${path} has no head: the one for the ${classes} classes of this data set starts anew.`;
+  const others = found[0]?.[0] as number;
+  const fitsOtherwise = HEAD.every((_, i) => {
+    const [shape, own] = [found[i], wanted[i]];
+    return shape && own && sameShape(shape, [others, ...own.slice(1)]);
+  });
+  if (!fitsOtherwise || others === classes) return null;
+  return `The head of ${path} is for ${others} classes and this data set has ${classes}: it starts anew.`;
+}
+
+/** A sentence's part for each tensor that is missing, of another shape, or not of this model; `isKept` may be anything. */
+function misfits(
+  { tensors }: TensorList,
+  layout: Layout,
+  prefix = '',
+  isKept: (name: string) => boolean = () => false,
+): string[] {
   const problems: string[] = [];
   for (const { parameter } of layout.slots) {
+    if (isKept(parameter.name)) continue;
     const tensor = tensors.get(prefix + parameter.name);
     if (!tensor) problems.push(`${prefix}${parameter.name} is missing`);
     else if (!sameShape(tensor.shape, parameter.shape))
@@ -106,10 +136,7 @@ function refuseMisfits(path: string, problems: readonly string[]): void {
   throw new FormatError(path, `does not fit this model: ${problems.slice(0, 4).join('; ')}${more}.`);
 }
 
-function load(file: SafetensorsFile, layout: Layout, target: Tensor, prefix = ''): void {
-  layout.write(target, ({ name }) => floats(file, prefix + name));
-}
-
+/** A tensor's values, piece by piece. */
 function* floats(file: SafetensorsFile, name: string): Generator<Float32Array> {
   const { dtype } = file.tensors.get(name) as TensorInfo;
   for (const bytes of file.pieces(name)) yield asFloat32({ dtype, bytes });

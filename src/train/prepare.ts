@@ -65,7 +65,8 @@ function partsOn(input: TrainerInput, model: VisionTransformer, train: Split, te
   const { gpu, settings, dataset } = input;
   const { train: records, validation: held } = recordsOf(settings, train.count);
   const weights = (arena: Arena) => {
-    if (input.init) loadInit(input.init, arena, arena.values);
+    const note = input.init && loadInit(input.init, arena);
+    if (note) input.reporter.note(note);
   };
   const store = uploadSplit(gpu, dataset, train, settings.normalize);
   const validation =

@@ -14,10 +14,10 @@ import {
   replaceFile,
   writeContent,
 } from '../io/atomic.js';
+import { isRunning } from '../io/process.js';
 import { statOf, withFile } from '../io/read.js';
 import type { TensorList } from '../io/safetensors_file.js';
 import { checkpointNames, readCheckpoint } from './checkpoint.js';
-import { isRunning } from './process.js';
 
 /** The newest first. */
 const NAMES = [checkpointNames.state, 'last.1.state.safetensors', 'last.2.state.safetensors'] as const;

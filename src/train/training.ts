@@ -29,8 +29,7 @@ export function buildTraining(
   const { seed, emaDecay, clipGrad, labelSmoothing, batchSize, gradAccumSteps, logInterval } = settings;
   const lossScale = buildLossScale(gpu, settings);
   const { arena, optimizer } = buildOptimizer(gpu, model, settings);
-  const order = new Map(model.parameters().map((parameter, i) => [parameter, i]));
-  arena.write(arena.values, (parameter) => parameter.initial(seed, order.get(parameter) as number));
+  arena.initialise(model.parameters(), seed);
   load(arena);
   const ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
   const limits = { microBatch: batchSize, accumulate: gradAccumSteps, logInterval };

@@ -59,7 +59,7 @@ export const KERNEL_BUGS: readonly Bug[] = [
   op('sum')('the last quad left out', 'sum_reduce', 'p.n % 4u != 0u && whole % p.threads == i', 'false'),
   op('add')('a period one too long', 'add_forward', 'i % p.period;', 'i % (p.period + 1u);'),
   optimizer('weight decay of everything', 'adamw_step', 'i < p.decayed', 'true'),
-  optimizer('eps inside of the root', 'adamw_step', '(sqrt(second) / root_c2 + p.eps)', '(sqrt(second / (root_c2 * root_c2) + p.eps))'),
+  optimizer('eps inside of the root', 'adamw_step', 'sqrt(second) / root_c2 + p.eps', 'sqrt(second / (root_c2 * root_c2) + p.eps)'),
   optimizer('a norm that is not a root', 'clip_norm_step', 'sqrt(total)', 'total'),
   health('NaN not looked for', 'non_finite_reduce', 'any(bad)', 'false'),
 ];

@@ -3,7 +3,7 @@ import { readFileSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { PatchlightError } from '../../src/core/errors.js';
 import { cifarLayouts } from '../../src/io/cifar.js';
-import { readCifar } from '../../src/io/cifar_files.js';
+import { fetchCifar, readCifar } from '../../src/io/cifar_files.js';
 import { checkpointContent, loadParts } from '../../src/train/checkpoint.js';
 import { type Lock, lockRun } from '../../src/train/lock.js';
 import { findState, saveState } from '../../src/train/states.js';
@@ -36,6 +36,16 @@ const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
     try {
       await saveState(run as string, sampleContent(Number(step), Number(bytes)));
       say('saved');
+    } catch (error) {
+      say(sentenceOf(error));
+    }
+  },
+
+  /** Fetches a data set; says what it waits for, and how it ended. */
+  async fetch(dataDir, layout, address) {
+    try {
+      await fetchCifar(dataDir as string, JSON.parse(layout as string), { address, onWait: say });
+      say('fetched');
     } catch (error) {
       say(sentenceOf(error));
     }

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/core/errors.js';
+import { startOf } from '../../src/io/process.js';
 import { lockRun } from '../../src/train/lock.js';
-import { startOf } from '../../src/train/process.js';
 import { bundleChild, record, scratch } from './common.js';
 
 const folder = scratch('lock');
@@ -86,6 +86,21 @@ describe('a lock', () => {
     expect(readdirSync(away)).toEqual([]);
     const here = newRun({ pid: process.ppid, host, start: null });
     expect(() => lockRun(here, { take: true })).toThrow(/is being trained into by process/);
+  });
+
+  it.each<[string, (path: string) => void, string]>([
+    ['a link to itself', (path) => symlinkSync(path, path), 'cannot be read (ELOOP'],
+    [
+      'a link that leads nowhere',
+      (path) => symlinkSync(join(path, '..', 'none'), path),
+      'cannot be read (ENOENT',
+    ],
+    ['a folder', (path) => mkdirSync(path), 'is a folder, not a file.'],
+  ])('that is %s is refused', (_, make, sentence) => {
+    const run = newRun();
+    make(join(run, 'run.lock'));
+    expect(() => lockRun(run)).toThrow(ConfigError);
+    expect(() => lockRun(run)).toThrow(`${join(run, 'run.lock')} ${sentence}`);
   });
 
   it('that is another’s by now is not given back', () => {

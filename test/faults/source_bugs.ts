@@ -65,6 +65,22 @@ export const SOURCE_BUGS: readonly Bug[] = [
   ...seenBy('augment_draws', 'jitter', [
     ['half of the jitter', 'data/color_jitter', 'draw.between(Math.max(0, 1 - limit), 1 + limit)', 'draw.between(Math.max(0, 1 - limit / 2), 1 + limit / 2)'],
   ]),
+  ...seenBy('dropout', '', [
+    ['the rate of projections for the hidden units of the MLP', 'nn/transformer', 'new Dropout(mlpDropout, streams)', 'new Dropout(residualDropout, streams)'],
+    ['the rate of projections for attention weights', 'nn/transformer', 'this.rate = attentionDropout', 'this.rate = residualDropout'],
+  ]),
+  ...seenBy('differential_host', '', [
+    ['drop path that does not reach its rate', 'nn/dropout', 'Math.max(1, depth - 1)', 'depth'],
+    ['an average one step ahead', 'optim/ema', '1 - t ** -POWER', '1 - (1 + t) ** -POWER'],
+    ['a box that loses its odd row', 'data/mixing', 'middle + length - half', 'middle + half'],
+  ]),
+  ...seenBy('safetensors', '', [
+    ['a hole in the data accepted', 'io/safetensors_header', 'if (begin > end)', 'if (begin > end + 8)'],
+    ['half of every bfloat16', 'io/safetensors', 'h << 16', 'h << 15'],
+  ]),
+  ...seenBy('arena', '', [
+    ['a last piece beyond the end', 'tensor/arena', 'Math.min(from, this.size - floats)', 'from'],
+  ]),
   ...seenBy('score', '', [
     ['the sixth counted among the first five', 'train/score', 'before < 5', 'before <= 5'],
     ['calibration bins open above', 'train/score', 'Math.ceil(confidence * BINS) - 1', 'Math.floor(confidence * BINS)'],

@@ -1,4 +1,13 @@
-import { cpSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, DiskError, FormatError, PatchlightError } from '../../src/core/errors.js';
@@ -231,11 +240,36 @@ describe('the newest state', () => {
       ConfigError,
     ],
     ['of a folder that is not there', (run) => join(run, 'x'), /x does not exist\.$/, ConfigError],
+    [
+      'of a link to itself',
+      (run) => {
+        symlinkSync(join(run, 'x'), join(run, 'x'));
+        return join(run, 'x');
+      },
+      /x cannot be read \(ELOOP: too many symbolic links encountered\)\.$/,
+      ConfigError,
+    ],
+    [
+      'of a path through a file',
+      (run) => join(run, 'checkpoints', NAMES[0]!, 'x'),
+      /x does not exist\.$/,
+      ConfigError,
+    ],
   ])('%s', async (_, prepare, sentence, type) => {
     const path = prepare(await runOfThree());
     const find = () => findState(path);
     expect(find).toThrow(type);
     expect(find).toThrow(sentence);
+  });
+
+  it('that is a link to itself is named, and the one before it is used', async () => {
+    const run = await runOfThree();
+    const newest = join(run, 'checkpoints', NAMES[0]!);
+    rmSync(newest);
+    symlinkSync(newest, newest);
+    const { path, damaged } = findState(run);
+    expect(path).toBe(join(run, 'checkpoints', NAMES[1]!));
+    expect(damaged).toEqual([`${newest} cannot be read (ELOOP: too many symbolic links encountered).`]);
   });
 
   it('of a file is that file, or the ones before it', async () => {

@@ -1,6 +1,6 @@
 /** Which process is which: numbers are given again, a number with the time of its start is not. */
 import { readFileSync } from 'node:fs';
-import { errorCode } from '../io/atomic.js';
+import { errorCode } from './atomic.js';
 
 interface Status {
   /** One letter; Z for one that has ended and that its parent has not asked about. */

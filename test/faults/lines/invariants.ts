@@ -1,0 +1,144 @@
+/** What must hold after every command line, whatever came before it: one place for each. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Check, first, within } from './check.js';
+import { type Command, changed, type Played, type Tree } from './play.js';
+import { json, patience, settingsOf, whole } from './results.js';
+
+/** Messages of what can only be known while it runs. */
+const LATER = /^patchlight: (Step \d+:|.*\b(memory|device)\b|.* failed: )/i;
+
+const holds = (tree: Tree, pattern: RegExp): boolean => [...tree.keys()].some((path) => pattern.test(path));
+const hasRun = (tree: Tree, run: string) => holds(tree, new RegExp(`^${run}/checkpoints/.+`));
+const hasState = (tree: Tree, run: string) => holds(tree, new RegExp(`^${run}/checkpoints/last.*state`));
+
+/** The last argument, where wrong ones are, whatever the setting. */
+const lastWord = ({ wrong = [] }: Command): string =>
+  wrong.join(' ').replace(/^--(?!no-)[\w-]+/, '--setting');
+
+/** Why the command must be refused, as the folder was before it; null where nothing forbids it. */
+function mustRefuse({ command, before, root }: Played): string | null {
+  const { program, args, writes, resume, expects } = command;
+  if (expects === 'refusal') return `it is wrong by itself: ${lastWord(command)}`;
+  if (program === 'evaluate' || program === 'predict')
+    return hasRun(before, (args[0] as string).split('/')[0] as string) ? null : 'there is no run';
+  if (program === 'sweep') return hasRun(before, writes) ? `${writes} holds a run` : null;
+  if (!resume) return hasRun(before, writes) ? `${writes} holds a run` : null;
+  const { run, changes, forbidden } = resume;
+  if (!hasState(before, run)) return `${run} has no state`;
+  if (writes !== run && hasRun(before, writes)) return `${writes} holds another run`;
+  const old = settingsOf(join(root, run)) as Record<string, unknown>;
+  const other = Object.keys(changes).find((name) => old[name] !== changes[name]);
+  return forbidden && other ? `--resume changes ${other}` : null;
+}
+
+const exits: Check = ({ code, seconds }) =>
+  first(
+    code === 137 && `killed after ${seconds.toFixed(0)} s`,
+    ![0, 1, 2, 130, 143].includes(code) && `exit code ${code}`,
+  );
+
+const exitCodes: Check = (played) => {
+  const { code, command } = played;
+  const refused = mustRefuse(played);
+  return first(
+    command.expects === 'usage' && code !== 2 && `wrong usage ends with ${code}: ${lastWord(command)}`,
+    command.expects !== 'usage' && code === 2 && `no wrong usage, and ends with 2: ${played.err.trim()}`,
+    refused !== null && code === 0 && `accepted though ${refused}`,
+    (code === 130 || code === 143) && !command.stop && `ends with ${code} without a signal`,
+  );
+};
+
+const sentences: Check = ({ code, err, command }) => {
+  const said = err.split('\n').filter(Boolean);
+  if (code !== 1 && code !== 2) return err === '' ? null : `ends with ${code} and says: ${said[0]}`;
+  const most = command.program === 'sweep' ? Number.POSITIVE_INFINITY : 1;
+  return first(
+    said.length === 0 && 'fails without a word',
+    (said.length > most || said.some((line) => !line.startsWith('patchlight: '))) &&
+      `more than one sentence, or a stack: ${said.slice(0, 3).join(' | ')}`,
+    !/[.?)]$/.test(said[0] as string) && `no sentence: ${said[0]}`,
+    /\b(undefined|null)\b|\[object|\bNaN\b(?!")/.test(err) && `a sentence with a hole: ${said[0]}`,
+  );
+};
+
+/** The beginning of a sentence, without the paths that it may begin with. */
+const gist = (err: string): string =>
+  err
+    .trim()
+    .replace(/^patchlight: (\S*\/\S*:? )?/, '')
+    .split(/[:;(]/)[0]!
+    .slice(0, 60);
+
+const refusals: Check = ({ code, err, before, after }) => {
+  if ((code !== 1 && code !== 2) || LATER.test(err)) return null;
+  const touched = changed(before, after);
+  return touched.length > 0
+    ? `refused, and changed files: ${gist(err)} [${touched.slice(0, 4).join(', ')}; ${err.trim()}]`
+    : null;
+};
+
+const others: Check = ({ command: { writes }, before, after }) => {
+  const touched = changed(before, after).filter((path) => !within(path, writes));
+  return touched.length > 0
+    ? `changed beside ${writes || 'nothing'} [${touched.slice(0, 4).join(', ')}]`
+    : null;
+};
+
+const failures: Check = ({ code, before, after }) => {
+  const gone =
+    code === 0 ? [] : [...before.keys()].filter((path) => !after.has(path) && !/\.tmp$/.test(path));
+  return gone.length > 0 ? `fails, and took away ${gone.slice(0, 4).join(', ')}` : null;
+};
+
+const remains: Check = ({ after }) => {
+  const left = [...after.keys()].filter((path) => /\.tmp$|\.new$|run\.lock|\.takeover$/.test(path));
+  return left.length > 0 ? `leaves ${left.join(', ')}` : null;
+};
+
+/** In files and on standard output: JSON has no NaN, and JSON.stringify writes null for one. */
+const numbers: Check = ({ root, after, out }) => {
+  for (const path of after.keys()) {
+    if (!/\.(json|jsonl|csv)$/.test(path) || path === 'settings.json') continue;
+    const text = readFileSync(join(root, path), 'utf8');
+    if (/\b(NaN|Infinity)\b/.test(text)) return `${path} has a number that is not finite`;
+    const missing =
+      !path.endsWith('sweep.json') &&
+      /"(train_\w+|loss|lr|images_per_second|seconds|step)": ?null/.exec(text);
+    if (missing) return `${path} has ${missing[0]}`;
+  }
+  const told = /"event":"(?:step|epoch)".*"(loss|accuracy|lr|imagesPerSecond|gflops|train_\w+)":null/.exec(
+    out,
+  );
+  return told ? `standard output has no ${told[1]}` : null;
+};
+
+const stopped: Check = ({ code, command: { writes, stop }, after }) =>
+  stop && code >= 130 && !hasState(after, writes) ? 'stopped after a step, and no state is saved' : null;
+
+/** A sweep keeps what its folder knew of runs. */
+const sweeps: Check = ({ command: { program, writes }, root, before }) => {
+  if (program !== 'sweep' || !existsSync(join(root, writes, 'sweep.json'))) return null;
+  const runs = json<{ runs: { name: string }[] }>(join(root, writes, 'sweep.json')).runs;
+  const told = new Set(runs.map(({ name }) => name));
+  const folders = readdirSync(join(root, writes)).filter((name) =>
+    before.has(`${writes}/${name}/config.json`),
+  );
+  const forgotten = folders.find((name) => !told.has(name));
+  return forgotten ? `sweep.json forgets the run ${forgotten}` : null;
+};
+
+export const invariants: Readonly<Record<string, Check>> = {
+  'ends, with a code of its own': exits,
+  'the exit code says what went wrong': exitCodes,
+  'one sentence says what went wrong': sentences,
+  'a refusal changes nothing': refusals,
+  'nothing beside its output changes': others,
+  'a failure takes nothing away': failures,
+  'no lock and no temporary file remains': remains,
+  'exit 0 means trained, judged and saved': whole,
+  'patience counts evaluations': patience,
+  'all numbers are finite': numbers,
+  'a stopped run has a state': stopped,
+  'a sweep remembers its runs': sweeps,
+};

@@ -1,0 +1,138 @@
+/** Runs command lines as a shell would, in a folder of their own, and says what each changed there. */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import type { Ended } from '../commands.js';
+
+export type Program = 'train' | 'evaluate' | 'predict' | 'sweep';
+
+/** Somebody's files in the scratch folder. */
+export const NOTE = 'note.txt';
+export const IMAGE = 'image.png';
+
+/** A command line, its paths relative to the scratch folder, with all that is known about it before it runs. */
+export interface Command {
+  readonly program: Program;
+  readonly args: readonly string[];
+  /** What it could as well do without. */
+  readonly flags?: readonly (readonly string[])[];
+  /** What is wrong with it: typed last, because the last one counts. */
+  readonly wrong?: readonly string[];
+  /** Exit code 2, exit code 1, or whatever the settings make of each other. */
+  readonly expects: 'usage' | 'refusal' | 'any';
+  /** The only folder, or file, that may change. */
+  readonly writes: string;
+  /** Files that are there before: a JSON file's content, or the file to copy. */
+  readonly files?: Readonly<Record<string, { readonly json: unknown } | { readonly copy: string }>>;
+  /** Sends a signal when so many steps are told of. */
+  readonly stop?: { readonly signal: 'SIGINT' | 'SIGTERM'; readonly after: number } | undefined;
+  readonly resume?: Resume;
+  /** Whether the checks that cost a run of their own are made. */
+  readonly thorough?: boolean;
+}
+
+export interface Resume {
+  /** The run that goes on. */
+  readonly run: string;
+  /** Settings that the command line changes, as values of a config file. */
+  readonly changes: Readonly<Record<string, unknown>>;
+  /** Whether they are of those that a continued run must keep. */
+  readonly forbidden: boolean;
+}
+
+/** Every file below a folder, by its path, with a hash of its bytes; folders as such have an empty one. */
+export type Tree = ReadonlyMap<string, string>;
+
+export interface Played extends Ended {
+  readonly command: Command;
+  readonly root: string;
+  readonly before: Tree;
+  readonly after: Tree;
+}
+
+/** Longer than any of these commands takes on a busy machine: a command that runs on is a finding. */
+const PATIENCE = 240;
+
+export const lineOf = ({ args, flags = [], wrong = [] }: Command): string[] => [
+  ...args,
+  ...flags.flat(),
+  ...wrong,
+];
+
+export function treeOf(root: string): Tree {
+  const names = readdirSync(root, { recursive: true, encoding: 'utf8' }).sort();
+  const hash = (path: string) =>
+    statSync(path).isDirectory() ? '' : createHash('sha1').update(readFileSync(path)).digest('hex');
+  return new Map(names.map((name) => [name, hash(join(root, name))]));
+}
+
+/** Paths that are not in both trees with the same content. */
+export function changed(before: Tree, after: Tree): string[] {
+  const all = new Set([...before.keys(), ...after.keys()]);
+  return [...all].filter((path) => before.get(path) !== after.get(path));
+}
+
+/** As somebody would paste it, with the commands that make its files. */
+export function describe(command: Command): string {
+  const { program, files = {}, stop } = command;
+  const quoted = (text: string) => (/^[\w./=,+-]+$/.test(text) ? text : `'${text}'`);
+  const made = Object.entries(files).map(([path, file]) =>
+    'copy' in file
+      ? `mkdir -p ${dirname(path)}; cp ${file.copy} ${path}`
+      : `echo '${JSON.stringify(file.json)}' > ${path}`,
+  );
+  const line = ['node', `dist/${program}.js`, ...lineOf(command).map(quoted)].join(' ');
+  return [...made, stop ? `${line}   # ${stop.signal} after ${stop.after} logged steps` : line].join('\n');
+}
+
+function provide(root: string, { files = {} }: Command): void {
+  for (const [path, file] of Object.entries(files)) {
+    const to = join(root, path);
+    mkdirSync(dirname(to), { recursive: true });
+    if ('json' in file) writeFileSync(to, JSON.stringify(file.json));
+    else if (existsSync(join(root, file.copy))) cpSync(join(root, file.copy), to);
+  }
+}
+
+/** Runs the command in `root`. Runs on pipes; a terminal takes the place of this function. */
+export async function play(root: string, command: Command): Promise<Played> {
+  provide(root, command);
+  const before = treeOf(root);
+  const ended = await onPipes(root, command);
+  return { ...ended, command, root, before, after: treeOf(root) };
+}
+
+function onPipes(root: string, command: Command): Promise<Ended> {
+  const { program, stop } = command;
+  const began = performance.now();
+  const child = spawn(process.execPath, [resolve('dist', `${program}.js`), ...lineOf(command)], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, PATCHLIGHT_DATA: 'no-data' },
+  });
+  let [out, err, told] = ['', '', 0];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+    const steps = out.match(/"event":"step"/g)?.length ?? 0;
+    if (stop && told < stop.after && steps >= stop.after) child.kill(stop.signal);
+    told = steps;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text;
+  });
+  const limit = setTimeout(() => child.kill('SIGKILL'), 1000 * PATIENCE);
+  return new Promise((settle, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(limit);
+      settle({
+        code: code ?? 128 + constants.signals[signal as NodeJS.Signals],
+        out,
+        err: err.replace(/^Warning: maxDynamic.*\n/gm, ''),
+        seconds: (performance.now() - began) / 1000,
+      });
+    });
+  });
+}
