@@ -112,7 +112,9 @@ describe('an error of one check', () => {
   );
   const dispatch = (y: Tensor) => y.gpu.run(broken, { y }, {}, 1);
   const task = (run: Task['run']): Task => ({ op: 'test', shape: '', f16: false, run });
-  const fine = task(async ({ device }) => [{ variant: `${device !== undefined}`, worst: 0, problems: [] }]);
+  const fine = task(async ({ device }) => [
+    { variant: `${device !== undefined}`, worst: 0, digest: '', problems: [] },
+  ]);
 
   it.each<[string, Task['run']]>([
     [
