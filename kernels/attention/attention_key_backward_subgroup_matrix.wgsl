@@ -29,6 +29,7 @@ const QUERIES = 32u; // tune
 const KEYS = 32u; // tune
 
 override DROPOUT: bool = false;
+
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<Element>>;
@@ -39,7 +40,7 @@ struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<Element>>;
 var<immediate> p: Params;
 
-const OUT_DOWN = KEYS / SM; // the same of gradients
+const OUT_DOWN = KEYS / SM; // rows of matrices of dk and dv, and subgroups that take one's matrices in turn
 const OUT_BESIDE = WG / LANES / OUT_DOWN;
 const EACH = (WIDE / SN + OUT_BESIDE - 1u) / OUT_BESIDE; // matrices of dk that a subgroup owns, and of dv
 // Where in `parts`: queries first, then the others; and in `results` the second of two products.
@@ -49,11 +50,12 @@ const V = K + KEYS * PITCH;
 const WEIGHTS = V + KEYS * PITCH;
 const DS = WEIGHTS + QUERIES * SCORES_PITCH;
 const SECOND = QUERIES * SCORES_PITCH;
+
 // Offsets and strides of subgroupMatrixLoad and -Store count elements of these arrays: quads.
 var<workgroup> parts: array<vec4<Part>, DS + QUERIES * SCORES_PITCH>;
 var<workgroup> results: array<vec4f, max(2u * SECOND, KEYS * PITCH)>;
 
-// results[to ...] = (rows of parts[left ...]) · (rows of parts[right ...])ᵀ; `own` is this subgroup's first row, and its first column.
+// As multiply_rows of matrices.wgsl, but one matrix of results at a time.
 fn multiply_blocks(own: vec2u, left: u32, right: u32, to: u32) {
   for (var column = own.y; column < KEYS; column += BESIDE * SN) {
     var sum = Result();

@@ -51,8 +51,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     let i = min(i0 + lane, p.N - 1u);
     let q = image + i * 3u * width;
     let dy = (group.z * p.N + i) * width + group.y * HEAD4;
-    var s = array<f32, 16>(); var dp = array<f32, 16>();
-    var log_mass: array<f32, 16>; var d_sum: array<f32, 16>;
+    var s = array<f32, 16>();
+    var dp = array<f32, 16>();
+    var log_mass: array<f32, 16>;
+    var d_sum: array<f32, 16>;
     for (var d = 0u; d < head4; d++) { dots(&s, left, texel(qkv, k + d), texel(qkv, q + d)); }
     for (var d = 0u; d < head4; d++) { dots(&dp, left, texel(qkv, k + width + d), texel(dout, dy + d)); }
     spread(&log_mass, lse[rows + i]);
@@ -67,8 +69,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     combine_rows(&dv, 1.0, &s, left, dout, dy);
   }
   if (j >= p.N) { return; }
-  var k_out: array<vec4f, 16>; for (var d = 0u; d < 16u; d++) { k_out[d] = dk[d]; }
+  var k_out: array<vec4f, 16>;
+  for (var d = 0u; d < 16u; d++) { k_out[d] = dk[d]; }
   for (var d = 0u; d < head4; d++) { dqkv[k + d] = p.scale * k_out[d]; }
-  var v_out: array<vec4f, 16>; for (var d = 0u; d < 16u; d++) { v_out[d] = dv[d]; }
+  var v_out: array<vec4f, 16>;
+  for (var d = 0u; d < 16u; d++) { v_out[d] = dv[d]; }
   for (var d = 0u; d < head4; d++) { dqkv[k + width + d] = v_out[d]; }
 }

@@ -1,4 +1,5 @@
 // tiles: products of a lane's row with the rows that LANES lanes hold, by constant-lane broadcasts
+//   subgroupBroadcast takes a constant lane, so loops over lanes are written out.
 // needs LANES, HEAD4
 import package::lib::texel::{texel};
 

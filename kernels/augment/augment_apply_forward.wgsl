@@ -3,7 +3,7 @@
 //   from, to (B, H, W) u32, red + 256 green + 65536 blue
 // One invocation per pixel; all arithmetic on bytes, as PIL and torchvision on PIL images do. Geometric ops read the place
 //   that an affine map in 16.16 fixed point gives: the pixel it falls in (PIL's own arithmetic), or with BILINEAR the
-//   four around it, with 16 bits of weight where PIL has doubles. What lies outside is `fill`. Hue's quotients are exact
+//   four around it, with 16 bits of weight where PIL has doubles. Places outside read `fill`. Hue's quotients are exact
 //   where PIL rounds to float32.
 // H, W < 2^13 for geometric ops.
 // Tuned: nothing.

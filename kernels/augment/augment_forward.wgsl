@@ -1,12 +1,12 @@
 // augment_forward: y[b] = (flip(crop(images[index[b]])) / 255 − mean) / std;   label[b] = labels[index[b]]
 //   images (count, C, H, W) bytes, four to a word   index (B) u32   step: see STEP in src/ops/step_state.ts
 //   y (B, C, H, W) f32   norm (2, C): 1/(255 std) and −mean/std   labels u32
-// One workgroup per channel of an image; a pixel's row is a quotient of floats, because software adapters divide integers
-//   lane by lane: (e + ½)/W is half of 1/W away from an integer, so it rounds right below 2²³. With PAD the image is padded with zeros (black, before normalisation, as torchvision's
-//   RandomCrop on images), or with REFLECT by its mirror image about the edge pixels, and cropped at a random place; with
-//   FLIP it is mirrored in half of the cases. The draws of an image are words of hash(seed, stream, step, b). A data set larger
-//   than one binding comes in parts: images first .. first + count - 1 are in this one, and others are left alone.
-// H·W below 2²³; C·H·W·count bytes start on a word.
+// One workgroup per channel of an image. With PAD the image is padded with zeros (black, before normalisation, as
+//   torchvision's RandomCrop on images), or with REFLECT by its mirror image about the edge pixels, and cropped at a random
+//   place; with FLIP it is mirrored in half of the cases. The draws of an image are words of hash(seed, stream, step, b).
+//   A data set larger than one binding comes in parts: this one holds images first .. first + count - 1, and the kernel
+//   leaves others alone.
+// H·W below 2²³ (lib/quotient.wgsl); C·H·W·count bytes start on a word.
 // Tuned: nothing.
 import package::lib::quotient::{quotient};
 import package::lib::random::{pcg4d};

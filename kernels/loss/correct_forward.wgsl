@@ -4,6 +4,7 @@
 //   stable sort would; a NaN logit of the label is never correct.
 // Any R, any K.
 // Tuned: nothing.
+import package::lib::finite::{finite};
 requires immediate_address_space;
 
 override WG: u32 = 64u;
@@ -27,6 +28,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     let other = logits[base + c];
     if (other > mine || (other == mine && c < label)) { before++; }
   }
-  let finite = (bitcast<u32>(mine) & 0x7f800000u) != 0x7f800000u;
-  y[row] = select(0.0, 1.0, before < p.k && finite);
+  y[row] = select(0.0, 1.0, before < p.k && finite(mine));
 }

@@ -1,12 +1,13 @@
-// epilogue: the step after a product, done while it is in registers
-// needs EPILOGUE, ACCUMULATE, ElementC, aux, c
+// epilogue: the last step of a product, done while it is in registers
+//   EPILOGUE: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores gelu(value); GELU_GRADIENT multiplies by gelu'(aux)
+// needs EPILOGUE, ACCUMULATE, ElementC, aux, c, sums, p
 import package::lib::gelu::{gelu, gelu_slope};
 
 const RESIDUAL = 1u;
 const GELU = 2u;
 const GELU_GRADIENT = 3u;
 
-// The value to store at quad `at` of C. GELU leaves the value before it in aux, for the backward pass.
+// The value to store at quad `at` of C.
 fn finished(product: vec4f, at: u32) -> vec4f {
   var value = product;
   if (EPILOGUE == RESIDUAL) { value += vec4f(aux[at]); }
@@ -14,4 +15,12 @@ fn finished(product: vec4f, at: u32) -> vec4f {
   if (EPILOGUE == GELU_GRADIENT) { value *= gelu_slope(vec4f(aux[at])); }
   if (ACCUMULATE) { value += vec4f(c[at]); }
   return value;
+}
+
+// Stores the sums of rows `row` … `row` + 3 of A, without those beyond M, in the z-th M of `sums`.
+fn store_row_sums(total: vec4f, z: u32, row: u32) {
+  for (var i = 0u; i < min(4u, p.M - min(p.M, row)); i++) {
+    let at = z * p.M + row + i;
+    sums[at] = total[i] + select(0.0, sums[at], ACCUMULATE);
+  }
 }

@@ -1,7 +1,6 @@
 // matmul_forward: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
-// EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
-//   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
+// EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
 // A, B, C and aux are of f32 or f16, aux as C; all that is added up, bias and sums are f32. HALF: elements of A and B are
 //   rounded to f16 (but not for SUMS).
 // Split sums: where `chunk` is less than K, workgroup z takes the k from z·chunk on and writes C and sums of its own,
@@ -14,7 +13,7 @@
 //   chunk divides by DEPTH, or is K.
 // Tuned: QM, QN, DEPTH: DEPTH · (QM + QN) at most 64; 512 times that are the bytes of workgroup memory; Element…
 import package::lib::half::{rounded};
-import package::matmul::epilogue::{finished};
+import package::matmul::epilogue::{finished, store_row_sums};
 requires immediate_address_space;
 
 const QM = 1u; // tune
@@ -147,10 +146,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
     if (tile.x == 0u && index < WIDE_A) {
       var total = vec4f(0.0);
       for (var i = 0u; i < DEEP; i++) { total += tile_a[i * WIDE_A + index]; }
-      for (var i = 0u; i < min(4u, p.M - min(p.M, row0 + 4u * index)); i++) {
-        let at = tile.z * p.M + row0 + 4u * index + i;
-        sums[at] = total[i] + select(0.0, sums[at], ACCUMULATE);
-      }
+      store_row_sums(total, tile.z, row0 + 4u * index);
     }
   }
   for (var i = 0u; i < 4u * QM; i++) {

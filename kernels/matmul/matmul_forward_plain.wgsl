@@ -1,7 +1,6 @@
 // matmul_forward_plain: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
-// EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
-//   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
+// EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
 // A, B, C and aux are of f32 or f16, aux as C; all that is added up, bias and sums are f32. HALF: elements of A and B are
 //   rounded to f16 (but not for SUMS).
 // One invocation per element of C. For software adapters, small products and sizes that texels do not divide: it has no

@@ -9,7 +9,7 @@
 //   divides by DEPTH, or is K; SM, SN, SK and Part are a configuration of the adapter with f32 results; 32 divides by SM, 16 by SN,
 //   DEPTH by SK; every subgroup has LANES lanes.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), TILE_M, TILE_N, DEPTH (at most TILE_M and TILE_N), Element….
-import package::matmul::epilogue::{finished};
+import package::matmul::epilogue::{finished, store_row_sums};
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -65,7 +65,7 @@ var<workgroup> tile_a: array<vec4<Part>, TILE_M * (DEEP + 2u)>;
 var<workgroup> tile_b: array<vec4<Part>, TILE_N * (DEEP + 2u)>;
 var<workgroup> results: array<vec4f, max(8u * RESULT, TILE_M / 4u * DEEP)>;
 
-// Where block i of a slice is: its first row (or column) and k within a tile of `wide` rows; a line of the buffer is a k
+// The first row (or column) and the first k of block i of a slice, within a tile of `wide` rows; a line of the buffer is a k
 // (by_k) or a row. Neighbours lie side by side in the buffer.
 fn place(i: u32, wide: u32, by_k: bool) -> vec2u {
   return 4u * select(vec2u(i / DEEP, i % DEEP), vec2u(i % (wide / 4u), i / (wide / 4u)), by_k);
@@ -155,10 +155,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
     if (tile.x == 0u && index < TILE_M / 4u) {
       var total = vec4f(0.0);
       for (var i = 0u; i < DEEP; i++) { total += results[select(index * DEEP + i, index + i * (TILE_M / 4u), TRANS_A)]; }
-      for (var i = 0u; i < min(4u, p.M - min(p.M, corner.x + 4u * index)); i++) {
-        let at = tile.z * p.M + corner.x + 4u * index + i;
-        sums[at] = total[i] + select(0.0, sums[at], ACCUMULATE);
-      }
+      store_row_sums(total, tile.z, corner.x + 4u * index);
     }
     workgroupBarrier();
   }

@@ -1,11 +1,10 @@
 // matmul_forward_texture: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)   all f32
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
-// EPILOGUE, done while the product is in registers: RESIDUAL adds aux (M, N); GELU leaves the value in aux and stores
-//   gelu(value); GELU_GRADIENT multiplies by gelu'(aux). SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
+// EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
 // HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still added up in f32.
 // One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
 // For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
-//   fetch is straight-line code for all lanes while a storage-buffer load branches per lane and component. Per quad of k
+//   fetch is straight-line code for all lanes while a storage-buffer load branches per lane and component (lib/texel.wgsl). Per quad of k
 //   each lane fetches 64/LANES rows of A and one 4x4 block of B; rows reach all lanes by constant-lane broadcasts.
 //   k is innermost per row, so that an accumulator is loaded and stored once for four multiply-adds.
 // Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's; with
@@ -21,8 +20,7 @@ const LANES = 16u; // tune
 const ROWS = 64u;
 const REPEAT = ROWS / LANES;
 
-alias ElementC = f32;
-
+alias ElementC = f32; // as epilogue.wgsl names it
 override TRANS_A: bool = false;
 override TRANS_B: bool = false;
 override BIAS: bool = false;
@@ -41,7 +39,7 @@ struct Params { M: u32, N: u32, K: u32 }
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
 
-// What lies beyond the last k belongs to the next matrix, or to nobody: it may be anything, NaN included.
+// Values beyond the last k belong to the next matrix or to none: they may be anything, NaN included.
 fn inside(k: u32, value: vec4f) -> vec4f { return select(vec4f(0.0), value, k < p.K); }
 
 // acc + Σ_k row[k] · b_k, k innermost.

@@ -2,9 +2,9 @@
 //   SCALED: the gradient was multiplied by s = scale[0]: norm and coefficient are over s, those of the gradient as it should be.
 //   partial (count): sums of squares of the gradient   scale (at least 1)   clip (2)   all f32
 // One invocation: count is a small multiple of 32. As torch.nn.utils.clip_grad_norm_; max_norm 0 means: do not clip.
-// A norm that is not finite gives the coefficient 0 and is left in clip for the host to see (exponent bits: WGSL lets
-//   a compiler assume that v != v is false).
+// A norm that is not finite gives the coefficient 0 and is left in clip for the host to see.
 // Tuned: nothing.
+import package::lib::finite::{finite};
 requires immediate_address_space;
 
 override SCALED: bool = false;
@@ -26,7 +26,7 @@ fn main() {
   var coefficient = 1.0;
   if (p.max_norm > 0.0) { coefficient = min(1.0, p.max_norm / (norm + 1e-6)); }
   coefficient *= unscale;
-  if ((bitcast<u32>(total) & 0x7f800000u) == 0x7f800000u) { coefficient = 0.0; }
+  if (!finite(total)) { coefficient = 0.0; }
   clip[0] = norm;
   clip[1] = coefficient;
 }

@@ -1,8 +1,8 @@
 // im2col_forward: y[b, n, (c·PH + i)·PW + j] = x[b, c, oy·SH − padH + i, ox·SW − padW + j],   n = oy·outW + ox
 //   x (B, C, H, W)   y (B, outH·outW, C·PH·PW)   all f32;   zero outside the image
-// One workgroup per row of y, so that the patch is found once; within it, quotients of floats, because software adapters
-//   divide integers lane by lane: (e + ½)/d is half of 1/d away from an integer, so it rounds right below 2²³. y · weightᵀ with weight (D, C, PH, PW) is torch.nn.functional.conv2d.
-// Any stride and padding; C·PH·PW below 2²³.
+// One workgroup per row of y, so that the patch is found once. y · weightᵀ with weight (D, C, PH, PW) is
+//   torch.nn.functional.conv2d.
+// Any stride and padding; C·PH·PW below 2²³ (lib/quotient.wgsl).
 // Tuned: nothing.
 import package::lib::quotient::{quotient};
 requires immediate_address_space;
