@@ -9,9 +9,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { isMain, root, runMain, Trouble } from './common.mjs';
 import { install } from './setup.mjs';
+import { linkFile } from './wgsl.mjs';
 
 const dist = join(root, 'dist');
 
@@ -33,6 +34,20 @@ function writeIfChanged(path, contents) {
   renameSync(temporary, path);
 }
 
+/** A kernel's linked text is its module's default export. */
+const kernels = {
+  name: 'kernels',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.wgsl$/ }, ({ path }) => {
+      try {
+        return { contents: linkFile(relative(root, path).replaceAll('\\', '/')), loader: 'text' };
+      } catch (error) {
+        return { errors: [{ text: error.message }] };
+      }
+    });
+  },
+};
+
 /** Builds dist/; esbuild prints what it refuses. */
 export async function build() {
   install();
@@ -48,7 +63,7 @@ export async function build() {
     format: 'esm',
     target: 'node20',
     external: ['webgpu', 'sharp'],
-    loader: { '.wgsl': 'text' },
+    plugins: [kernels],
     define: { __VERSION__: JSON.stringify(version) },
     // CommonJS packages in the bundle call require for Node's own modules.
     banner: {

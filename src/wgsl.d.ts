@@ -1,3 +1,4 @@
+/** A kernel with all that it imports (scripts/wgsl.mjs). */
 declare module '*.wgsl' {
   const source: string;
   export default source;

@@ -12,17 +12,19 @@ import { Tensor } from '../src/tensor/tensor.js';
 import { units } from './emulated_matrices.js';
 import { withGpu } from './gpu.js';
 
-vi.mock('../kernels/attention_forward_subgroup_matrix.wgsl', async () => ({
-  default: (await import('./emulated_matrices.js')).emulatedMatrices('attention_forward_subgroup_matrix'),
-}));
-vi.mock('../kernels/attention_query_backward_subgroup_matrix.wgsl', async () => ({
+vi.mock('../kernels/attention/attention_forward_subgroup_matrix.wgsl', async () => ({
   default: (await import('./emulated_matrices.js')).emulatedMatrices(
-    'attention_query_backward_subgroup_matrix',
+    'attention/attention_forward_subgroup_matrix',
   ),
 }));
-vi.mock('../kernels/attention_key_backward_subgroup_matrix.wgsl', async () => ({
+vi.mock('../kernels/attention/attention_query_backward_subgroup_matrix.wgsl', async () => ({
   default: (await import('./emulated_matrices.js')).emulatedMatrices(
-    'attention_key_backward_subgroup_matrix',
+    'attention/attention_query_backward_subgroup_matrix',
+  ),
+}));
+vi.mock('../kernels/attention/attention_key_backward_subgroup_matrix.wgsl', async () => ({
+  default: (await import('./emulated_matrices.js')).emulatedMatrices(
+    'attention/attention_key_backward_subgroup_matrix',
   ),
 }));
 

@@ -33,6 +33,13 @@ it.each<[string, Partial<AnyOp>, RegExp | null]>([
   else expect(problems).toEqual([]);
 }); // biome-ignore format: one fault a line
 
+it('a digest is the same for the same bits and another for others', async () => {
+  const digests = async (factor: number) =>
+    (await checkSample(gpuOf(), right, { ...sample, attrs: { factor } })).map(({ digest }) => digest);
+  expect(await digests(0.5)).toEqual(await digests(0.5));
+  expect(await digests(0.5)).not.toEqual(await digests(0.50001));
+});
+
 it('a product in f16 where one of float32 is wanted is wrong, and the other way round', async () => {
   const trial = { M: 8, N: 8, K: 8 };
   const swapped = {
@@ -105,7 +112,9 @@ describe('an error of one check', () => {
   );
   const dispatch = (y: Tensor) => y.gpu.run(broken, { y }, {}, 1);
   const task = (run: Task['run']): Task => ({ op: 'test', shape: '', f16: false, run });
-  const fine = task(async ({ device }) => [{ variant: `${device !== undefined}`, worst: 0, problems: [] }]);
+  const fine = task(async ({ device }) => [
+    { variant: `${device !== undefined}`, worst: 0, digest: '', problems: [] },
+  ]);
 
   it.each<[string, Task['run']]>([
     [

@@ -2,7 +2,7 @@
  * Matrix units in plain WGSL: an operand is where it lies in workgroup memory (first quad, quads from line to line,
  * whether lines are columns, which array), and of a result each lane holds some rows.
  */
-import { readFileSync } from 'node:fs';
+import { linkFile } from '../scripts/wgsl.mjs';
 import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
 
 /** Units with results in f32. */
@@ -59,7 +59,7 @@ fn store_rows(at: u32, result: Result, pitch: u32) {
 
 /** The text of a kernel with its matrix built-ins replaced; an Error where it does not use them as this file expects. */
 export function emulatedMatrices(kernel: string): string {
-  const source = readFileSync(`kernels/${kernel}.wgsl`, 'utf8').replace(/\/\/(?! tune).*$/gm, '');
+  const source = linkFile(`kernels/${kernel}.wgsl`).replace(/\/\/(?! tune).*$/gm, '');
   const arrays = [...new Set([...source.matchAll(LOAD)].map((match) => match[2] as string))];
   const bound = /struct Params \{ (\w+): u32/.exec(source)?.[1];
   const loaded = source.replace(LOAD, (_, major: string, array: string, place: string) => {

@@ -59,8 +59,9 @@ const WALLED_WORDS: { what: string; pattern: RegExp; allowed: RegExp }[] = [
   { what: 'navigator.gpu', pattern: /\bnavigator\s*\.\s*gpu\b|\.requestAdapter\(/, allowed: /^src\/gpu\// },
 ];
 
-const LINE_CAPS: Record<string, number> = { '.ts': 400, '.mjs': 400, '.wgsl': 200 };
-const MOST_VARIANTS = 3;
+const LINE_CAPS: Record<string, number> = { '.ts': 400, '.mjs': 400, '.wgsl': 180 };
+/** Classes of adapters that a kernel may have a variant for: any, subgroups, matrix units, software. */
+const VARIANTS = ['plain', 'subgroup', 'subgroup_matrix', 'texture'];
 
 function files(folder: string, extensions: string[]): string[] {
   if (!existsSync(join(ROOT, folder))) return [];
@@ -90,18 +91,15 @@ function imports(file: string): string[] {
   });
 }
 
-/** `src/ops/gelu.ts` lives in `ops`, `src/index.ts` in `index.ts`, `kernels/gelu_forward.wgsl` in `kernels`. */
+/** `src/ops/gelu.ts` lives in `ops`, `src/index.ts` in `index.ts`, `kernels/elementwise/gelu_forward.wgsl` in `kernels`. */
 function folderOf(path: string): string {
   return path.split('/')[path.startsWith('src/') ? 1 : 0]!.replace(/\.js$/, '.ts');
 }
 
-/** `matmul_forward_subgroup` is a variant of `matmul_forward`: the part up to the word that says the direction. */
-function kernelOf(name: string): string {
-  return /^(\w+?_(?:forward|backward|step|reduce))(?:_|$)/.exec(name)?.[1] ?? name;
-}
-
 const sources = files('src', ['.ts']).filter((file) => !file.endsWith('.d.ts'));
-const kernels = files('kernels', ['.wgsl']);
+const shaders = files('kernels', ['.wgsl']);
+/** The others hold functions that kernels import. */
+const kernels = shaders.filter((file) => read(file).includes('@compute'));
 
 function lawOfLevels(): string[] {
   return sources.flatMap((file) => {
@@ -154,7 +152,7 @@ function sizes(): string[] {
 }
 
 function kernelHeaders(): string[] {
-  return kernels
+  return shaders
     .filter((file) => !new RegExp(`^// ${basename(file, '.wgsl')}: \\S`).test(read(file)))
     .map((file) => `${file} must start with "// ${basename(file, '.wgsl')}: <formula>".`);
 }
@@ -175,16 +173,58 @@ function kernelOwners(): string[] {
 }
 
 function kernelNames(): string[] {
-  const variants = kernels.map((file) => basename(file, '.wgsl')).filter((name) => kernelOf(name) !== name);
-  return [
-    ...kernels
-      .filter((file) => !/^kernels\/[a-z0-9]+(_[a-z0-9]+)+\.wgsl$/.test(file))
-      .map((file) => `${file} must be named <op>_<direction>[_<variant>].wgsl.`),
-    ...[...new Set(variants.map(kernelOf))]
-      .map((kernel) => ({ kernel, of: variants.filter((name) => kernelOf(name) === kernel) }))
-      .filter(({ of }) => of.length > MOST_VARIANTS)
-      .map(({ kernel, of }) => `${kernel} has more than ${MOST_VARIANTS} variants: ${of.join(', ')}.`),
-  ];
+  const name = /^kernels\/[a-z_]+\/[a-z0-9_]+?_(?:forward|backward|step|reduce)(?:_([a-z_]+))?\.wgsl$/;
+  return kernels.flatMap((file) => {
+    const [whole, variant = 'plain'] = name.exec(file) ?? [];
+    if (!whole) return [`${file} must be named kernels/<family>/<op>_<direction>[_<variant>].wgsl.`];
+    return VARIANTS.includes(variant) ? [] : [`${file}: a variant is one of ${VARIANTS.join(', ')}.`];
+  });
+}
+
+/** Declarations of the kernel alone; a file of kernels/lib has pure functions only. */
+const KERNELS_OWN: Record<string, RegExp> = { 'a binding': /@group\(/, 'a tuned constant': /\/\/ tune$/m };
+const IMPURE: Record<string, RegExp> = {
+  'an override': /^override /m,
+  'a variable': /^var\b/m,
+  'needs of a kernel': /^\/\/ needs /m,
+};
+
+function sharedFiles(): string[] {
+  const imported = shaders.flatMap((file) =>
+    [...read(file).matchAll(/^import package::((?:\w+::)+)/gm)].map(
+      ([, path]) => `kernels/${(path as string).slice(0, -2).replaceAll('::', '/')}.wgsl`,
+    ),
+  );
+  return shaders
+    .filter((file) => !kernels.includes(file))
+    .flatMap((file) => {
+      const refused = { ...KERNELS_OWN, ...(file.startsWith('kernels/lib/') ? IMPURE : {}) };
+      const has = Object.keys(refused).filter((what) => (refused[what] as RegExp).test(read(file)));
+      return [
+        ...has.map((what) => `${file} must not have ${what}.`),
+        ...(imported.includes(file) ? [] : [`${file} is imported by no kernel.`]),
+      ];
+    });
+}
+
+/** A function's text, whatever its name and the width of its floats. */
+const FUNCTION = /^fn (\w+)(\(.*\}$|\([\s\S]*?^\}$)/gm;
+const essence = (text: string): string =>
+  text
+    .replace(/\bvec[234]([fu])\b|\b(f|u)32\b/g, (_, vector, scalar) => vector ?? scalar)
+    .replace(/\s+/g, ' ');
+
+function functionsStandOnce(): string[] {
+  const places = new Map<string, string[]>();
+  for (const file of shaders)
+    for (const [, name, text] of code(file).matchAll(FUNCTION)) {
+      if (name === 'main') continue;
+      const key = essence(text as string);
+      places.set(key, [...(places.get(key) ?? []), `${name} in ${file}`]);
+    }
+  return [...places.values()]
+    .filter((found) => found.length > 1)
+    .map((found) => `${found.join(' and ')} are one function: import it.`);
 }
 
 /** `x != x` does not find NaN in WGSL; float atomics make sums depend on the order of arrival. */
@@ -194,7 +234,7 @@ const KERNEL_TRAPS: Record<string, RegExp> = {
 };
 
 function kernelTraps(): string[] {
-  return kernels.flatMap((file) =>
+  return shaders.flatMap((file) =>
     Object.entries(KERNEL_TRAPS).flatMap(([what, pattern]) => {
       const found = pattern.exec(code(file));
       return found ? [`${file} ${what}: ${found[0]}`] : [];
@@ -211,6 +251,8 @@ it.each([
   ['a kernel starts with its formula', kernelHeaders],
   ['a kernel has one owner', kernelOwners],
   ['a kernel is named for its op and direction', kernelNames],
+  ['shared files hold what their place allows', sharedFiles],
+  ['no function stands in two kernel files', functionsStandOnce],
   ['kernels avoid the known traps', kernelTraps],
 ])('%s', (_, rule) => {
   expect(rule()).toEqual([]);

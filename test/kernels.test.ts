@@ -3,16 +3,20 @@
  * lacks too, with all constants that a family may choose, at WebGPU's default limits. Pipelines are made with every
  * combination of overrides; but for subgroup matrices, of which the null backend knows no configuration.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { linkFile } from '../scripts/wgsl.mjs';
 import { defineKernel, type Kernel, PipelineCache } from '../src/gpu/pipeline.js';
 import { Reports } from '../src/gpu/reports.js';
 import { matrixBlocks, matrixKernels } from '../src/ops/attention_kernels.js';
 import { matrixTiles, SOFTWARE_TILES, TILES } from '../src/ops/product_kernels.js';
 
-const kernels = readdirSync('kernels')
-  .filter((file) => file.endsWith('.wgsl'))
-  .map((file) => defineKernel(file.slice(0, -5), readFileSync(`kernels/${file}`, 'utf8')));
+const kernels = readdirSync('kernels', { recursive: true, encoding: 'utf8' })
+  .map((file) => ({ name: basename(file, '.wgsl'), file: `kernels/${file.replaceAll('\\', '/')}` }))
+  .filter(({ name, file }) => file.endsWith('.wgsl') && name.includes('_'))
+  .map(({ name, file }) => defineKernel(name, linkFile(file)))
+  .filter(({ source }) => source.includes('@compute'));
 
 type Tune = Readonly<Record<string, number>>;
 

@@ -8,8 +8,8 @@ import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
 import { units } from './emulated_matrices.js';
 import { withGpu } from './gpu.js';
 
-vi.mock('../kernels/matmul_forward_subgroup_matrix.wgsl', async () => ({
-  default: (await import('./emulated_matrices.js')).emulatedMatrices('matmul_forward_subgroup_matrix'),
+vi.mock('../kernels/matmul/matmul_forward_subgroup_matrix.wgsl', async () => ({
+  default: (await import('./emulated_matrices.js')).emulatedMatrices('matmul/matmul_forward_subgroup_matrix'),
 }));
 
 const gpuOf = withGpu();

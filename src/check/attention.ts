@@ -22,7 +22,7 @@ import {
 } from './attention_reference.js';
 import type { Finding } from './ops.js';
 import { GUARD, type Guarded, guarded, readGuarded } from './run.js';
-import { normals, worst } from './values.js';
+import { digest, normals, worst } from './values.js';
 
 export interface AttentionTrial {
   readonly B: number;
@@ -179,15 +179,17 @@ async function compare(
 ): Promise<Omit<Finding, 'variant'>> {
   const problems: string[] = [];
   let most = 0;
+  const read: Float32Array[] = [];
   for (const [name, it] of Object.entries(outputs)) {
     const { value, tolerance } = expected[name] as Bounded;
     const actual = await readGuarded(it, problems);
+    read.push(actual);
     const { ratio, at } = worst(actual, value, (i) => tolerance[i] as number);
     most = Math.max(most, ratio);
     const says = `${name} at ${at}: ${actual[at]} for ${value[at]}, ${ratio} times the tolerance`;
     if (!(ratio <= 1)) problems.push(says);
   }
-  return { worst: most, problems };
+  return { worst: most, digest: digest(read), problems };
 }
 
 /** `attention_forward_subgroup_matrix f16 16x16x16 QUERIES=32 KEYS=80` */

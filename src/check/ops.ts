@@ -7,13 +7,15 @@ import { roundToHalf } from '../core/half.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { type AnyOp, type Expectation, expectation, largest, prepare } from './expectation.js';
 import { compute, GUARD, type Result } from './run.js';
-import { HALF_EPSILON, normals, worst } from './values.js';
+import { digest, HALF_EPSILON, normals, worst } from './values.js';
 
 export interface Finding {
   /** `chosen`, or the kernel that was asked for instead. */
   readonly variant: string;
   /** The largest error of the forward pass, over what rounding allows. */
   readonly worst: number;
+  /** A checksum of the outputs, to compare two devices or versions to the bit. */
+  readonly digest: string;
   /** What is wrong, a sentence each. */
   readonly problems: readonly string[];
 }
@@ -46,7 +48,7 @@ export async function checkSample(
     if (!same(repeats, [second.y, ...second.gradients, ...second.doubled]))
       problems.push('a second run differs from the first');
     if (gpu.pool.liveBytes !== live) problems.push(`${gpu.pool.liveBytes - live} bytes were not released`);
-    return { variant, worst: found, problems };
+    return { variant, worst: found, digest: digest(repeats), problems };
   });
 }
 

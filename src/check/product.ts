@@ -10,7 +10,7 @@ import { everyChoice } from '../ops/product_kernels.js';
 import { type HostArray, Tensor } from '../tensor/tensor.js';
 import type { Finding } from './ops.js';
 import { GUARD, guarded, readGuarded } from './run.js';
-import { EPSILON, HALF_EPSILON, normals, worst } from './values.js';
+import { digest, EPSILON, HALF_EPSILON, normals, worst } from './values.js';
 
 export interface Trial extends Partial<Product> {
   readonly M: number;
@@ -168,10 +168,12 @@ async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Pr
 
   const problems: string[] = [];
   let most = 0;
+  const outputs: Float32Array[] = [];
   const compare = async (name: 'c' | 'aux' | 'sums', is: typeof c | undefined) => {
     if (!is) return;
     const { value, size } = wanted[name];
     const actual = await readGuarded(is, problems);
+    outputs.push(actual);
     // What is stored in f16 is rounded once more.
     const rounding = narrow && name !== 'sums' ? HALF_EPSILON : 0;
     const { ratio, at } = worst(actual, value, (i) => 2 * (K + 4) * EPSILON * (size[i] as number) + rounding * Math.abs(value[i] as number));
@@ -184,7 +186,7 @@ async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Pr
   for (const it of [c, aux, sums].flatMap((x) => (x ? [x.whole, x.tensor] : []))) it.release();
   for (const it of [operands.a, operands.b, bias]) it?.release();
   const variant = choice ? nameOf(choice) : (gpu.picked.get('matmul_forward')?.kernel ?? '');
-  return { variant, worst: most, problems };
+  return { variant, worst: most, digest: digest(outputs), problems };
 }
 
 /** `matmul_forward DEPTH=16 QM=2 QN=2` */

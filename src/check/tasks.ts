@@ -57,7 +57,7 @@ export const lacks = (
 export async function runTask(device: CheckDevice, { op, shape, run }: Task): Promise<Row[]> {
   const failed = (error: unknown): Row => {
     const problems = [error instanceof Error ? error.message : String(error)];
-    return { op, shape, variant: '-', worst: Number.NaN, problems };
+    return { op, shape, variant: '-', worst: Number.NaN, digest: '', problems };
   };
   const rows = await run(device.gpu).then(
     (found) => found.map((finding): Row => ({ op, shape, ...finding })),

@@ -1,5 +1,6 @@
 /** Inputs that are the same on every machine, and how far results may be from what they should be. */
 import type { SampleInput } from '../autograd/op.js';
+import { crc32c } from '../core/crc32c.js';
 import { Counter } from '../core/rng.js';
 import { numel, type Shape } from '../core/shape.js';
 import type { HostArray } from '../tensor/tensor.js';
@@ -32,6 +33,15 @@ export function valuesFor(input: SampleInput, seed: number): { data: HostArray; 
     });
   }
   return { shape: input.rows, data };
+}
+
+/** CRC32C of some arrays, in order: equal where two devices or two versions compute the same bits. */
+export function digest(arrays: readonly (Float32Array | null)[]): string {
+  const crc = arrays.reduce(
+    (before, it) => (it ? crc32c(new Uint8Array(it.buffer, it.byteOffset, it.byteLength), before) : before),
+    0,
+  );
+  return crc.toString(16).padStart(8, '0');
 }
 
 export const toFloat64 = (data: HostArray): Float64Array => Float64Array.from(data);

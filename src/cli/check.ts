@@ -19,7 +19,12 @@ const options = {
     requiresArg: true,
     describe: 'only what this regular expression finds in "op shape"',
   },
-  json: { type: 'string', requiresArg: true, describe: 'write what was found to this file' },
+  json: {
+    type: 'string',
+    requiresArg: true,
+    describe:
+      'write the results to this file, with a digest of the outputs that shows whether two machines or versions agree to the bit',
+  },
   adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
 } as const;
 

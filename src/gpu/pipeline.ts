@@ -1,9 +1,9 @@
 /** Kernels to pipelines: tuned, specialised, compiled once and kept; compile errors name file, line and column. */
 import { KernelError, LimitError } from '../core/errors.js';
 import type { Reports } from './reports.js';
-import { applyTuning, type Interface, immediatesAsUniform, readInterface } from './wgsl.js';
+import { applyTuning, type Interface, immediatesAsUniform, originOf, readInterface } from './wgsl.js';
 
-/** A `.wgsl` file and what its text declares. */
+/** The linked text of a `.wgsl` file, and what it declares. */
 export interface Kernel {
   readonly name: string;
   readonly source: string;
@@ -71,7 +71,7 @@ export class PipelineCache {
     const told = module.getCompilationInfo().then(({ messages }) => {
       const worst = messages.find((message) => message.type === 'error');
       if (!worst) return;
-      const where = `kernels/${kernel.name}.wgsl:${worst.lineNum}:${worst.linePos}`;
+      const where = `${originOf(kernel.name, kernel.source, worst.lineNum)}:${worst.linePos}`;
       this.reports.fail(new KernelError(`${where}: ${worst.message}`), true);
     });
     this.reports.expect(told);

@@ -66,6 +66,18 @@ export function applyTuning(label: string, source: string, values: Readonly<Reco
   return lacks ? `enable f16; ${tuned}` : tuned;
 }
 
+const IMPORTED = /^\/\/ from (\S+\.wgsl):(\d+)$/;
+const OWN = /^\/\/ end of (\S+\.wgsl)$/m;
+
+/** `file:line` that line `line` of a linked text comes from (scripts/wgsl.mjs), both counted from 1. */
+export function originOf(name: string, source: string, line: number): string {
+  const above = source.split('\n').slice(0, line - 1);
+  const mark = above.findLastIndex((text) => IMPORTED.test(text));
+  const [, file, first] = IMPORTED.exec(above[mark] ?? '') ?? [];
+  if (file) return `${file}:${Number(first) + above.length - 1 - mark}`;
+  return `${OWN.exec(source)?.[1] ?? `kernels/${name}.wgsl`}:${line}`;
+}
+
 /** For devices without immediates: the same parameters as a uniform buffer behind the last binding. */
 export function immediatesAsUniform(source: string, binding: number): string {
   return source

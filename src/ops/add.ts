@@ -1,4 +1,4 @@
-import source from '../../kernels/add_forward.wgsl';
+import source from '../../kernels/elementwise/add_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

@@ -1,16 +1,16 @@
 /** Which kernels compute attention on an adapter, and with which constants. Pure. */
-import forward from '../../kernels/attention_forward.wgsl';
-import forwardSubgroup from '../../kernels/attention_forward_subgroup.wgsl';
-import forwardMatrices from '../../kernels/attention_forward_subgroup_matrix.wgsl';
-import forwardTexture from '../../kernels/attention_forward_texture.wgsl';
-import keyBackward from '../../kernels/attention_key_backward.wgsl';
-import keyBackwardSubgroup from '../../kernels/attention_key_backward_subgroup.wgsl';
-import keyBackwardMatrices from '../../kernels/attention_key_backward_subgroup_matrix.wgsl';
-import keyBackwardTexture from '../../kernels/attention_key_backward_texture.wgsl';
-import queryBackward from '../../kernels/attention_query_backward.wgsl';
-import queryBackwardSubgroup from '../../kernels/attention_query_backward_subgroup.wgsl';
-import queryBackwardMatrices from '../../kernels/attention_query_backward_subgroup_matrix.wgsl';
-import queryBackwardTexture from '../../kernels/attention_query_backward_texture.wgsl';
+import forward from '../../kernels/attention/attention_forward.wgsl';
+import forwardSubgroup from '../../kernels/attention/attention_forward_subgroup.wgsl';
+import forwardMatrices from '../../kernels/attention/attention_forward_subgroup_matrix.wgsl';
+import forwardTexture from '../../kernels/attention/attention_forward_texture.wgsl';
+import keyBackward from '../../kernels/attention/attention_key_backward.wgsl';
+import keyBackwardSubgroup from '../../kernels/attention/attention_key_backward_subgroup.wgsl';
+import keyBackwardMatrices from '../../kernels/attention/attention_key_backward_subgroup_matrix.wgsl';
+import keyBackwardTexture from '../../kernels/attention/attention_key_backward_texture.wgsl';
+import queryBackward from '../../kernels/attention/attention_query_backward.wgsl';
+import queryBackwardSubgroup from '../../kernels/attention/attention_query_backward_subgroup.wgsl';
+import queryBackwardMatrices from '../../kernels/attention/attention_query_backward_subgroup_matrix.wgsl';
+import queryBackwardTexture from '../../kernels/attention/attention_query_backward_texture.wgsl';
 import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/tuning.js';

@@ -2,12 +2,12 @@
  * Augmentation beyond a crop and a mirror, in passes over the batch: bytes to pixels, one pass (and a table) for every
  * slot of the program, pixels to normalised images; and mixing. What happens to which image is data, made on the host.
  */
-import applySource from '../../kernels/augment_apply_forward.wgsl';
-import gatherSource from '../../kernels/augment_gather_forward.wgsl';
-import normaliseSource from '../../kernels/augment_normalise_forward.wgsl';
-import tableSource from '../../kernels/augment_table_forward.wgsl';
-import mixSource from '../../kernels/mix_forward.wgsl';
-import mixTargetsSource from '../../kernels/mix_targets_forward.wgsl';
+import applySource from '../../kernels/augment/augment_apply_forward.wgsl';
+import gatherSource from '../../kernels/augment/augment_gather_forward.wgsl';
+import normaliseSource from '../../kernels/augment/augment_normalise_forward.wgsl';
+import tableSource from '../../kernels/augment/augment_table_forward.wgsl';
+import mixSource from '../../kernels/augment/mix_forward.wgsl';
+import mixTargetsSource from '../../kernels/augment/mix_targets_forward.wgsl';
 import { formatShape, need } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { Tensor } from '../tensor/tensor.js';

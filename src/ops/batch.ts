@@ -1,6 +1,6 @@
 /** A batch from the bytes of a data set on the device, and the record of what a step came to. */
-import augmentSource from '../../kernels/augment_forward.wgsl';
-import metricsSource from '../../kernels/metrics_step.wgsl';
+import augmentSource from '../../kernels/augment/augment_forward.wgsl';
+import metricsSource from '../../kernels/optimizer/metrics_step.wgsl';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 

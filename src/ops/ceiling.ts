@@ -1,5 +1,5 @@
 /** What an adapter can do at most: multiply-adds on registers alone. No op: the benchmark's yardstick. */
-import source from '../../kernels/ceiling_forward.wgsl';
+import source from '../../kernels/elementwise/ceiling_forward.wgsl';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { groupsFor, quadsOf, ROW_WG } from './common.js';

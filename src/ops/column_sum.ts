@@ -1,5 +1,5 @@
 /** Sums over rows: gradients of biases, positions and tokens. Two stages in a fixed order, so bit-reproducible. */
-import source from '../../kernels/column_sum_reduce.wgsl';
+import source from '../../kernels/reduce/column_sum_reduce.wgsl';
 import type { Gpu } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { Tensor } from '../tensor/tensor.js';

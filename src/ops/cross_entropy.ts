@@ -1,5 +1,5 @@
-import backward from '../../kernels/cross_entropy_backward.wgsl';
-import forward from '../../kernels/cross_entropy_forward.wgsl';
+import backward from '../../kernels/loss/cross_entropy_backward.wgsl';
+import forward from '../../kernels/loss/cross_entropy_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

@@ -1,4 +1,4 @@
-import source from '../../kernels/dropout_forward.wgsl';
+import source from '../../kernels/elementwise/dropout_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { pcg4d, unit } from '../core/rng.js';
 import { need, numel, type Shape } from '../core/shape.js';

@@ -1,5 +1,5 @@
-import backward from '../../kernels/gelu_backward.wgsl';
-import forward from '../../kernels/gelu_forward.wgsl';
+import backward from '../../kernels/elementwise/gelu_backward.wgsl';
+import forward from '../../kernels/elementwise/gelu_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

@@ -1,5 +1,5 @@
-import backward from '../../kernels/im2col_backward.wgsl';
-import forward from '../../kernels/im2col_forward.wgsl';
+import backward from '../../kernels/tokens/im2col_backward.wgsl';
+import forward from '../../kernels/tokens/im2col_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

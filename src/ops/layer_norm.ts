@@ -1,8 +1,8 @@
-import backward from '../../kernels/layer_norm_backward.wgsl';
-import backwardSubgroup from '../../kernels/layer_norm_backward_subgroup.wgsl';
-import forward from '../../kernels/layer_norm_forward.wgsl';
-import forwardSubgroup from '../../kernels/layer_norm_forward_subgroup.wgsl';
-import parameters from '../../kernels/layer_norm_parameters_backward.wgsl';
+import backward from '../../kernels/layer_norm/layer_norm_backward.wgsl';
+import backwardSubgroup from '../../kernels/layer_norm/layer_norm_backward_subgroup.wgsl';
+import forward from '../../kernels/layer_norm/layer_norm_forward.wgsl';
+import forwardSubgroup from '../../kernels/layer_norm/layer_norm_forward_subgroup.wgsl';
+import parameters from '../../kernels/layer_norm/layer_norm_parameters_backward.wgsl';
 import { apply, defineOp, type Target } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

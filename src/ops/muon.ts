@@ -1,8 +1,8 @@
 /** Muon's kernels: momentum, orthogonalisation by Newton and Schulz, update. Not differentiable, so not ops. */
-import momentumSource from '../../kernels/muon_momentum_step.wgsl';
-import normalizeSource from '../../kernels/muon_normalize_step.wgsl';
-import polynomialSource from '../../kernels/muon_polynomial_step.wgsl';
-import updateSource from '../../kernels/muon_update_step.wgsl';
+import momentumSource from '../../kernels/optimizer/muon_momentum_step.wgsl';
+import normalizeSource from '../../kernels/optimizer/muon_normalize_step.wgsl';
+import polynomialSource from '../../kernels/optimizer/muon_polynomial_step.wgsl';
+import updateSource from '../../kernels/optimizer/muon_update_step.wgsl';
 import { defineKernel } from '../gpu/pipeline.js';
 import { Tensor } from '../tensor/tensor.js';
 import { ELEMENTWISE_WG, groupsFor } from './common.js';

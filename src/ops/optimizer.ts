@@ -1,9 +1,9 @@
 /** The optimizer's kernels, over the flat arena. Not differentiable, so not ops: called by src/optim. */
-import adamwSource from '../../kernels/adamw_step.wgsl';
-import clipSource from '../../kernels/clip_norm_step.wgsl';
-import emaSource from '../../kernels/ema_step.wgsl';
-import lossScaleSource from '../../kernels/loss_scale_step.wgsl';
-import nonFiniteSource from '../../kernels/non_finite_reduce.wgsl';
+import adamwSource from '../../kernels/optimizer/adamw_step.wgsl';
+import clipSource from '../../kernels/optimizer/clip_norm_step.wgsl';
+import emaSource from '../../kernels/optimizer/ema_step.wgsl';
+import lossScaleSource from '../../kernels/optimizer/loss_scale_step.wgsl';
+import nonFiniteSource from '../../kernels/optimizer/non_finite_reduce.wgsl';
 import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { scope } from '../tensor/scope.js';

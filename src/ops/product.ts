@@ -1,5 +1,5 @@
 /** Matrix products. Every product of every op goes through runMatmul. */
-import pitch from '../../kernels/pitch_forward.wgsl';
+import pitch from '../../kernels/matmul/pitch_forward.wgsl';
 import { autocasting } from '../autograd/autocast.js';
 import type { Workgroups } from '../gpu/dispatch.js';
 import type { Region } from '../gpu/gpu.js';

@@ -1,8 +1,8 @@
 /** Which kernel computes a matrix product on an adapter, and with which constants. Pure. */
-import tiles from '../../kernels/matmul_forward.wgsl';
-import plain from '../../kernels/matmul_forward_plain.wgsl';
-import matrices from '../../kernels/matmul_forward_subgroup_matrix.wgsl';
-import texture from '../../kernels/matmul_forward_texture.wgsl';
+import tiles from '../../kernels/matmul/matmul_forward.wgsl';
+import plain from '../../kernels/matmul/matmul_forward_plain.wgsl';
+import matrices from '../../kernels/matmul/matmul_forward_subgroup_matrix.wgsl';
+import texture from '../../kernels/matmul/matmul_forward_texture.wgsl';
 import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/tuning.js';

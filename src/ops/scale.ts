@@ -1,4 +1,4 @@
-import source from '../../kernels/scale_forward.wgsl';
+import source from '../../kernels/elementwise/scale_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { numel } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

@@ -1,4 +1,4 @@
-import source from '../../kernels/multiply_forward.wgsl';
+import source from '../../kernels/elementwise/multiply_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

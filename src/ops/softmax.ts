@@ -1,5 +1,5 @@
-import backward from '../../kernels/softmax_backward.wgsl';
-import forward from '../../kernels/softmax_forward.wgsl';
+import backward from '../../kernels/loss/softmax_backward.wgsl';
+import forward from '../../kernels/loss/softmax_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

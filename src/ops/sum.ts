@@ -1,5 +1,5 @@
-import fillSource from '../../kernels/fill_forward.wgsl';
-import sumSource from '../../kernels/sum_reduce.wgsl';
+import fillSource from '../../kernels/reduce/fill_forward.wgsl';
+import sumSource from '../../kernels/reduce/sum_reduce.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { numel, type Shape } from '../core/shape.js';
 import type { Region } from '../gpu/gpu.js';

@@ -1,6 +1,6 @@
-import copySource from '../../kernels/copy_tokens_forward.wgsl';
-import meanBackward from '../../kernels/mean_tokens_backward.wgsl';
-import meanForward from '../../kernels/mean_tokens_forward.wgsl';
+import copySource from '../../kernels/tokens/copy_tokens_forward.wgsl';
+import meanBackward from '../../kernels/tokens/mean_tokens_backward.wgsl';
+import meanForward from '../../kernels/tokens/mean_tokens_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';

@@ -1,0 +1,79 @@
+// attention_key_backward_subgroup: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i]
+//   ds as in attention_query_backward,   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
+//   qkv, dqkv (B, N, 3, H, 4·HEAD4), dout (B, N, H, 4·HEAD4): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+// SHARE lanes side by side per key, head and image: each holds every SHARE-th quad of k, v, dk and dv in registers, and they add
+//   up their parts of products. One pass over the queries, AT_ONCE at a time; writes the k and v parts of dqkv.
+// Any N, H, B; every subgroup has at least four lanes, neighbours in the workgroup.
+// Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4; a CPU driver's compiler unrolls them all).
+import package::attention::dropout::{kept_quad};
+import package::attention::shares::{OWN, SHARE, own, own_gradient, total};
+enable subgroups;
+requires immediate_address_space;
+
+alias Element = f32; // tune
+const HEAD4 = 16u; // tune
+const AT_ONCE = 4u; // tune
+override WG: u32 = 64u;
+override DROPOUT: bool = false;
+
+struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
+
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read> key: array<u32>;
+@group(0) @binding(2) var<storage, read> dout: array<vec4<Element>>;
+@group(0) @binding(3) var<storage, read> lse: array<f32>;
+@group(0) @binding(4) var<storage, read> delta: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<Element>>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32,
+        @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32) {
+  let share = lane % SHARE;
+  let j = group.x * (WG / SHARE) + local / lanes * (lanes / SHARE) + lane / SHARE;
+  let token = min(j, p.N - 1u); // a surplus row repeats the last and is not stored
+  let width = p.H * HEAD4;
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let gradients = group.z * p.N * width + group.y * HEAD4; // do of token 0
+  let rows = (group.z * p.H + group.y) * p.N;
+  let mine = image + token * 3u * width + width;
+  var k: array<vec4f, OWN>;
+  var v: array<vec4f, OWN>;
+  var dk: array<vec4f, OWN>;
+  var dv: array<vec4f, OWN>;
+  for (var n = 0u; n < OWN; n++) {
+    k[n] = p.scale * own(mine, n, share);
+    v[n] = own(mine + width, n, share);
+  }
+  for (var i0 = 0u; i0 < p.N; i0 += AT_ONCE) {
+    var ds = array<f32, AT_ONCE>();
+    var weight = array<f32, AT_ONCE>();
+    for (var l = 0u; l < AT_ONCE; l++) {
+      let i = min(i0 + l, p.N - 1u);
+      var score = 0.0;
+      var dp = 0.0;
+      for (var n = 0u; n < OWN; n++) {
+        score += dot(k[n], own(image + i * 3u * width, n, share));
+        dp += dot(v[n], own_gradient(gradients + i * width, n, share));
+      }
+      let keep = kept_quad(rows + i, token / 4u)[token % 4u];
+      let p_ij = select(0.0, exp(total(score) - lse[rows + i]), i0 + l < p.N);
+      ds[l] = p_ij * (keep * total(dp) - delta[rows + i]);
+      weight[l] = keep * p_ij;
+    }
+    for (var l = 0u; l < AT_ONCE; l++) {
+      let i = min(i0 + l, p.N - 1u);
+      for (var n = 0u; n < OWN; n++) {
+        dk[n] += ds[l] * own(image + i * 3u * width, n, share);
+        dv[n] += weight[l] * own_gradient(gradients + i * width, n, share);
+      }
+    }
+  }
+  if (j >= p.N) { return; }
+  for (var n = 0u; n < OWN; n++) {
+    let d = n * SHARE + share;
+    if (d >= HEAD4) { continue; }
+    dqkv[mine + d] = vec4<Element>(p.scale * dk[n]);
+    dqkv[mine + width + d] = vec4<Element>(dv[n]);
+  }
+}

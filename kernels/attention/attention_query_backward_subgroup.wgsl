@@ -1,0 +1,76 @@
+// attention_query_backward_subgroup: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta)
+//   delta[i] = do[i]·o[i],   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
+//   qkv, dqkv (B, N, 3, H, 4·HEAD4), o, dout (B, N, H, 4·HEAD4): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+// SHARE lanes side by side per query, head and image: each holds every SHARE-th quad of q, do and dq in registers, and they add
+//   up their parts of products. One pass over the keys, AT_ONCE at a time; writes the q part of dqkv, and delta for the keys' pass.
+// Any N, H, B; every subgroup has at least four lanes, neighbours in the workgroup.
+// Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4; a CPU driver's compiler unrolls them all).
+import package::attention::dropout::{kept_quad};
+import package::attention::shares::{OWN, SHARE, own, own_gradient, total};
+enable subgroups;
+requires immediate_address_space;
+
+alias Element = f32; // tune
+const HEAD4 = 16u; // tune
+const AT_ONCE = 4u; // tune
+override WG: u32 = 64u;
+override DROPOUT: bool = false;
+
+struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
+
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<Element>>;
+@group(0) @binding(1) var<storage, read> key: array<u32>;
+@group(0) @binding(2) var<storage, read> o: array<vec4<Element>>;
+@group(0) @binding(3) var<storage, read> dout: array<vec4<Element>>;
+@group(0) @binding(4) var<storage, read> lse: array<f32>;
+@group(0) @binding(5) var<storage, read_write> delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<Element>>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32,
+        @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32) {
+  let share = lane % SHARE;
+  let i = group.x * (WG / SHARE) + local / lanes * (lanes / SHARE) + lane / SHARE;
+  let token = min(i, p.N - 1u); // a surplus row repeats the last and is not stored
+  let width = p.H * HEAD4;
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let row = (group.z * p.H + group.y) * p.N + token;
+  let out = (group.z * p.N + token) * width + group.y * HEAD4;
+  var q: array<vec4f, OWN>;
+  var dy: array<vec4f, OWN>;
+  var sum: array<vec4f, OWN>;
+  var d_sum = 0.0;
+  for (var n = 0u; n < OWN; n++) {
+    q[n] = p.scale * own(image + token * 3u * width, n, share);
+    dy[n] = own_gradient(out, n, share);
+    d_sum += dot(dy[n], vec4f(o[out + min(n * SHARE + share, HEAD4 - 1u)]));
+  }
+  d_sum = total(d_sum);
+  let log_mass = lse[row];
+  for (var j0 = 0u; j0 < p.N; j0 += AT_ONCE) {
+    let keep = kept_quad(row, j0 / 4u);
+    var ds = array<f32, AT_ONCE>();
+    for (var l = 0u; l < AT_ONCE; l++) {
+      let k = image + min(j0 + l, p.N - 1u) * 3u * width + width;
+      var score = 0.0;
+      var dp = 0.0;
+      for (var n = 0u; n < OWN; n++) {
+        score += dot(q[n], own(k, n, share));
+        dp += dot(dy[n], own(k + width, n, share));
+      }
+      let weight = select(0.0, exp(total(score) - log_mass), j0 + l < p.N);
+      ds[l] = weight * (keep[(j0 + l) % 4u] * total(dp) - d_sum);
+    }
+    for (var l = 0u; l < AT_ONCE; l++) {
+      let k = image + min(j0 + l, p.N - 1u) * 3u * width + width;
+      for (var n = 0u; n < OWN; n++) { sum[n] += ds[l] * own(k, n, share); }
+    }
+  }
+  if (i >= p.N) { return; }
+  for (var n = 0u; n < OWN; n++) {
+    let d = n * SHARE + share;
+    if (d < HEAD4) { dqkv[image + i * 3u * width + d] = vec4<Element>(p.scale * sum[n]); }
+  }
+  if (share == 0u) { delta[row] = d_sum; }
+}

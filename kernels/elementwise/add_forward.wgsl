@@ -1,0 +1,21 @@
+// add_forward: y[i] = a[i] + b[i mod period],   a, y (n)   b (period)   all f32
+// One invocation per quad of four elements. A period that is a multiple of four is read by quads, any other by elements.
+// Any n and period; the elements that fill the last quad up are written too, into storage that is there for them.
+// Tuned: nothing.
+import package::elementwise::periodic::{repeated};
+requires immediate_address_space;
+
+override WG: u32 = 256u;
+struct Params { quads: u32, period: u32 }
+
+@group(0) @binding(0) var<storage, read> a: array<vec4f>;
+@group(0) @binding(1) var<storage, read> b: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * WG + local;
+  if (i >= p.quads) { return; }
+  y[i] = a[i] + repeated(i);
+}
