@@ -97,6 +97,18 @@ const remains: Check = ({ after }) => {
   return left.length > 0 ? `leaves ${left.join(', ')}` : null;
 };
 
+/** A run of sizes and rates that people use does not diverge within some steps. */
+const tame: Check = ({ err, root, command: { program, writes } }) => {
+  if (program !== 'train' || !/^patchlight: Step \d+:.*(NaN|Infinity|not finite)/.test(err)) return null;
+  const { amp, learningRate, warmupLr, weightDecay, layerScale, layerNormEps } = settingsOf(
+    join(root, writes),
+  );
+  const bold = [learningRate / 0.05, warmupLr / 0.05, weightDecay / 10, layerScale / 10, layerNormEps].some(
+    (share) => share > 1,
+  );
+  return amp || bold ? null : `diverges [${err.trim()}]`;
+};
+
 /** In files and on standard output: JSON has no NaN, and JSON.stringify writes null for one. */
 const numbers: Check = ({ root, after, out }) => {
   for (const path of after.keys()) {
@@ -139,6 +151,7 @@ export const invariants: Readonly<Record<string, Check>> = {
   'no lock and no temporary file remains': remains,
   'exit 0 means trained, judged and saved': whole,
   'patience counts evaluations': patience,
+  'usual settings do not diverge': tame,
   'all numbers are finite': numbers,
   'a stopped run has a state': stopped,
   'a sweep remembers its runs': sweeps,

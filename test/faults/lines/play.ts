@@ -40,6 +40,8 @@ export interface Resume {
   readonly changes: Readonly<Record<string, unknown>>;
   /** Whether they are of those that a continued run must keep. */
   readonly forbidden: boolean;
+  /** Whether only its state goes on, copied out of its folder. */
+  readonly copied: boolean;
 }
 
 /** Every file below a folder, by its path, with a hash of its bytes; folders as such have an empty one. */

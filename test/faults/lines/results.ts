@@ -28,19 +28,23 @@ export function trained({ command: { program, writes }, code, root, after }: Pla
 
 export const whole: Check = (played) => {
   for (const run of trained(played)) {
-    for (const name of ['history.json', 'steps.jsonl', 'config.json'])
+    // The logs of a run stay behind where only its state was copied, and may have nothing to add to.
+    const bare = played.command.resume?.copied === true && !existsSync(join(run, 'steps.jsonl'));
+    for (const name of ['history.json', ...(bare ? [] : ['steps.jsonl']), 'config.json'])
       if (!existsSync(join(run, name))) return `exit 0 without ${name}`;
     for (const name of ['final', 'best', 'last.state'])
       if (!existsSync(weightsOf(run, name))) return `exit 0 without ${name}.safetensors`;
     const history = historyOf(run);
-    const logged = lines<StepEntry>(join(run, 'steps.jsonl'));
+    const logged = bare ? [] : lines<StepEntry>(join(run, 'steps.jsonl'));
     const done = progressOf(run).step;
     const planned = plannedSteps(settingsOf(run));
     const wrong = first(
       history.length === 0 && 'exit 0 and nothing was trained',
       !Number.isFinite(history.at(-1)?.val_loss) && 'exit 0 and the last epoch is not judged',
-      logged.length === 0 && 'exit 0 and no step is logged',
-      logged.at(-1)?.step !== done && `the last of ${done} steps is not logged: ${logged.at(-1)?.step}`,
+      !bare && logged.length === 0 && 'exit 0 and no step is logged',
+      !bare &&
+        logged.at(-1)?.step !== done &&
+        `the last of ${done} steps is not logged: ${logged.at(-1)?.step}`,
       settingsOf(run).patience === 0 &&
         !played.command.resume &&
         done !== planned &&

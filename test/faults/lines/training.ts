@@ -146,7 +146,7 @@ export const resume: fc.Arbitrary<Command> = fc
         ...(by === 'copy' ? { files: { [from]: { copy: state } } } : {}),
         expects: expected as Command['expects'],
         writes: output ?? (by === 'copy' ? 'runs' : run),
-        resume: { run, changes: settings, forbidden },
+        resume: { run, changes: settings, forbidden, copied: by === 'copy' },
         ...{ stop, thorough },
       };
     },
