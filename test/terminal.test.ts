@@ -1,5 +1,5 @@
 /** What a person at a terminal sees of a run, however it ends: no broken terminal, and sentences at the start of a line. */
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { openData } from '../src/cli/files.js';
@@ -7,6 +7,7 @@ import { Terminal } from '../src/cli/progress.js';
 import type { StepReport } from '../src/train/journal.js';
 import type { EpochEntry } from '../src/train/run_directory.js';
 import { findState } from '../src/train/states.js';
+import type { SweepRow } from '../src/train/sweep_table.js';
 import { sleep, withBuild } from './faults/commands.js';
 import { scratch } from './faults/common.js';
 import { hasPty, onTerminal, type SeenOnTerminal } from './faults/pty.js';
@@ -222,5 +223,21 @@ describe.runIf(hasPty)('on a pseudo-terminal (of the script command of util-linu
     for (let i = 0; i < 200 && readdirSync(path).includes('run.lock'); i++) await sleep(0.05);
     expect(findState(path).damaged).toEqual([]);
     expect(readdirSync(path)).not.toContain('run.lock');
+  });
+
+  it('that goes away leaves a sweep that can go on', async () => {
+    const path = join(folder, 'sweep');
+    const args = [...flags.split(' '), '--grid', 'seed=1,2', '--epochs', '2', '--output', path];
+    const sweep = onTerminal([process.execPath, 'dist/sweep.js', ...args]);
+    await sweep.shown(bar);
+    sweep.hangUp();
+    await sweep.ended;
+    for (let i = 0; i < 200 && readdirSync(path).includes('run.lock'); i++) await sleep(0.05);
+    const { runs } = JSON.parse(readFileSync(join(path, 'sweep.json'), 'utf8')) as { runs: SweepRow[] };
+    expect(runs.map(({ status, error }) => [status, error])).toEqual([
+      ['stopped', null],
+      ['waiting', null],
+    ]);
+    expect(findState(join(path, 'seed=1')).damaged).toEqual([]);
   });
 });

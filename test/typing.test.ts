@@ -117,3 +117,24 @@ describe('a sweep refuses before anything runs', () => {
     ['--list mine.json --learning-rate abc --plan', 2, /--learning-rate must be a number/],
   ])('%s', (flags, code, says) => expectRefused(`sweep ${flags}`, code, says));
 });
+
+describe('files that cannot be written, and sizes that nobody means, are refused before any work', () => {
+  const step = 'bench step --embed-dim 16 --depth 1 --num-heads 2 --quick';
+  it.each([
+    ['bench --json folder', 1, /--json folder is a folder\. Name a file/],
+    ['bench --json nowhere/x.json', 1, /--json nowhere\/x\.json: there is no folder nowhere\. Make it/],
+    ['check --json folder', 1, /--json folder is a folder/],
+    ['check --json nowhere/x.json', 1, /there is no folder nowhere/],
+    ['augment --dataset shapes10 --grid folder', 1, /--grid folder is a folder/],
+    ['augment --dataset shapes10 --grid file.txt/x.png', 1, /there is no folder file\.txt/],
+    ['evaluate nowhere --report folder', 1, /--report folder is a folder/],
+    ['augment --dataset shapes10 --grid x.png --columns 1e6', 1, /make a picture of 99000003 x 795 pixels/],
+    ['augment --dataset shapes10 --grid x.png --rows 1e99', 1, /--rows 10000, .* Use smaller ones/],
+    ['augment --dataset shapes10 --grid x.png --scale 1e5', 1, /--scale 100000 make a picture/],
+    [`${step} --steps 1e99`, 2, /--steps must be a positive whole number up to 1000000, not 1e\+99/],
+    [`${step} --image-size 1e9`, 2, /--image-size must be a whole number of pixels from 1 to 4096/],
+    [`${step} --image-size abc`, 2, /--image-size must be a whole number of pixels/],
+    ['train --dataset shapes10 --depth 1e99', 1, /--depth must be at most 1000, not 1e\+99/],
+    ['sweep --dataset shapes10 --grid depth=1e99 --plan', 1, /--depth must be at most 1000, not 1e\+99/],
+  ])('%s', (command, code, says) => expectRefused(command, code, says));
+});

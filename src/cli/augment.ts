@@ -7,11 +7,11 @@ import { Gpu } from '../gpu/gpu.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import type { ImagePlan } from '../ops/augment.js';
 import { type Mix, makeStepState, writeStepState } from '../ops/step_state.js';
-import { contactSheet } from '../report/contact_sheet.js';
+import { contactSheet, demandDrawable } from '../report/contact_sheet.js';
 import { trainingInput } from '../train/augmentation.js';
 import { resolveSettings } from '../train/settings.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
-import { openData } from './files.js';
+import { demandPlace, openData } from './files.js';
 import { main, UsageError } from './main.js';
 
 const usage =
@@ -80,14 +80,17 @@ await main(async () => {
     if (!Number.isInteger(value) || value < 1)
       throw new UsageError(`--${name} must be a positive whole number, not ${value}.`);
   const settings = resolveSettings(typedSettings(parsed));
+  demandPlace('grid', parsed.grid);
   const dataset = await openData(settings);
   const split = await dataset.load('train');
+  const records = Uint32Array.from({ length: Math.min(rows, split.count) }, (_, i) => i);
+  const { height, width } = dataset;
+  const layout = { rows: records.length, columns, height, width };
+  demandDrawable(layout, scale);
   const gpu = await Gpu.open({ adapter: parsed.adapter });
   const store = uploadSplit(gpu, dataset, split, settings.normalize);
-  const records = Uint32Array.from({ length: Math.min(rows, split.count) }, (_, i) => i);
   const augmented = trainingInput(settings, dataset, store, 1);
   const original = trainingInput(resolveSettings({ augment: 'none' }), dataset, store, 1);
-  const { height, width } = dataset;
   const size = 3 * height * width;
   const images = new Uint8Array(records.length * columns * size);
   for (let i = 0; i < columns; i++) {
@@ -100,8 +103,7 @@ await main(async () => {
       console.log(`row ${b + 1} column ${i + 1}: ${sentence(plan, mix)}`);
     });
   }
-  const sheet = { images, rows: records.length, columns, height, width };
-  writeFileAtomic(parsed.grid, await contactSheet(sheet, scale));
+  writeFileAtomic(parsed.grid, await contactSheet({ images, ...layout }, scale));
   if (!parsed.list) console.log(`${records.length} images, ${columns - 1} draws of each: ${parsed.grid}`);
   return 0;
 });

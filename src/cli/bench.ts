@@ -14,6 +14,7 @@ import { Gpu } from '../gpu/gpu.js';
 import { tuningName } from '../gpu/knobs.js';
 import { kebab, type SettingName, type Settings } from '../train/settings.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';
 
 const usage = `node dist/bench.js [flags]          ceilings, every op, and four models
@@ -73,6 +74,13 @@ interface Parsed extends Readonly<Record<string, unknown>> {
   readonly amp?: boolean;
 }
 
+/** Beyond these a slip of the keyboard is likelier than a wish. */
+const MOST_STEPS = 1_000_000;
+const LARGEST_IMAGE = 4096;
+
+const isCount = (value: number, most: number): boolean =>
+  Number.isInteger(value) && value > 0 && value <= most;
+
 function check(parsed: Parsed): boolean {
   const [command, ...rest] = parsed._;
   if (rest.length > 0 || (command !== undefined && command !== 'step' && command !== 'tune'))
@@ -84,8 +92,13 @@ function check(parsed: Parsed): boolean {
       `${ofModel[0] ? `--${kebab(ofModel[0])}` : 'That'} describes the one model of: node dist/bench.js step`,
     );
   const { steps } = parsed;
-  if (steps !== undefined && !(Number.isInteger(steps) && steps > 0))
-    throw new UsageError(`--steps must be a positive whole number, not ${steps}.`);
+  if (steps !== undefined && !isCount(steps, MOST_STEPS))
+    throw new UsageError(`--steps must be a positive whole number up to ${MOST_STEPS}, not ${steps}.`);
+  if (!isCount(parsed['image-size'], LARGEST_IMAGE))
+    throw new UsageError(
+      `--image-size must be a whole number of pixels from 1 to ${LARGEST_IMAGE}, not ${parsed['image-size']}.`,
+    );
+  if (parsed.json) demandPlace('json', parsed.json);
   return command === 'step';
 }
 
@@ -199,8 +212,7 @@ await main(async () => {
   for (const settings of chosen) steps.push(await benchStep(parsed, settings, effort));
   if (steps.length > 0) say(stepTable(steps));
   rows.push(...steps);
-  const json = `${JSON.stringify(rows, null, 1)}\n`;
-  if (parsed.json) writeFileSync(parsed.json, json);
+  if (parsed.json) writeJson(parsed.json, rows);
   if (parsed.save) {
     const folder = join(import.meta.dirname, '../bench/results');
     mkdirSync(folder, { recursive: true });
@@ -212,7 +224,7 @@ await main(async () => {
         .replace(/^-|-$/g, '')}${one ? '-step' : ''}`,
     );
     writeFileSync(`${file}.md`, `${sections.join('\n\n')}\n`);
-    writeFileSync(`${file}.json`, json);
+    writeJson(`${file}.json`, rows);
     console.log(`Saved: ${file}.md and .json`);
   }
   return 0;

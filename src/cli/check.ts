@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /** `node dist/check.js`: whether this adapter computes what it should, by every kernel that it can run. */
-import { writeFileSync } from 'node:fs';
 import { CheckDevice } from '../check/device.js';
 import { lacks, type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
 import { commandLine } from './arguments.js';
+import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';
 
 const usage = `node dist/check.js [flags]
@@ -83,6 +83,7 @@ function sentences(leftOut: readonly LeftOut[]): string[] {
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
   const chosen = wanted(parsed.filter ?? '');
+  if (parsed.json) demandPlace('json', parsed.json);
   const device = await CheckDevice.open({ adapter: parsed.adapter });
   const { info } = device.gpu;
   console.log(`${info.name}; ${info.driver}\n`);
@@ -106,7 +107,7 @@ await main(async () => {
   if (parsed.json) {
     const { name, driver, subgroupMatrix, subgroupSizes } = info;
     const adapter = { name, driver, subgroupMatrix, subgroupSizes };
-    writeFileSync(parsed.json, `${JSON.stringify({ adapter, rows, leftOut }, null, 1)}\n`);
+    writeJson(parsed.json, { adapter, rows, leftOut });
   }
   return wrong === 0 ? 0 : 1;
 });

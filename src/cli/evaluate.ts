@@ -13,7 +13,7 @@ import { metadataField } from '../train/checkpoint.js';
 import { evaluateLogits, predict } from '../train/evaluate.js';
 import { loadWeights, readRun } from '../train/load.js';
 import { commandLine } from './arguments.js';
-import { openData } from './files.js';
+import { demandPlace, openData } from './files.js';
 import { main, UsageError } from './main.js';
 import { describeEvaluation } from './scores.js';
 
@@ -79,6 +79,7 @@ function reportPath({ report, weights }: Parsed, run: string | null): string | n
 
 await main(async () => {
   const parsed = parse();
+  if (parsed.report) demandPlace('report', parsed.report);
   const target = String(parsed._[0]);
   const saved = readRun(target);
   const { settings } = saved;

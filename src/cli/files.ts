@@ -1,7 +1,31 @@
-/** Data sets that command lines name. */
+/** Data sets and files that command lines name. */
+import { writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { ConfigError } from '../core/errors.js';
 import { type Dataset, openDataset } from '../data/sources.js';
+import { diskError } from '../io/atomic.js';
+import { statOf } from '../io/read.js';
 import type { Settings } from '../train/settings.js';
 import { StatusLine, type TerminalStream } from './status_line.js';
+
+/** Throws where the file that a flag names cannot be written, before any work is done for it. */
+export function demandPlace(flag: string, path: string): void {
+  if (statOf(path)?.isDirectory())
+    throw new ConfigError(`--${flag} ${path} is a folder. Name a file, such as one in it.`);
+  const folder = dirname(path);
+  if (!statOf(folder)?.isDirectory())
+    throw new ConfigError(`--${flag} ${path}: there is no folder ${folder}. Make it, or name another file.`);
+}
+
+/** Writes JSON where a flag says, which may also be a pipe or /dev/stdout. */
+export function writeJson(path: string, value: unknown): void {
+  const text = `${JSON.stringify(value, null, 1)}\n`;
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw diskError('write', path, Buffer.byteLength(text), error);
+  }
+}
 
 const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
 

@@ -15,6 +15,16 @@ export const exitCode = (signal: NodeJS.Signals): number => 128 + constants.sign
 export const wasStopped = (code: number): boolean => SIGNALS.some((signal) => exitCode(signal) === code);
 
 /**
+ * Ends a process that SIGHUP has stopped by that very signal. Node would end it by abort(), a crash to whoever waits for it: it
+ * sets the modes of its terminal back, and the terminal is gone. What else is to be done at the exit has been done by now.
+ */
+function endByHangUp(code: number): void {
+  if (code !== exitCode('SIGHUP') || process.platform === 'win32') return;
+  process.removeAllListeners('SIGHUP');
+  process.kill(process.pid, 'SIGHUP');
+}
+
+/**
  * Calls `stop` at every signal to end; a second one, a moment after the first, ends the process at once. Returns a function
  * that gives the first signal that came.
  */
@@ -22,6 +32,7 @@ export function stopOnSignals(stop: (signal: NodeJS.Signals) => void): () => Nod
   let caught: { signal: NodeJS.Signals; at: number } | null = null;
   for (const signal of SIGNALS)
     process.on(signal, () => {
+      if (signal === 'SIGHUP' && caught === null) process.on('exit', endByHangUp);
       stop(signal);
       // npm and shells may deliver one key press twice.
       if (caught && Date.now() - caught.at > 1000) process.exit(exitCode(signal));

@@ -1,5 +1,6 @@
 /** Images side by side as a PNG, every pixel a square, so that a person can see what happened to them. */
 import sharp from 'sharp';
+import { ConfigError } from '../core/errors.js';
 
 export interface Sheet {
   /** Bytes (rows · columns, 3, height, width), row by row. */
@@ -12,14 +13,28 @@ export interface Sheet {
 
 const GAP = 1;
 
+/** More than this no viewer shows, and little memory holds. */
+const MOST_PIXELS = 2 ** 28;
+
+/** Pixels across and down, before they are scaled. */
+const sheetSize = ({ rows, columns, height, width }: Omit<Sheet, 'images'>) => ({
+  width: columns * (width + GAP) + GAP,
+  height: rows * (height + GAP) + GAP,
+});
+
+/** Throws a ConfigError where the picture would be too large to make. */
+export function demandDrawable(sheet: Omit<Sheet, 'images'>, scale: number): void {
+  const { width, height } = sheetSize(sheet);
+  if (width * height * scale ** 2 > MOST_PIXELS)
+    throw new ConfigError(
+      `--rows ${sheet.rows}, --columns ${sheet.columns} and --scale ${scale} make a picture of ${scale * width} x ${scale * height} pixels; at most ${MOST_PIXELS} pixels can be drawn. Use smaller ones.`,
+    );
+}
+
 /** The sheet as a PNG file's bytes; a pixel of an image becomes `scale` x `scale`. */
 export async function contactSheet(sheet: Sheet, scale: number): Promise<Uint8Array> {
-  const { rows, columns, height, width } = sheet;
-  const raw = {
-    width: columns * (width + GAP) + GAP,
-    height: rows * (height + GAP) + GAP,
-    channels: 3,
-  } as const;
+  demandDrawable(sheet, scale);
+  const raw = { ...sheetSize(sheet), channels: 3 } as const;
   return sharp(arrange(sheet, raw.width, raw.height), { raw })
     .resize({ width: raw.width * scale, kernel: 'nearest' })
     .png()

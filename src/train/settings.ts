@@ -60,7 +60,7 @@ const ownRate = (about: string) =>
 
 export const settingsTable = {
   embedDim: count('Model', 192, 'width of the tokens', { min: 1 }),
-  depth: count('Model', 12, 'number of blocks', { min: 1, alias: ['num-blocks'] }),
+  depth: count('Model', 12, 'number of blocks', { min: 1, most: 1000, alias: ['num-blocks'] }),
   numHeads: count('Model', 0, 'attention heads; 0 for heads of about 64', { alias: ['heads'] }),
   mlpRatio: number('Model', 4, 'hidden width of the MLP, as a multiple of embed-dim'),
   ffnDim: count('Model', 0, 'hidden width of the MLP itself; 0 to use mlp-ratio'),
