@@ -2,7 +2,7 @@
 // Quiet, idempotent, and well under a second when all is there.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { driverFingerprint, ensureAdapter } from './adapter.mjs';
 import { isMain, root, runMain, Trouble } from './common.mjs';
@@ -47,11 +47,18 @@ function npm(args) {
   return spawnSync('npm', args, { ...options, shell: process.platform === 'win32' });
 }
 
+/** `npm ci` would empty the folder that a link leads to, which may be another checkout's. */
+export function refuseLink(folder) {
+  if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink())
+    throw new Trouble(`${folder} is a link, and its packages are not those of package-lock.json: remove it.`);
+}
+
 /** Runs `npm ci` unless node_modules was made from this very lock file. */
 export function install() {
   checkNode();
   const wanted = installFingerprint();
   if (readStamp().install === wanted) return;
+  refuseLink(modules);
   console.error('Installing packages ...');
   const done = npm(['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']);
   if (done.error) throw new Trouble(`npm could not be started: ${done.error.message}.`);

@@ -1,6 +1,10 @@
-// Where the backports of a Debian release are looked for, given the source files of a machine.
+// What scripts/setup.mjs does on a machine: where drivers are looked for, given the source files, and how packages are installed.
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { backportsSource } from '../scripts/apt.mjs';
+import { refuseLink } from '../scripts/setup.mjs';
 
 const keyring = '/usr/share/keyrings/archive.gpg';
 const stanza = (fields) =>
@@ -81,4 +85,14 @@ it('drivers are looked for by a user without a home folder', async () => {
   }));
   const { driverFingerprint } = await import('../scripts/adapter.mjs');
   expect(driverFingerprint()).toContain('|');
+});
+
+it('packages are not installed through a link, which would empty the folder that it leads to', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
+  const link = join(folder, 'node_modules');
+  refuseLink(link);
+  symlinkSync(tmpdir(), link);
+  expect(() => refuseLink(link)).toThrow(/node_modules is a link, .*: remove it\.$/);
+  rmSync(folder, { recursive: true });
+  refuseLink(import.meta.dirname);
 });
