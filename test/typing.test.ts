@@ -133,7 +133,7 @@ describe('files that cannot be written, and sizes that nobody means, are refused
     ['augment --dataset shapes10 --grid x.png --scale 1e5', 1, /--scale 100000 make a picture/],
     [`${step} --steps 1e99`, 2, /--steps must be a positive whole number up to 1000000, not 1e\+99/],
     [`${step} --image-size 1e9`, 2, /--image-size must be a whole number of pixels from 1 to 4096/],
-    [`${step} --image-size abc`, 2, /--image-size must be a whole number of pixels/],
+    [`${step} --image-size abc`, 2, /--image-size must be a number, not "abc"/],
     ['train --dataset shapes10 --depth 1e99', 1, /--depth must be at most 1000, not 1e\+99/],
     ['sweep --dataset shapes10 --grid depth=1e99 --plan', 1, /--depth must be at most 1000, not 1e\+99/],
   ])('%s', (command, code, says) => expectRefused(command, code, says));
