@@ -281,6 +281,23 @@ describe('a run that goes on in another folder', () => {
     );
   });
 
+  it('has the last weights for its best where the best of before were not copied along', async () => {
+    await train('complete', { judged: [0.9, 0.2, 0.3] });
+    const backup = join(folder, 'backup', 'complete', 'last.state.safetensors');
+    cpSync(statePath(join(folder, 'complete')), backup);
+    const run = RunDirectory.open(join(folder, 'completed'), { resume: false });
+    const { outcome, path, notes } = await train('completed', { resume: backup, run, judged: [0.3] });
+    expect(notes.slice(-2)).toEqual([
+      `The best weights so far, of epoch 1, are not in ${path}: the best is judged anew.`,
+      'Nothing is left to train: 3 epochs are done; a larger --epochs trains on.',
+    ]);
+    expect(outcome.best).toMatchObject({ accuracy: 0.3, epoch: 3 });
+    const { tensors } = results(path);
+    expect(tensors.map(([name]) => name)).toContain('best.safetensors');
+    const of = (name: string) => tensors.find(([file]) => file === name)?.[1];
+    expect(of('best.safetensors')).toEqual(of('final.safetensors'));
+  });
+
   it('leaves no folder behind where it could not begin', () => {
     const path = join(folder, 'new', 'and', 'empty');
     RunDirectory.open(path, { resume: false }).abandon();

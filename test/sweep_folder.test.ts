@@ -95,6 +95,29 @@ describe('a sweep that goes on', () => {
   });
 });
 
+it('a sweep keeps the rows of configurations that an earlier one in its folder had', async () => {
+  const path = fresh();
+  const [first, second] = (await plan('depth=1,2')) as [PlannedRun, PlannedRun];
+  const sweep = open(path, [first]);
+  sweep.mark(first, 'finished');
+  sweep.close();
+  const next = open(path, [second]);
+  next.mark(second, 'failed', 'because.');
+  const seen = [
+    { name: 'depth=1', changes: { depth: 1 }, status: 'finished', parameters: first.parameters },
+    { name: 'depth=2', changes: { depth: 2 }, status: 'failed', error: 'because.' },
+  ];
+  expect(next.rows()).toMatchObject(seen);
+  expect(JSON.parse(readFileSync(join(path, 'sweep.json'), 'utf8')).runs).toMatchObject(seen);
+  next.close();
+  // The same configuration again is one row, in the place of the plan.
+  expect(
+    open(path, [first])
+      .rows()
+      .map(({ name }) => name),
+  ).toEqual(['depth=2', 'depth=1']);
+});
+
 describe('a sweep deletes nothing', () => {
   it.each<[string, SweepRow['status'] | null, Record<string, Content>]>([
     ['that it did not start', null, { 'steps.jsonl': '{}' }],

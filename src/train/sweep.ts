@@ -15,7 +15,7 @@ import { readHistory } from './history.js';
 import { type Lock, lockRun } from './lock.js';
 import { hasSaved } from './run_paths.js';
 import { resolveSettings, type Settings } from './settings.js';
-import { figuresOf, type Progress, readProgress, type Status, type SweepRow } from './sweep_table.js';
+import { figuresOf, isComplete, type Progress, readRows, type Status, type SweepRow } from './sweep_table.js';
 
 export interface PlannedRun extends Configuration {
   readonly settings: Settings;
@@ -89,6 +89,8 @@ interface OpenOptions {
 /** A sweep's folder, locked: one process at a time runs a sweep in it. */
 export class SweepFolder {
   private readonly known: Map<string, Progress>;
+  /** Rows of configurations that an earlier sweep of this folder had. */
+  private readonly earlier: readonly SweepRow[];
 
   private constructor(
     readonly path: string,
@@ -97,7 +99,10 @@ export class SweepFolder {
     private readonly lock: Lock,
     private readonly take: boolean,
   ) {
-    this.known = readProgress(this.file);
+    const rows = readRows(this.file);
+    this.known = new Map(rows.map(({ name, status, error }) => [name, { status, error }]));
+    const planned = new Set(plan.map(({ name }) => name));
+    this.earlier = rows.filter(isComplete).filter((row) => !planned.has(row.name));
   }
 
   /**
@@ -161,14 +166,16 @@ export class SweepFolder {
     writeFileAtomic(this.file, new TextEncoder().encode(`${JSON.stringify(sweep, null, 2)}\n`));
   }
 
-  /** A row for each configuration, with the figures that its run has written. */
+  /** A row for each configuration, those of earlier sweeps first, with the figures that its run has written. */
   rows(): SweepRow[] {
-    return this.plan.map((run) => {
-      const { status = 'waiting', error = null } = this.known.get(run.name) ?? {};
-      const { name, changes, parameters, mflops } = run;
-      const figures = figuresOf(readHistory(this.runPath(run)));
-      return { name, changes, status, error, parameters, mflops, ...figures };
+    const planned = this.plan.map(({ name, changes, parameters, mflops }) => {
+      const { status = 'waiting', error = null } = this.known.get(name) ?? {};
+      return { name, changes, status, error, parameters, mflops };
     });
+    return [...this.earlier, ...planned].map((row) => ({
+      ...row,
+      ...figuresOf(readHistory(this.runPath(row))),
+    }));
   }
 
   private get file(): string {

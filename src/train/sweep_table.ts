@@ -31,17 +31,24 @@ export interface SweepRow {
 }
 
 export type Progress = Pick<SweepRow, 'status' | 'error'>;
+export type NamedProgress = Progress & Pick<SweepRow, 'name'>;
 
-/** What the table at `path` says of each configuration, by its name. A FormatError says that it is damaged. */
-export function readProgress(path: string): Map<string, Progress> {
-  if (!existsSync(path)) return new Map();
+/** The rows of the table at `path`, of which little is checked. A FormatError says that it is damaged. */
+export function readRows(path: string): NamedProgress[] {
+  if (!existsSync(path)) return [];
   const sweep = readJson(path);
   if (!isObject(sweep) || !Array.isArray(sweep.runs) || !sweep.runs.every(isRow))
     throw new FormatError(path, 'the file is not the table of a sweep.');
-  return new Map(sweep.runs.map(({ name, status, error }) => [name, { status, error }]));
+  return sweep.runs;
 }
 
-function isRow(row: unknown): row is Progress & { readonly name: string } {
+/** Whether a row says which configuration it is of, so that it can be shown again. */
+export function isComplete(row: NamedProgress): row is SweepRow {
+  const { changes, parameters, mflops } = row as Partial<SweepRow>;
+  return isObject(changes) && typeof parameters === 'number' && typeof mflops === 'number';
+}
+
+function isRow(row: unknown): row is NamedProgress {
   if (!isObject(row)) return false;
   const { name, status, error } = row;
   const isError = error === null || typeof error === 'string';

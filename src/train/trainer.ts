@@ -108,6 +108,8 @@ export class Trainer implements RunFacts {
       const reason = await this.epochs();
       if (progress.step === before) this.noteNothingLeft(reason);
       this.judged ??= await this.judgeWeights();
+      // A state that was copied out of its run comes without the best weights: the last ones are the best there are.
+      if (!progress.best) await this.keepIfBest(this.judged, progress.epoch);
       await this.saveWeights(checkpointNames.final, 'raw', true);
       if (this.parts.ema) await this.saveWeights(checkpointNames.finalEma, 'ema', true);
       await this.saveState(true);
@@ -130,7 +132,12 @@ export class Trainer implements RunFacts {
       parameters: this.model.numParams(),
     });
     if (this.origin) run.adopt(this.origin);
-    if (!run.hasBest(progress.step)) progress.best = null;
+    if (progress.best && !run.hasBest(progress.step)) {
+      reporter.note(
+        `The best weights so far, of epoch ${progress.best.epoch}, are not in ${run.path}: the best is judged anew.`,
+      );
+      progress.best = null;
+    }
     run.startLogs(progress.step, isLogged(progress.step, settings, this));
     if (progress.history.length > 0) run.writeHistory(progress.history);
     reporter.start(this);
@@ -266,16 +273,22 @@ export class Trainer implements RunFacts {
       lr: learningRate(this.schedule, progress.step - 1),
       seconds,
     };
-    const better = judged && betterOf(judged);
-    const isBest = better !== null && better.accuracy > (progress.best?.accuracy ?? -1);
-    if (isBest) progress.best = { ...better, epoch: number };
     await this.save('history', () => run.writeHistory([...progress.history, entry]), last);
     run.appendEpoch(progress.step, entry);
-    if (isBest) await this.saveWeights(checkpointNames.best, better.weights);
+    const isBest = judged !== null && (await this.keepIfBest(judged, number));
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
       await this.saveWeights(checkpointNames.epoch(number));
     reporter.epoch(entry, isBest);
     return entry;
+  }
+
+  /** Saves what was judged as the best weights where it is better than all before; returns whether it is. */
+  private async keepIfBest(judged: Judged, epoch: number): Promise<boolean> {
+    const better = betterOf(judged);
+    if (better.accuracy <= (this.progress.best?.accuracy ?? -1)) return false;
+    this.progress.best = { ...better, epoch };
+    await this.saveWeights(checkpointNames.best, better.weights);
+    return true;
   }
 
   private metadata(): Record<string, unknown> {

@@ -127,7 +127,9 @@ const numbers: Check = ({ root, after, out }) => {
 };
 
 const stopped: Check = ({ code, command: { writes, stop }, after }) =>
-  stop && code >= 130 && !hasState(after, writes) ? 'stopped after a step, and no state is saved' : null;
+  stop && code >= 130 && !hasState(after, `${writes}(/[^/]+)?`)
+    ? 'stopped after a step, and no state is saved'
+    : null;
 
 /** A sweep keeps what its folder knew of runs. */
 const sweeps: Check = ({ command: { program, writes }, root, before }) => {

@@ -97,20 +97,29 @@ export const patience: Check = (played) => {
 };
 
 /** What an evaluation must come to, by the run's history; null where that does not tell. */
-function expectedAccuracy({ args }: Command, root: string, finished: ReadonlySet<string>): number | null {
+function expectedAccuracy(
+  { args }: Command,
+  root: string,
+  finished: ReadonlySet<string>,
+  copied: ReadonlySet<string>,
+): number | null {
   const [, run, of] = /^(\w+)(?:\/checkpoints\/(\w+)\.safetensors)?$/.exec(args[0] as string) ?? [];
   if (!run || settingsOf(join(root, run)).valSplit > 0) return null;
   const history = historyOf(join(root, run));
   const weights = args.includes('--weights') ? args[args.indexOf('--weights') + 1] : null;
   if (weights && !weights.startsWith(`${run}/`)) return null;
   if (weights || of === 'final') return finished.has(run) ? (history.at(-1)?.val_accuracy ?? null) : null;
-  return Math.max(...history.map((entry) => judged(entry) ?? 0));
+  return copied.has(run) ? null : Math.max(...history.map((entry) => judged(entry) ?? 0));
 }
 
-export function evaluation(played: Played, finished: ReadonlySet<string>): string | null {
+export function evaluation(
+  played: Played,
+  finished: ReadonlySet<string>,
+  copied: ReadonlySet<string>,
+): string | null {
   const { command, code, out, root } = played;
   if (command.program !== 'evaluate' || code !== 0) return null;
-  const expected = expectedAccuracy(command, root, finished);
+  const expected = expectedAccuracy(command, root, finished, copied);
   const { top1 } = JSON.parse(out) as { top1: number };
   return expected === null || expected === top1 ? null : `evaluates to ${top1}, its history says ${expected}`;
 }

@@ -32,6 +32,8 @@ const unreadable = ({ message }: Error) => ({ invariant: 'every file can be read
 class Session {
   /** Runs whose last command trained them to their end. */
   private readonly finished = new Set<string>();
+  /** Runs that went on from a copied state: the best weights of before are not there, and are judged anew. */
+  private readonly copied = new Set<string>();
   /** Runs that are what the command line that started them makes of them, however often they were stopped. */
   private readonly origins = new Map<string, readonly string[]>();
 
@@ -57,7 +59,10 @@ class Session {
 
   private async agreement(played: Played) {
     this.remember(played);
-    return { invariant: 'evaluate.js agrees with history.json', seen: evaluation(played, this.finished) };
+    return {
+      invariant: 'evaluate.js agrees with history.json',
+      seen: evaluation(played, this.finished, this.copied),
+    };
   }
 
   /** Costs a run of its own. */
@@ -70,8 +75,12 @@ class Session {
   private remember({ command, code }: Played): void {
     const { program, args, writes, resume } = command;
     if (program !== 'train' || (code !== 0 && code < 130)) return;
+    if (writes === 'runs') return; // a folder in it, named for the time
     if (code === 0) this.finished.add(writes);
     else this.finished.delete(writes);
+    if (resume?.copied) this.copied.add(writes);
+    else if (resume && this.copied.has(resume.run)) this.copied.add(writes);
+    else if (!resume) this.copied.delete(writes);
     const origin = resume ? this.origins.get(resume.run) : lineOf(command);
     const same = origin && !args.includes('--init') && Object.keys(resume?.changes ?? {}).length === 0;
     if (same) this.origins.set(writes, origin);
@@ -86,7 +95,11 @@ class Session {
     const args = [...origin, '--output', output];
     const { code, err } = await play(this.root, { program: 'train', args, expects: 'any', writes: output });
     if (code !== 0) return `undisturbed it ends with ${code}: ${err.trim()}`;
-    const [ours, theirs] = [results(join(this.root, writes)), results(join(this.root, output))];
+    const [ours, theirs] = [writes, output].map((run) => {
+      const { tensors, ...rest } = results(join(this.root, run));
+      const whole = tensors.filter(([name]) => !(this.copied.has(writes) && name === 'best.safetensors'));
+      return { ...rest, tensors: whole };
+    }) as [ReturnType<typeof results>, ReturnType<typeof results>];
     rmSync(join(this.root, output), { recursive: true });
     const parts =
       writes === resume?.run ? (['steps', 'history', 'tensors'] as const) : (['history', 'tensors'] as const);
