@@ -13,11 +13,12 @@ import { linear } from '../src/ops/index.js';
 import { clipNorm } from '../src/ops/optimizer.js';
 import { makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { LossScale } from '../src/optim/loss_scale.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
+import { RunDirectory } from '../src/runs/run_directory.js';
+import { Trainer } from '../src/runs/trainer.js';
 import type { Arena } from '../src/tensor/arena.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { RunDirectory, type StepEntry } from '../src/train/run_directory.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
-import { Trainer } from '../src/train/trainer.js';
+import type { StepEntry } from '../src/training/progress.js';
 import { normals, withGpu } from './gpu.js';
 import { images } from './images.js';
 
@@ -126,14 +127,14 @@ async function prepare(name: string, changes: Partial<Settings> = {}, resume = f
   const run = RunDirectory.open(path, { resume });
   const input = { gpu, settings, dataset, run, reporter, environment: {} };
   const trainer = await Trainer.prepare({ ...input, resume: resume ? path : undefined });
-  const inside = trainer as unknown as { parts: { lossScale: LossScale; arena: Arena } };
+  const parts = trainer.training as { lossScale: LossScale; arena: Arena };
   const log = () =>
     readFileSync(join(path, 'steps.jsonl'), 'utf8')
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as StepEntry);
   const state = () => readFileSync(join(path, 'checkpoints', 'last.state.safetensors'));
-  return { trainer, parts: inside.parts, notes, log, state };
+  return { trainer, parts, notes, log, state };
 }
 
 // As on GPUs, and as on software adapters.

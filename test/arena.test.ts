@@ -98,7 +98,7 @@ describe('an arena', () => {
 
 describe('first values', () => {
   it('differ between parameters of one shape, and are those of the place in the model', async () => {
-    const model = new VisionTransformer({ imageSize: 8, patchSize: 4, embedDim: 8, heads: 2, depth: 2 });
+    const model = new VisionTransformer({ imageSize: 8, patchSize: 4, embedDim: 8, numHeads: 2, depth: 2 });
     const parameters = model.parameters();
     const arena = new Arena(gpuOf(), parameters, ({ shape }) => shape.length > 1);
     arena.initialise(parameters, 5);

@@ -5,13 +5,13 @@ import { type AugmentationOptions, planImage } from '../src/data/augmentation.js
 import type { MixingOptions } from '../src/data/mixing.js';
 import { generateShapes10 } from '../src/data/shapes10.js';
 import { TrainingBatch, type TrainingInput } from '../src/data/training_batch.js';
-import { augmentBatch, encodePlans, type Frame, mixImages, mixTargets } from '../src/ops/augment.js';
+import { augmentBatch, mixImages, mixTargets } from '../src/ops/augment.js';
 import { gatherBatch, type ImageStore } from '../src/ops/batch.js';
-import { makeStepState, NO_MIX, writeStepState } from '../src/ops/step_state.js';
+import { encodeHeader, encodePlans, type Frame, NO_MIX } from '../src/ops/batch_plan.js';
+import { augmentationOptions } from '../src/recipe/augmentation.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { augmentationOptions } from '../src/train/augmentation.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
 import { type Image, referenceOp, referenceResize } from './augment_reference.js';
 import { withGpu, worst } from './gpu.js';
 
@@ -39,21 +39,8 @@ function storeOf(images: readonly Image[], labels: readonly number[]): ImageStor
   };
 }
 
-const values = (seed: number, step: number) => ({
-  seed,
-  step,
-  slot: 0,
-  lr: 0,
-  stepSize: 0,
-  rootC2: 1,
-  emaDecay: 0,
-});
-
-function stateOf(seed: number, step: number, mix = NO_MIX): Tensor {
-  const state = makeStepState(gpuOf());
-  writeStepState(state, values(seed, step), mix);
-  return state;
-}
+const headerOf = (seed: number, step: number, mix = NO_MIX): Tensor =>
+  Tensor.from(gpuOf(), encodeHeader({ seed, step, mix }));
 
 const SHAPE = [3, 32, 32] as const;
 const SIZE = { height: 32, width: 32 };
@@ -106,8 +93,8 @@ const allRecords = Uint32Array.from({ length: COUNT }, (_, i) => COUNT - 1 - i);
 /** What a batch is when nothing is recorded. */
 async function eager(input: TrainingInput, seed: number, step: number): Promise<Float32Array> {
   const batch = new TrainingBatch(gpuOf(), COUNT, input);
-  const state = stateOf(seed, step, batch.draw(allRecords, seed, step));
-  batch.gather(state);
+  batch.draw(allRecords, seed, step);
+  batch.gather();
   return batch.images.toFloat32();
 }
 
@@ -186,7 +173,7 @@ describe('a batch', () => {
       index: Tensor.from(gpu, Uint32Array.of(4, 0)),
       frames: Tensor.from(gpu, encoded.frames, [2, 9]),
       program: Tensor.empty(gpu, [0, 2, 8], 'u32'),
-      step: stateOf(11, 12),
+      header: headerOf(11, 12),
     };
     const options = { reflect: false, resize: false, bilinear: false, fill: 0, noise: stream.noise };
     augmentBatch(storeOf(samples, sampleLabels), operands, options, images, Tensor.empty(gpu, [2], 'u32'));
@@ -212,12 +199,10 @@ describe('a batch', () => {
   it('recorded and played is the eager one, for each new draw', async () => {
     const mixing = { mixup: 0.8, cutmix: 1 };
     const batch = new TrainingBatch(gpuOf(), COUNT, inputOf(everything, mixing));
-    const state = makeStepState(gpuOf());
-    const draw = (step: number) => writeStepState(state, values(2, step), batch.draw(allRecords, 2, step));
-    draw(0);
-    const { recording } = gpuOf().record(() => batch.gather(state));
+    batch.draw(allRecords, 2, 0);
+    const { recording } = gpuOf().record(() => batch.gather());
     for (const step of [5, 0, 6]) {
-      draw(step);
+      batch.draw(allRecords, 2, step);
       gpuOf().play(recording);
       expect(await batch.images.toFloat32()).toEqual(await eager(inputOf(everything, mixing), 2, step));
     }
@@ -227,22 +212,14 @@ describe('a batch', () => {
     const gpu = gpuOf();
     const images = Tensor.empty(gpu, [COUNT, ...SHAPE]);
     const labels = Tensor.empty(gpu, [COUNT], 'u32');
-    const none = { pad: 0, reflect: false, flip: false, stream: 0 };
-    gatherBatch(
-      storeOf(samples, sampleLabels),
-      Tensor.from(gpu, allRecords),
-      stateOf(1, 1),
-      none,
-      images,
-      labels,
-    );
+    gatherBatch(storeOf(samples, sampleLabels), Tensor.from(gpu, allRecords), images, labels);
     expect(await images.toFloat32()).toEqual(await eager(inputOf({ augment: 'none' }), 8, 8));
     expect([...(await labels.toUint32())]).toEqual([...allRecords].map((record) => sampleLabels[record]));
   });
 
   it('needs three channels', () => {
     const images = Tensor.empty(gpuOf(), [1, 1, 4, 4]);
-    const operands = { index: images, frames: images, program: images, step: images };
+    const operands = { index: images, frames: images, program: images, header: images };
     const options = { reflect: false, resize: false, bilinear: false, fill: 0, noise: null };
     const run = () =>
       scope(() => augmentBatch(storeOf(samples, sampleLabels), operands, options, images, images));
@@ -259,8 +236,8 @@ describe('mixing', () => {
     const gpu = gpuOf();
     const before = Float32Array.from({ length: B * 3072 }, (_, i) => Math.sin(i));
     const images = Tensor.from(gpu, before, [B, ...SHAPE]);
-    const state = stateOf(1, 1, mix);
-    mixImages(images, state);
+    const header = headerOf(1, 1, mix);
+    mixImages(images, header);
     const [share, weight] = [Math.fround(mix.share), Math.fround(mix.weight)];
     const expected = before.map((v, i) => {
       const partner = before[(B - 1 - Math.floor(i / 3072)) * 3072 + (i % 3072)]!;
@@ -275,7 +252,7 @@ describe('mixing', () => {
     const labels = Uint32Array.from({ length: B }, (_, b) => (7 * b) % 10);
     const targets = Tensor.empty(gpu, [B, 10]);
     const major = Tensor.empty(gpu, [B], 'u32');
-    mixTargets(Tensor.from(gpu, labels), state, targets, major);
+    mixTargets(Tensor.from(gpu, labels), header, targets, major);
     const rows = await targets.toFloat32();
     for (let b = 0; b < B; b++) {
       const row = new Float64Array(10);

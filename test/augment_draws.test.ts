@@ -11,9 +11,9 @@ import {
   trivialAugment,
 } from '../src/data/policies.js';
 import { timmOps, timmRandAugment } from '../src/data/timm_policy.js';
-import { NO_MIX } from '../src/ops/step_state.js';
-import { augmentationOptions } from '../src/train/augmentation.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
+import { NO_MIX } from '../src/ops/batch_plan.js';
+import { augmentationOptions } from '../src/recipe/augmentation.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 
 const SIZE = { height: 32, width: 32 };
 

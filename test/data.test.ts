@@ -5,8 +5,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { crc32c } from '../src/core/crc32c.js';
 import { ConfigError, FormatError, PatchlightError } from '../src/core/errors.js';
 import { permutation } from '../src/core/rng.js';
+import type { Split } from '../src/data/dataset.js';
 import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import { type OpenOptions, openDataset, type Split } from '../src/data/sources.js';
+import { type OpenOptions, openDataset } from '../src/data/sources.js';
 import { cifarLayouts } from '../src/io/cifar.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-data-'));

@@ -8,18 +8,19 @@ import { uploadSplit } from '../src/data/store.js';
 import { VisionTransformer } from '../src/models/vit.js';
 import { zeros } from '../src/nn/init.js';
 import { mixTargets } from '../src/ops/augment.js';
+import { encodeHeader, NO_BOX } from '../src/ops/batch_plan.js';
 import { crossEntropy, dropPath } from '../src/ops/index.js';
 import { clipNorm } from '../src/ops/optimizer.js';
-import { keyOf, makeStepState, NO_BOX, writeStepState } from '../src/ops/step_state.js';
+import { keyOf, makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { AdamW } from '../src/optim/adamw.js';
 import { Ema } from '../src/optim/ema.js';
+import { trainingInput } from '../src/recipe/augmentation.js';
+import { resolveSettings } from '../src/recipe/settings.js';
 import { Arena } from '../src/tensor/arena.js';
 import { Parameter } from '../src/tensor/parameter.js';
 import { owned } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { trainingInput } from '../src/train/augmentation.js';
-import { resolveSettings } from '../src/train/settings.js';
-import { TrainingStep } from '../src/train/step.js';
+import { TrainingStep } from '../src/training/step.js';
 import { answers, cases, drawing, labelsOf, numbered, uniform } from './differential.js';
 import { withGpu, worst } from './gpu.js';
 
@@ -73,7 +74,7 @@ describe('a batch in parts', () => {
   const dataset = { channels: 1, height: 4, width: 4, classes: CLASSES, mean: [0.5], std: [0.25] };
   const model = new VisionTransformer({
     ...{ imageSize: 4, patchSize: 2, channels: 1, classes: CLASSES.length },
-    ...{ embedDim: 4, depth: 1, heads: 2, mlpRatio: 2, pool: 'cls' },
+    ...{ embedDim: 4, depth: 1, numHeads: 2, mlpRatio: 2, pool: 'cls' },
   });
   const names = model
     .parameters()
@@ -190,11 +191,11 @@ describe('mixed targets', () => {
     async ({ i, setting }) => {
       const { rows, classes, lam, smoothing } = setting;
       const gpu = gpuOf();
-      const state = makeStepState(gpu);
-      writeStepState(state, STILL, { share: lam, weight: lam, box: NO_BOX });
+      const mix = { share: lam, weight: lam, box: NO_BOX };
+      const header = Tensor.from(gpu, encodeHeader({ seed: 0, step: 0, mix }));
       const targets = Tensor.zeros(gpu, [rows, classes]);
       const labels = Tensor.from(gpu, labelsOf('mixup', i, rows, classes));
-      mixTargets(labels, state, targets, Tensor.zeros(gpu, [rows], 'u32'));
+      mixTargets(labels, header, targets, Tensor.zeros(gpu, [rows], 'u32'));
       const logits = Tensor.from(gpu, uniform('mixup', i, rows * classes, 4), [rows, classes]);
       const { loss, gradient } = await differentiate(logits, targets, smoothing);
       near('loss', loss, [setting.loss], 1e-6, 1e-6);

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Counter } from '../src/core/rng.js';
 import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
-import type { VitOptions } from '../src/models/config.js';
-import type { Settings } from '../src/train/settings.js';
+import type { VitOptions } from '../src/models/vit_config.js';
+import type { Settings } from '../src/recipe/settings.js';
 
 /** What a parameter is drawn from: a kind, and a standard deviation, a value or the name of a bound. */
 export type Law = readonly ['normal' | 'constant', number] | readonly ['uniform', string];
@@ -131,7 +131,7 @@ export const labelsOf = (section: Section, i: number, rows: number, classes: num
 export function vitOptions({ config }: Cases['init'][number]): VitOptions {
   return {
     embedDim: config.embed_dim,
-    heads: config.num_heads,
+    numHeads: config.num_heads,
     depth: config.depth,
     mlpRatio: config.mlp_ratio,
     patchSize: config.patch_size,

@@ -5,9 +5,9 @@ import { VisionTransformer } from '../src/models/vit.js';
 import { dropPathRates } from '../src/nn/dropout.js';
 import { emaDecay } from '../src/optim/ema.js';
 import { learningRate } from '../src/optim/schedule.js';
-import { decayRule } from '../src/train/build.js';
-import { scheduleOf } from '../src/train/prepare.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
+import { decayRule } from '../src/recipe/optimizer.js';
+import { scheduleOf } from '../src/recipe/schedule.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { cases, type Law, numbered, vitOptions } from './differential.js';
 
 describe('learning rates', () => {
@@ -48,7 +48,7 @@ it.each(numbered(cases.drop_path))(
 
 it('weight decay spares what timm spares', () => {
   const model = new VisionTransformer({
-    ...{ imageSize: 8, embedDim: 8, depth: 1, heads: 2 },
+    ...{ imageSize: 8, embedDim: 8, depth: 1, numHeads: 2 },
     ...{ layerScale: 0.1, qkNorm: true, regTokens: 2 },
   });
   const found = model.parameters().map((parameter) => [parameter.name, decayRule('matrices')(parameter)]);
@@ -90,7 +90,7 @@ describe.each(['timm', 'pytorch'] as const)('first values as %s', (scheme: Setti
   it.each(numbered(cases.init))('model $i: every parameter has its law', ({ setting }) => {
     const model = new VisionTransformer({
       ...vitOptions(setting),
-      ...{ layerScale: 0.1, qkNorm: true, init: scheme },
+      ...{ layerScale: 0.1, qkNorm: true, initScheme: scheme },
     });
     // The same parameter of all blocks, and of some seeds, is judged together.
     const drawn = new Map<string, number[]>();

@@ -5,7 +5,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import type { Op } from '../src/autograd/op.js';
 import type { Shape } from '../src/core/shape.js';
-import { VisionTransformer } from '../src/models/vit.js';
+import type { VisionTransformer } from '../src/models/vit.js';
 import { addOp } from '../src/ops/add.js';
 import { attentionOp } from '../src/ops/attention.js';
 import { dropoutOp } from '../src/ops/dropout.js';
@@ -15,10 +15,10 @@ import { layerNormOp } from '../src/ops/layer_norm.js';
 import { linearOp } from '../src/ops/linear.js';
 import { keyOf, makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { prependTokenOp, takeTokenOp } from '../src/ops/tokens.js';
+import { buildModel } from '../src/recipe/model.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { Arena } from '../src/tensor/arena.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { modelOptions } from '../src/train/build.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
 import { normals, withGpu, worst } from './gpu.js';
 
 const gpuOf = withGpu();
@@ -51,7 +51,7 @@ interface Rates {
   readonly paths: readonly number[];
 }
 
-const dataset = { channels: 3, height: 8, width: 8, classes: ['a', 'b', 'c'] };
+const dataset = { channels: 3, height: 8, width: 8, mean: [0], std: [1], classes: ['a', 'b', 'c'] };
 const sizes = { embedDim: 8, depth: 2, numHeads: 2, mlpRatio: 2, patchSize: 4 } as const;
 const HEADS = 2;
 const IMAGES: Shape = [6, 3, 8, 8];
@@ -116,10 +116,8 @@ beforeAll(() => {
   undisturbed = logitsOf(weightsOf(modelWith({})), none);
 });
 
-const modelWith = (settings: Partial<Settings>): VisionTransformer => {
-  const options = modelOptions(resolveSettings({ ...sizes, ...settings }), dataset);
-  return new VisionTransformer(options);
-};
+const modelWith = (settings: Partial<Settings>): VisionTransformer =>
+  buildModel(resolveSettings({ ...sizes, ...settings }), dataset) as VisionTransformer;
 
 /** Larger than first values are, so that what is dropped makes a difference. */
 const valuesOf = (index: number, shape: Shape) => normals(shape, 100 + index, 0.4);

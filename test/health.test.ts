@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { NonFiniteError } from '../src/core/errors.js';
+import { resolveSettings } from '../src/recipe/settings.js';
+import { RunDirectory } from '../src/runs/run_directory.js';
+import { Trainer } from '../src/runs/trainer.js';
 import type { Tensor } from '../src/tensor/tensor.js';
-import { lossSpike } from '../src/train/health.js';
-import { RunDirectory } from '../src/train/run_directory.js';
-import { resolveSettings } from '../src/train/settings.js';
-import { Trainer } from '../src/train/trainer.js';
+import { lossSpike } from '../src/training/health.js';
 import { record } from './faults/common.js';
 import { withGpu } from './gpu.js';
 import { images } from './images.js';
@@ -24,14 +24,14 @@ const settings = resolveSettings({
   ...{ epochs: 2, logInterval: LOG_INTERVAL, clipGrad: 1 },
 });
 
-/** What the tests reach into. */
-type Inside = Record<'parts', Record<string, never>> & {
-  parts: {
-    arena: { values: Tensor; slots: { parameter: { name: string }; start: number }[] };
-    optimizer: { m: Tensor; v: Tensor };
-    training: { weight: Tensor; parts: { input: { store: { norm: Tensor } } } };
+/** The parts that tests reach into. */
+interface Inside {
+  readonly training: {
+    readonly arena: { values: Tensor; slots: { parameter: { name: string }; start: number }[] };
+    readonly optimizer: { m: Tensor; v: Tensor };
+    readonly step: { share: Tensor; parts: { input: { store: { norm: Tensor } } } };
   };
-};
+}
 
 async function plant(tensor: Tensor, index: number, value: number): Promise<void> {
   const values = await tensor.toFloat32();
@@ -40,19 +40,19 @@ async function plant(tensor: Tensor, index: number, value: number): Promise<void
 }
 
 const inArena = (pick: (inside: Inside) => Tensor, name: string) => async (inside: Inside, value: number) => {
-  const slot = inside.parts.arena.slots.find(({ parameter }) => parameter.name === name);
+  const slot = inside.training.arena.slots.find(({ parameter }) => parameter.name === name);
   await plant(pick(inside), slot!.start + 1, value);
 };
 
-const values = ({ parts }: Inside) => parts.arena.values;
+const values = ({ training }: Inside) => training.arena.values;
 const places: [string, (inside: Inside, value: number) => Promise<void>, RegExp][] = [
   ...['patch_embed.proj.weight', 'blocks.0.attn.qkv.weight', 'blocks.1.norm2.bias', 'cls_token', 'head.weight'].map(
     (name) => [name, inArena(values, name), new RegExp(`parameter ${name.replaceAll('.', '\\.')}`)] as never,
   ),
-  ['first moment', inArena(({ parts }) => parts.optimizer.m, 'blocks.1.mlp.fc1.weight'), /parameter blocks\.1\.mlp\.fc1\.weight/],
-  ['second moment', inArena(({ parts }) => parts.optimizer.v, 'pos_embed'), /(v|parameter) pos_embed/],
-  ['gradient', ({ parts }, value) => plant(parts.training.weight, 0, value), /gradient of \S+/],
-  ['input images', ({ parts }, value) => plant(parts.training.parts.input.store.norm, 0, value), /the loss is NaN/],
+  ['first moment', inArena(({ training }) => training.optimizer.m, 'blocks.1.mlp.fc1.weight'), /parameter blocks\.1\.mlp\.fc1\.weight/],
+  ['second moment', inArena(({ training }) => training.optimizer.v, 'pos_embed'), /(v|parameter) pos_embed/],
+  ['gradient', ({ training }, value) => plant(training.step.share, 0, value), /gradient of \S+/],
+  ['input images', ({ training }, value) => plant(training.step.parts.input.store.norm, 0, value), /the loss is NaN/],
 ]; // biome-ignore format: one place a line
 
 const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];

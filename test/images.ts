@@ -1,6 +1,7 @@
 /** A data set for runs of tests: drawn by the project itself, as small as asked for. */
+
+import type { Dataset, Split } from '../src/data/dataset.js';
 import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import type { Dataset, Split } from '../src/data/sources.js';
 
 /** Images like those of shapes10, so many of each split. */
 export function images(count: { train: number; test: number }): Dataset {

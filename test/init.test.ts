@@ -12,9 +12,9 @@ import {
   type Safetensors,
   type TensorData,
 } from '../src/io/safetensors.js';
-import { RunDirectory } from '../src/train/run_directory.js';
-import { resolveSettings } from '../src/train/settings.js';
-import { Trainer } from '../src/train/trainer.js';
+import { resolveSettings } from '../src/recipe/settings.js';
+import { RunDirectory } from '../src/runs/run_directory.js';
+import { Trainer } from '../src/runs/trainer.js';
 import { withGpu } from './gpu.js';
 import { images } from './images.js';
 

@@ -12,13 +12,13 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readConfig } from '../src/cli/config_file.js';
 import { DiskError, FormatError } from '../src/core/errors.js';
 import { AppendLog } from '../src/io/append_log.js';
 import { type FileSystem, writeFileAtomic } from '../src/io/atomic.js';
 import { type CifarKind, cifarLayouts, parseCifar } from '../src/io/cifar.js';
 import { readCifar } from '../src/io/cifar_files.js';
 import { readBytes } from '../src/io/read.js';
-import { readConfig } from '../src/train/config_file.js';
 import { record } from './faults/common.js';
 
 let folder: string;

@@ -10,16 +10,16 @@ import { ConfigError } from '../src/core/errors.js';
 import type { Shape } from '../src/core/shape.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
-import type { VitOptions } from '../src/models/config.js';
 import { VisionTransformer } from '../src/models/vit.js';
+import type { VitOptions } from '../src/models/vit_config.js';
 import { crossEntropy } from '../src/ops/index.js';
 import { clipNorm } from '../src/ops/optimizer.js';
 import { keyOf, makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { AdamW } from '../src/optim/adamw.js';
+import { buildOptimizer, decayRule } from '../src/recipe/optimizer.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { Arena } from '../src/tensor/arena.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { buildOptimizer, decayRule } from '../src/train/build.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
 import { normals, withGpu, worst } from './gpu.js';
 
 interface Training {
@@ -51,9 +51,9 @@ function readFixture(name: string) {
       classes: config.num_classes,
       embedDim: config.embed_dim,
       depth: config.depth,
-      heads: config.num_heads,
+      numHeads: config.num_heads,
       mlpRatio: config.mlp_ratio,
-      eps: config.eps,
+      layerNormEps: config.eps,
       pool: config.pool,
       layerScale: config.layer_scale ?? 0,
       qkNorm: config.qk_norm ?? false,
@@ -278,33 +278,34 @@ describe('the configuration', () => {
     [{ imageSize: 32, stride: 3 }, /patches of 4 every 3 pixels: 1 are left over/],
     [{ imageSize: 32, padding: 1 }, /image height 34 \(padding included\)/],
     [{ imageSize: 2 }, /patch height 4 is larger than the padded image's 2/],
-    [{ embedDim: 100, heads: 3 }, /embed_dim 100 must divide by 3 heads/],
+    [{ embedDim: 100, numHeads: 3 }, /embed_dim 100 must divide by 3 heads/],
     [{ imageSize: 0 }, /image height must be a positive integer, not 0/],
     [{ imageSize: [32, 0] }, /image width must be a positive integer, not 0/],
     [{ channels: 0 }, /channels must be a positive integer, not 0/],
     [{ classes: 0 }, /classes must be a positive integer, not 0/],
-    [{ depth: 0 }, /depth must be a positive integer, not 0/],
-    [{ heads: 0 }, /heads must be a positive integer, not 0/],
-    [{ embedDim: 0 }, /embedDim must be a positive integer, not 0/],
-    [{ embedDim: 19.5 }, /embedDim must be a positive integer, not 19.5/],
+    [{ depth: 0 }, /depth must be at least 1, not 0/],
+    [{ numHeads: -1 }, /numHeads must be at least 0, not -1/],
+    [{ embedDim: 0 }, /embedDim must be at least 1, not 0/],
+    [{ embedDim: 19.5 }, /embedDim must be a whole number, not 19.5/],
     [{ patchSize: 0 }, /patch height must be a positive integer, not 0/],
     [{ patchSize: [4, -4] }, /patch width must be a positive integer, not -4/],
     [{ stride: 0 }, /stride down must be a positive integer, not 0/],
     [{ padding: -1 }, /padding must be a whole number of pixels, not -1/],
     [{ mlpRatio: 0 }, /mlp_ratio must be positive, not 0/],
-    [{ dropout: -0.1 }, /dropout must be at least 0 and below 1, not -0.1/],
-    [{ attentionDropout: 1 }, /attentionDropout must be at least 0 and below 1, not 1/],
-    [{ dropPath: Number.NaN }, /dropPath must be at least 0 and below 1, not NaN/],
-    [{ eps: 0 }, /eps must be positive, not 0/],
-    [{ pool: 'max' as 'cls' }, /pool must be cls or mean, not max/],
-    [{ mlpDropout: 1 }, /mlpDropout must be at least 0 and below 1, not 1/],
-    [{ regTokens: 1.5 }, /regTokens must be a whole number of tokens, not 1.5/],
+    [{ dropout: -0.1 }, /dropout must be at least 0, not -0.1/],
+    [{ attentionDropout: 1 }, /attentionDropout must be below 1, not 1/],
+    [{ dropPath: Number.NaN }, /dropPath must be a finite number, not NaN/],
+    [{ layerNormEps: 0 }, /layerNormEps must be positive, not 0/],
+    [{ pool: 'max' as 'cls' }, /pool must be one of cls, mean, not "max"/],
+    [{ mlpDropout: 1 }, /mlpDropout must be below 1, or -1, not 1/],
+    [{ regTokens: 1.5 }, /regTokens must be a whole number, not 1.5/],
+    [{ heads: 3 } as VitOptions, /there is no option called heads/],
     [{ layerScale: -1 }, /layerScale must be at least 0, not -1/],
     [
-      { embedDim: 6, heads: 1, posEmbed: 'sincos2d' },
+      { embedDim: 6, numHeads: 1, posEmbed: 'sincos2d' },
       /an embed_dim that divides by 4 and is at least 8, not 6/,
     ],
-    [{ embedDim: 8, heads: 8, qkNorm: true }, /8 heads of embed_dim 8 have one/],
+    [{ embedDim: 8, numHeads: 8, qkNorm: true }, /8 heads of embed_dim 8 have one/],
   ])('refuses %j', (options, says) => {
     const construct = () => new VisionTransformer(options);
     expect(construct).toThrow(ConfigError);
@@ -322,10 +323,15 @@ describe('the configuration', () => {
   });
 
   const tiny = (D: number) => 49 * D + D + 65 * D + 12 * (12 * D * D + 13 * D) + 2 * D + 10 * (D + 1);
-  const base = { imageSize: 224, patchSize: 16, embedDim: 768, depth: 12, heads: 12, classes: 1000 };
+  const base = { imageSize: 224, patchSize: 16, embedDim: 768, depth: 12, numHeads: 12, classes: 1000 };
   it.each<[string, VitOptions, number, RegExp]>([
     ['ViT-B/16', base, 86_567_656, /images 3 x 224 x 224.* 197 tokens.* 12 heads of 64/],
-    ['ViT-Tiny/4', { embedDim: 192, heads: 3 }, tiny(192), /images 3 x 32 x 32.* 65 tokens.* 3 heads of 64/],
+    [
+      'ViT-Tiny/4',
+      { embedDim: 192, numHeads: 3 },
+      tiny(192),
+      /images 3 x 32 x 32.* 65 tokens.* 3 heads of 64/,
+    ],
   ])('%s has %j: %i parameters', (_, options, parameters, says) => {
     const model = new VisionTransformer(options); // no device: nothing is allocated on one
     expect(model.numParams()).toBe(parameters);

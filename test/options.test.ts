@@ -5,21 +5,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError } from '../src/core/errors.js';
 import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
-import { VisionTransformer } from '../src/models/vit.js';
 import { zeros } from '../src/nn/init.js';
+import { buildModel } from '../src/recipe/model.js';
+import { buildOptimizer, decayRule, hiddenMatrices, layerDecayScale } from '../src/recipe/optimizer.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
+import type { Reporter } from '../src/runs/reporter.js';
+import { RunDirectory } from '../src/runs/run_directory.js';
+import { Trainer } from '../src/runs/trainer.js';
 import { Parameter } from '../src/tensor/parameter.js';
-import {
-  buildOptimizer,
-  decayRule,
-  hiddenMatrices,
-  layerDecayScale,
-  modelOptions,
-} from '../src/train/build.js';
-import type { Evaluation } from '../src/train/evaluate.js';
-import type { Reporter } from '../src/train/journal.js';
-import { RunDirectory } from '../src/train/run_directory.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
-import { betterOf, Trainer } from '../src/train/trainer.js';
+import { type Evaluation, evaluate } from '../src/training/evaluate.js';
+import { betterOf } from '../src/training/fit.js';
 import { withGpu } from './gpu.js';
 import { images } from './images.js';
 
@@ -150,7 +145,17 @@ describe('the moving average', () => {
     // The figures are those of the saved average.
     const init = join(path, 'checkpoints', 'final.ema.safetensors');
     const { trainer } = await train('of the average', { learningRate: 0, warmupLr: 0, maxSteps: 1 }, 0, init);
-    expect((await trainer.evaluate()).loss).toBe(last!.ema_val_loss);
+    const { model, validation } = trainer.training;
+    const { store, records, split } = validation;
+    const judged = await evaluate({
+      model,
+      store,
+      records,
+      labels: split.labels,
+      classes: dataset.classes,
+      batchSize: 5,
+    });
+    expect(judged.loss).toBe(last!.ema_val_loss);
   });
 
   it('is null where there is none', async () => {
@@ -173,7 +178,7 @@ describe('the moving average', () => {
 
 describe('parameters', () => {
   const everything = { layerScale: 0.1, qkNorm: true, regTokens: 2, decay: 'matrices' } as const;
-  const model = new VisionTransformer(modelOptions(resolveSettings({ ...small, ...everything }), dataset));
+  const model = buildModel(resolveSettings({ ...small, ...everything }), dataset);
   const parameters = new Map(model.parameters().map((parameter) => [parameter.name, parameter]));
 
   it('have the names of timm', () => {
@@ -222,26 +227,33 @@ describe('parameters', () => {
   ])('%s: decays %s, rate times %d, matrices of Muon %i', (name, decays, scale, parts) => {
     const parameter = parameters.get(name)!;
     expect(decayRule('matrices')(parameter)).toBe(decays);
-    expect(layerDecayScale(0.5, 2)(parameter)).toBe(scale);
+    expect(layerDecayScale(0.5, model.layers())(parameter)).toBe(scale);
     const hidden = hiddenMatrices([parameter]);
     expect(hidden.map((it) => it.parts)).toEqual(parts === 0 ? [] : [parts]);
   });
 
-  it('refuses --layer-decay for a parameter whose layer it does not know, by its name', () => {
-    for (const name of ['stem.weight', 'cls_token_extra', 'my_norm.weight', 'blocks.x.weight']) {
-      const parameter = new Parameter([2, 2], zeros);
-      parameter.name = name;
-      const place = () => layerDecayScale(0.5, 2)(parameter);
-      expect(place).toThrow(ConfigError);
-      expect(place).toThrow(
-        new RegExp(`--layer-decay 0.5 .* ${name.replaceAll('.', '\\.')}.* --layer-decay 1`),
+  it('refuses --layer-decay for a parameter that is in no layer, by its name', () => {
+    const parameter = new Parameter([2, 2], zeros);
+    parameter.name = 'stem.weight';
+    const place = () => layerDecayScale(0.5, model.layers())(parameter);
+    expect(place).toThrow(ConfigError);
+    expect(place).toThrow(/--layer-decay 0.5 .* stem\.weight.* --layer-decay 1/);
+  });
+
+  it('refuses --layer-decay for a model that names no layers', () => {
+    const build = () =>
+      buildOptimizer(
+        gpuOf(),
+        { parameters: () => [], layers: () => null },
+        resolveSettings({ layerDecay: 0.5 }),
       );
-    }
+    expect(build).toThrow(ConfigError);
+    expect(build).toThrow(/--layer-decay 0.5 needs a model that names its layers.* Use --layer-decay 1\./);
   });
 
   it('refuses --optimizer muon for a model that has no matrices to move', () => {
     const head = parameters.get('head.weight')!;
-    const headless = { parameters: () => [head], config: model.config };
+    const headless = { parameters: () => [head], layers: () => null };
     const build = (optimizer: Settings['optimizer']) => () =>
       buildOptimizer(gpuOf(), headless, resolveSettings({ optimizer }));
     expect(build('muon')).toThrow(ConfigError);
@@ -273,13 +285,13 @@ describe('settings', () => {
     ],
     [{ residualDropout: 0.3 }, { embedDropout: 0, mlpDropout: 0, residualDropout: 0.3 }],
   ])('%o make a model with %o', (settings, expected) => {
-    expect(modelOptions(resolveSettings(settings), dataset)).toMatchObject(expected);
+    expect(buildModel(resolveSettings(settings), dataset).config).toMatchObject(expected);
   });
 
   it.each([
-    [{ mlpDropout: -0.5 }, /--mlp-dropout must be a rate from 0, or -1 for that of --dropout, not -0.5/],
+    [{ mlpDropout: -0.5 }, /--mlp-dropout must be at least 0, or -1, not -0.5/],
     [{ embedDropout: 1 }, /--embed-dropout must be below 1/],
-    [{ residualDropout: -2 }, /--residual-dropout must be at least -1/],
+    [{ residualDropout: -2 }, /--residual-dropout must be at least 0, or -1, not -2/],
     [{ schedule: 'one-cycle', warmupEpochs: 1 }, /--schedule one-cycle has a warm-up .* --warmup-epochs 0/],
     [{ schedule: 'one-cycle', minLr: 1e-6 }, /--schedule one-cycle .* --min-lr 0/],
     [{ layerDecay: 0 }, /--layer-decay must be above 0 and at most 1, not 0/],

@@ -9,12 +9,11 @@ import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
 import { uploadSplit } from '../src/data/store.js';
 import { decodeImage, type Fit } from '../src/io/image.js';
 import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.js';
-import { VisionTransformer } from '../src/models/vit.js';
-import { modelOptions } from '../src/train/build.js';
-import { predict } from '../src/train/evaluate.js';
-import { imagesOf, loadWeights, readRun } from '../src/train/load.js';
-import { likeliest } from '../src/train/predict.js';
-import { probabilities } from '../src/train/score.js';
+import { buildModel } from '../src/recipe/model.js';
+import { imagesOf, loadWeights, readRun } from '../src/runs/saved_run.js';
+import { predict } from '../src/training/evaluate.js';
+import { likeliest } from '../src/training/predict.js';
+import { probabilities } from '../src/training/score.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
@@ -186,7 +185,7 @@ describe('the command', () => {
   async function expected(mirror: boolean): Promise<Float64Array[]> {
     const run = readRun(out);
     const images = imagesOf(run);
-    const model = new VisionTransformer(modelOptions(run.settings, images));
+    const model = buildModel(run.settings, images);
     loadWeights(gpuOf(), model, run);
     const turned = shapes.images.slice();
     for (let row = 0; mirror && row < turned.length; row += 32) turned.subarray(row, row + 32).reverse();

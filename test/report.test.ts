@@ -1,10 +1,11 @@
 /** The report of a run: what is computed for it, and the page itself. */
 import { describe, expect, it } from 'vitest';
+import type { Dataset, Split } from '../src/data/dataset.js';
 import { generateShapes10 } from '../src/data/shapes10.js';
-import type { Dataset, Split } from '../src/data/sources.js';
 import { mirrored, uploadSplit } from '../src/data/store.js';
 import { VisionTransformer } from '../src/models/vit.js';
 import { attention } from '../src/ops/index.js';
+import { resolveSettings } from '../src/recipe/settings.js';
 import { attentionMaps, attentionSection } from '../src/report/attention.js';
 import { classesSection } from '../src/report/classes.js';
 import { html } from '../src/report/html.js';
@@ -15,9 +16,8 @@ import { attentionWeights, meanOf, overPatches, rollout } from '../src/report/ro
 import type { RunFiles } from '../src/report/run_files.js';
 import { Arena } from '../src/tensor/arena.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { evaluate, evaluateLogits, predict } from '../src/train/evaluate.js';
-import { score } from '../src/train/score.js';
-import { resolveSettings } from '../src/train/settings.js';
+import { evaluate, evaluateLogits, predict } from '../src/training/evaluate.js';
+import { score } from '../src/training/score.js';
 import { normals, withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
@@ -36,8 +36,16 @@ const dataset: Dataset = {
   load: async () => images,
 };
 
-function modelOf(pool: 'cls' | 'mean') {
-  const model = new VisionTransformer({ patchSize: 8, embedDim: 24, heads: 3, depth: 2, mlpRatio: 2, pool });
+function modelOf(pool: 'cls' | 'mean', regTokens = 0) {
+  const model = new VisionTransformer({
+    patchSize: 8,
+    embedDim: 24,
+    numHeads: 3,
+    depth: 2,
+    mlpRatio: 2,
+    pool,
+    regTokens,
+  });
   const arena = new Arena(gpuOf(), model.parameters(), () => true);
   arena.write(arena.values, (parameter) => parameter.initial(1, 7 * parameter.size));
   const store = uploadSplit(gpuOf(), dataset, images, 'cifar');
@@ -99,15 +107,10 @@ describe('attention', () => {
   ] as const)(
     'with pool %s and %i registers the page says which rows it shows',
     async (pool, regTokens, says) => {
-      const model = new VisionTransformer({
-        patchSize: 8,
-        embedDim: 24,
-        heads: 3,
-        depth: 1,
-        pool,
-        regTokens,
-      });
-      const { text } = await attentionSection([], model);
+      const { model, store } = modelOf(pool, regTokens);
+      const prediction = { record: 3, actual: classes[0]!, ranked: [{ name: classes[0]!, probability: 1 }] };
+      const shown = { prediction, picture: fromPlanes(images.images.subarray(0, 3072), 32, 32) };
+      const { text } = (await attentionSection(model, store, [shown]))!;
       expect(text).toContain(`Shown is ${says}`);
       expect(text.includes('without the registers')).toBe(pool === 'mean' && regTokens > 0);
     },

@@ -4,14 +4,15 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OutOfMemoryError } from '../src/core/errors.js';
 import type { Schedule } from '../src/optim/schedule.js';
+import { endsHigh, scheduleOf } from '../src/recipe/schedule.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
+import { trainWithRestarts } from '../src/runs/restarts.js';
+import { RunDirectory } from '../src/runs/run_directory.js';
+import { isSameFolder, runOf } from '../src/runs/run_paths.js';
+import { Trainer, type TrainerInput } from '../src/runs/trainer.js';
 import type { Tensor } from '../src/tensor/tensor.js';
-import type { Evaluation } from '../src/train/evaluate.js';
-import { endsHigh, scheduleOf, type TrainerInput } from '../src/train/prepare.js';
-import { trainWithRestarts } from '../src/train/restarts.js';
-import { type EpochEntry, RunDirectory } from '../src/train/run_directory.js';
-import { isSameFolder, runOf } from '../src/train/run_paths.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
-import { Trainer } from '../src/train/trainer.js';
+import { type Evaluation, type EvaluationInput, evaluate } from '../src/training/evaluate.js';
+import type { EpochEntry } from '../src/training/progress.js';
 import { scratch } from './faults/common.js';
 import { loseAt } from './faults/loss.js';
 import { results, silent, statePath, steps, tiny, trainerInput } from './faults/run.js';
@@ -32,21 +33,19 @@ interface Case extends Partial<Omit<TrainerInput, 'settings'>> {
 async function train(name: string, { settings, judged, ...more }: Case = {}) {
   const path = join(folder, name);
   const notes: string[] = [];
+  const accuracies = [...(judged ?? [])];
+  const pretend = async (input: EvaluationInput): Promise<Evaluation> => ({
+    ...(await evaluate(input)),
+    top1: accuracies.shift() as number,
+  });
   const trainer = await Trainer.prepare(
     trainerInput(gpuOf(), path, {
       settings: resolveSettings({ ...tiny, emaDecay: 0, ...settings }),
       reporter: { ...silent, note: (note) => notes.push(note) },
+      ...(judged ? { evaluate: pretend } : {}),
       ...more,
     }),
   );
-  if (judged) {
-    const accuracies = [...judged];
-    const evaluate = trainer.evaluate.bind(trainer);
-    trainer.evaluate = async (): Promise<Evaluation> => ({
-      ...(await evaluate()),
-      top1: accuracies.shift() as number,
-    });
-  }
   const outcome = await trainer.run().finally(() => trainer.release());
   return { outcome, path, notes };
 }
@@ -100,11 +99,13 @@ describe('the best weights', () => {
 
 describe('an evaluation', () => {
   it('that memory does not suffice for comes after the state of its epoch is saved', async () => {
-    const input = trainerInput(gpuOf(), join(folder, 'short'), { settings: resolveSettings({ ...tiny }) });
+    const input = trainerInput(gpuOf(), join(folder, 'short'), {
+      settings: resolveSettings({ ...tiny }),
+      evaluate: async () => {
+        throw new OutOfMemoryError('no more memory.');
+      },
+    });
     const trainer = await Trainer.prepare(input);
-    trainer.evaluate = async () => {
-      throw new OutOfMemoryError('no more memory.');
-    };
     await expect(trainer.run()).rejects.toThrow('no more memory.');
     trainer.release();
     const settings = { emaDecay: tiny.emaDecay };
@@ -173,8 +174,8 @@ it('an epoch whose every step --amp has skipped has no loss instead of NaN', asy
   const path = join(folder, 'skipped');
   const settings = resolveSettings({ ...tiny, emaDecay: 0, amp: true, epochs: 1 });
   const trainer = await Trainer.prepare(trainerInput(gpuOf(), path, { settings }));
-  const { training } = (trainer as unknown as { parts: { training: unknown } }).parts;
-  const { norm } = (training as { parts: { input: { store: { norm: Tensor } } } }).parts.input.store;
+  const { norm } = (trainer.training.step as unknown as { parts: { input: { store: { norm: Tensor } } } })
+    .parts.input.store;
   norm.upload(new Float32Array(6).fill(Number.NaN));
   await trainer.run();
   trainer.release();

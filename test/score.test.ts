@@ -1,7 +1,7 @@
 /** Figures of an evaluation against cases small enough to compute by hand. */
 import { expect, it } from 'vitest';
 import { NonFiniteError } from '../src/core/errors.js';
-import { confusedPairs, meanPrediction, probabilities, score } from '../src/train/score.js';
+import { confusedPairs, meanPrediction, probabilities, score } from '../src/training/score.js';
 
 const classes = ['cat', 'dog', 'fox'];
 /** Logits whose softmax is exactly the given probabilities. */

@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLine, settingFlags, settingOptions, typedSettings } from '../src/cli/arguments.js';
 import { describeDataset } from '../src/data/sources.js';
+import { presets } from '../src/recipe/presets.js';
+import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { planTable, sweepMarkdown, sweepPage } from '../src/report/sweep.js';
-import { crossProduct, parseAxis, parseList } from '../src/train/configurations.js';
-import { presets } from '../src/train/presets.js';
-import { resolveSettings, type Settings } from '../src/train/settings.js';
-import { configurationsOf, studies, studyNamed } from '../src/train/studies.js';
-import { type PlannedRun, planRun } from '../src/train/sweep.js';
-import type { SweepRow } from '../src/train/sweep_table.js';
+import { type PlannedRun, planRun } from '../src/sweeps/folder.js';
+import { crossProduct, parseAxis, parseList } from '../src/sweeps/grid.js';
+import { configurationsOf, studies, studyNamed } from '../src/sweeps/studies.js';
+import type { SweepRow } from '../src/sweeps/table.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -140,7 +140,9 @@ describe('a plan', () => {
 
   it('names the configuration that cannot be', async () => {
     await expect(plan('patch_size=8,5')).rejects.toThrow(/^patch_size=5: \[vit\] image height 32/);
-    await expect(plan('num_heads=2,3')).rejects.toThrow(/^num_heads=3: --embed-dim 16 must divide by/);
+    await expect(plan('num_heads=2,3')).rejects.toThrow(
+      /^num_heads=3: \[vit\] embed_dim 16 must divide by 3 heads/,
+    );
     await expect(plan('mlp_ratio=0')).rejects.toThrow(/^mlp_ratio=0: /);
   });
 });

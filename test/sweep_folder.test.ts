@@ -5,11 +5,11 @@ import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../src/core/errors.js';
 import { describeDataset } from '../src/data/sources.js';
-import { crossProduct, parseAxis } from '../src/train/configurations.js';
-import { lockRun } from '../src/train/lock.js';
-import type { EpochEntry } from '../src/train/run_directory.js';
-import { checkNames, type PlannedRun, planRun, SweepFolder } from '../src/train/sweep.js';
-import type { SweepRow } from '../src/train/sweep_table.js';
+import { lockRun } from '../src/runs/lock.js';
+import { checkNames, type PlannedRun, planRun, SweepFolder } from '../src/sweeps/folder.js';
+import { crossProduct, parseAxis } from '../src/sweeps/grid.js';
+import type { SweepRow } from '../src/sweeps/table.js';
+import type { EpochEntry } from '../src/training/progress.js';
 import { sleep, withBuild } from './faults/commands.js';
 import { scratch } from './faults/common.js';
 

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FormatError } from '../src/core/errors.js';
 import { decodeEvents, encodeEvent, FILE_VERSION, type TfEvent } from '../src/io/tfevents.js';
-import { type EpochEntry, RunDirectory, type StepEntry } from '../src/train/run_directory.js';
+import { RunDirectory } from '../src/runs/run_directory.js';
+import type { EpochEntry, StepEntry } from '../src/training/progress.js';
 
 const version: TfEvent = { wallTime: 1.5, step: 0, fileVersion: FILE_VERSION };
 const events: TfEvent[] = [

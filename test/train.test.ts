@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Sampler, splitIndices } from '../src/data/sampler.js';
 import { decodeSafetensors } from '../src/io/safetensors.js';
-import { checkContinuation } from '../src/train/continuation.js';
-import type { Reporter } from '../src/train/journal.js';
-import { presets } from '../src/train/presets.js';
-import { type EpochEntry, RunDirectory, type StepEntry } from '../src/train/run_directory.js';
-import { kebab, resolveSettings, type Settings, settingNames } from '../src/train/settings.js';
-import { type Outcome, Trainer } from '../src/train/trainer.js';
+import { presets } from '../src/recipe/presets.js';
+import { kebab, resolveSettings, type Settings, settingNames } from '../src/recipe/settings.js';
+import { checkContinuation } from '../src/runs/continuation.js';
+import type { Reporter } from '../src/runs/reporter.js';
+import { RunDirectory } from '../src/runs/run_directory.js';
+import { Trainer } from '../src/runs/trainer.js';
+import type { Outcome } from '../src/training/fit.js';
+import type { EpochEntry, StepEntry } from '../src/training/progress.js';
 import { withGpu } from './gpu.js';
 import { images } from './images.js';
 
@@ -375,7 +377,7 @@ describe('settings', () => {
       { augment: 'rand', randFlavour: 'timm', randMagnitude: 12 },
       /--rand-magnitude must be at most 10 with --rand-flavour timm/,
     ],
-    [{ embedDim: 100, numHeads: 3 }, /--embed-dim 100 must divide by --num-heads 3/],
+    [{ model: 'mlp' }, /There is no model called mlp; there is vit/],
     [{ warmupEpochs: 5, epochs: 5 }, /--warmup-epochs 5 must be fewer than --epochs 5/],
     [{ learningRate: Number.NaN }, /--learning-rate must be a finite number, not NaN/],
     [{ mixup: Number.POSITIVE_INFINITY }, /--mixup must be a finite number, not Infinity/],

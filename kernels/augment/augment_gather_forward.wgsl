@@ -1,5 +1,5 @@
 // augment_gather_forward: pixels[b] = resize(flip(crop(images[index[b]])));   label[b] = labels[index[b]]
-//   images (count, 3, H, W) bytes, four to a word   index (B) u32   frames (B, 9): see Frame in src/ops/augment.ts
+//   images (count, 3, H, W) bytes, four to a word   index (B) u32   frames (B, 9): see Frame in src/ops/batch_plan.ts
 //   pixels (B, H, W) u32, red + 256 green + 65536 blue   labels u32
 // One invocation per pixel. A frame's window may reach beyond the image: what lies there is black, or with REFLECT the
 //   mirror image about the edge pixels. With RESIZE a window inside the image is enlarged to H x W as PIL's

@@ -1,6 +1,6 @@
 // augment_normalise_forward: y[b, c] = (pixels[b, c] / 255 − mean[c]) / std[c], and inside of the erased box 0 or noise
-//   pixels (B, H, W) u32, red + 256 green + 65536 blue   frames (B, 9): see Frame in src/ops/augment.ts
-//   norm (2, 3): 1/(255 std) and −mean/std   step: see STEP in src/ops/step_state.ts   y (B, 3, H, W) f32
+//   pixels (B, H, W) u32, red + 256 green + 65536 blue   frames (B, 9): see Frame in src/ops/batch_plan.ts
+//   norm (2, 3): 1/(255 std) and −mean/std   plan: its header, see src/ops/batch_plan.ts   y (B, 3, H, W) f32
 // One invocation per pixel. With NOISE the box holds standard normal numbers, one for each pixel and channel (timm's
 //   `pixel` mode), by Box and Muller from the words of hash(seed, stream, step, pixel of the batch).
 // Any sizes.
@@ -17,12 +17,12 @@ struct Params { B: u32, H: u32, W: u32, stream: u32 }
 @group(0) @binding(0) var<storage, read> pixels: array<u32>;
 @group(0) @binding(1) var<storage, read> frames: array<i32>;
 @group(0) @binding(2) var<storage, read> norm: array<f32>;
-@group(0) @binding(3) var<storage, read> step: array<u32>;
+@group(0) @binding(3) var<storage, read> plan: array<u32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 var<immediate> p: Params;
 
 fn noise(pixel: u32) -> vec3f {
-  let u = vec4f(pcg4d(vec4u(step[0], p.stream, step[1], pixel)) >> vec4u(8u)) / 16777216.0;
+  let u = vec4f(pcg4d(vec4u(plan[0], p.stream, plan[1], pixel)) >> vec4u(8u)) / 16777216.0;
   let radius = sqrt(-2.0 * log(1.0 - u.xz));
   let angle = 6.283185307179586 * u.yw;
   return vec3f(radius.x * cos(angle.x), radius.x * sin(angle.x), radius.y * cos(angle.y));

@@ -1,12 +1,12 @@
 /** Whole training steps of a model on random bytes: as the trainer runs them, at most two in flight. */
-import type { Dataset, Split } from '../data/sources.js';
+import type { Dataset, Split } from '../data/dataset.js';
 import { uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
-import { VisionTransformer } from '../models/vit.js';
-import { trainingInput } from '../train/augmentation.js';
-import { modelOptions } from '../train/build.js';
-import { resolveSettings, type Settings } from '../train/settings.js';
-import { buildTraining, type Training } from '../train/training.js';
+import type { Model } from '../models/model.js';
+import { trainingInput } from '../recipe/augmentation.js';
+import { buildModel } from '../recipe/model.js';
+import { resolveSettings, type Settings } from '../recipe/settings.js';
+import { makeTrainable, type Trainable } from '../training/setup.js';
 import { median } from './measure.js';
 
 export interface StepRow {
@@ -60,16 +60,11 @@ function randomDataset(imageSize: number): { dataset: Dataset; split: Split } {
   return { dataset, split };
 }
 
-/** `192/12/3 p4 mlp 4 cls` */
-export const modelName = ({ config }: VisionTransformer): string =>
-  `${config.embedDim}/${config.depth}/${config.heads} p${config.geometry.patch[0]} mlp ${config.mlpRatio} ${config.pool}` +
-  `${config.imageSize[0] === 32 ? '' : ` ${config.imageSize.join('x')}`}`;
-
 /** A model ready to train. `step()` asks for one step and returns before it has run. */
 export class StepBench {
-  readonly model: VisionTransformer;
+  readonly model: Model;
   readonly settings: Settings;
-  private readonly built: Training;
+  private readonly built: Trainable;
   private readonly records: Uint32Array<ArrayBuffer>;
   private steps = 0;
 
@@ -80,11 +75,11 @@ export class StepBench {
   ) {
     const settings = resolveSettings(chosen);
     const { dataset, split } = randomDataset(imageSize);
-    const model = new VisionTransformer(modelOptions(settings, dataset));
+    const model = buildModel(settings, dataset);
     const { batchSize } = settings;
     const store = uploadSplit(gpu, dataset, split, settings.normalize);
     const images = trainingInput(settings, dataset, store, Math.ceil(RECORDS / batchSize));
-    this.built = buildTraining(gpu, model, settings, images);
+    this.built = makeTrainable(gpu, model, settings, images);
     this.records = Uint32Array.from({ length: batchSize }, (_, i) => i % RECORDS);
     this.settings = settings;
     this.model = model;
@@ -93,7 +88,7 @@ export class StepBench {
   step(): void {
     const lr = this.settings.learningRate;
     const step = this.steps++;
-    const { training, optimizer, ema } = this.built;
+    const { step: training, optimizer, ema } = this.built;
     const corrections = optimizer.corrections(lr, step + 1);
     const emaDecay = ema?.decayAt(step + 1) ?? 0;
     training.run(this.records, { seed: 1, step, lr, ...corrections, emaDecay });
@@ -132,11 +127,11 @@ export class StepBench {
     const perStep = (name: keyof typeof before) => (after[name] - before[name]) / steps;
     return {
       op: 'step',
-      model: modelName(this.model),
+      model: this.model.label,
       batch_size,
       ms,
       images_per_second: (1000 * batch_size) / ms,
-      gflops: (batch_size * this.built.training.flopsPerImage) / ms / 1e6,
+      gflops: (batch_size * this.built.step.flopsPerImage) / ms / 1e6,
       dispatches: perStep('dispatches'),
       submits: perStep('submits'),
       encode_ms: median(encode),

@@ -1,6 +1,6 @@
 /** Command lines by yargs, made from the table of settings; spellings with underscores are accepted. */
 import yargs, { type Options } from 'yargs';
-import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../train/settings.js';
+import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../recipe/settings.js';
 import { UsageError } from './main.js';
 
 /** `--batch_size=64` as `--batch-size=64`. */

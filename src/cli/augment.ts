@@ -1,15 +1,13 @@
 #!/usr/bin/env node
 /** `node dist/augment.js --grid FILE.png`: a contact sheet of what training does to images. */
-import { planImage } from '../data/augmentation.js';
 import { uploadSplit } from '../data/store.js';
 import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import { Gpu } from '../gpu/gpu.js';
 import { writeFileAtomic } from '../io/atomic.js';
-import type { ImagePlan } from '../ops/augment.js';
-import { type Mix, makeStepState, writeStepState } from '../ops/step_state.js';
+import type { BatchPlan, ImagePlan } from '../ops/batch_plan.js';
+import { trainingInput } from '../recipe/augmentation.js';
+import { resolveSettings } from '../recipe/settings.js';
 import { contactSheet, demandDrawable } from '../report/contact_sheet.js';
-import { trainingInput } from '../train/augmentation.js';
-import { resolveSettings } from '../train/settings.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
 import { demandPlace, openData } from './files.js';
 import { main, UsageError } from './main.js';
@@ -52,26 +50,27 @@ async function column(
   step: number,
 ) {
   const batch = new TrainingBatch(gpu, records.length, input);
-  const state = makeStepState(gpu);
-  const mix = batch.draw(records, seed, step);
-  writeStepState(state, { seed, step, slot: 0, lr: 0, stepSize: 0, rootC2: 1, emaDecay: 0 }, mix);
-  batch.gather(state);
+  const plan = batch.draw(records, seed, step);
+  batch.gather();
   const norm = await input.store.norm.toFloat32();
   const plane = input.shape[1] * input.shape[2];
   const bytes = Uint8ClampedArray.from(await batch.images.toFloat32(), (v, i) => {
     const c = Math.floor(i / plane) % 3;
     return (v - (norm[3 + c] as number)) / (norm[c] as number);
   });
-  return { bytes, mix };
+  return { bytes, plan };
 }
 
-const sentence = ({ frame, ops }: ImagePlan, mix: Mix): string =>
-  [
+/** The plan of image b in words. */
+function sentence({ images, mix }: BatchPlan, b: number): string {
+  const { frame, ops } = images[b] as ImagePlan;
+  return [
     `${frame.flip ? 'mirrored ' : ''}crop ${frame.height}x${frame.width} at ${frame.top},${frame.left}`,
     ...ops.map(({ op, value }) => `${op} ${Number(value.toFixed(3))}`),
     ...(frame.erase ? [`erased ${Object.values(frame.erase).join(' ')}`] : []),
     ...(mix.share < 1 ? [`own share ${mix.share.toFixed(3)}`] : []),
   ].join(', ');
+}
 
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
@@ -95,12 +94,11 @@ await main(async () => {
   const images = new Uint8Array(records.length * columns * size);
   for (let i = 0; i < columns; i++) {
     const step = i - 1;
-    const { bytes, mix } = await column(gpu, i === 0 ? original : augmented, records, settings.seed, step);
+    const { bytes, plan } = await column(gpu, i === 0 ? original : augmented, records, settings.seed, step);
     records.forEach((_, b) => {
       images.set(bytes.subarray(b * size, (b + 1) * size), (b * columns + i) * size);
       if (i === 0 || !parsed.list) return;
-      const plan = planImage(augmented.augmentation, dataset, settings.seed, step, b);
-      console.log(`row ${b + 1} column ${i + 1}: ${sentence(plan, mix)}`);
+      console.log(`row ${b + 1} column ${i + 1}: ${sentence(plan, b)}`);
     });
   }
   writeFileAtomic(parsed.grid, await contactSheet({ images, ...layout }, scale));

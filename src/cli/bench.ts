@@ -12,7 +12,7 @@ import { table } from '../core/table.js';
 import type { AdapterInfo } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
 import { tuningName } from '../gpu/knobs.js';
-import { kebab, type SettingName, type Settings } from '../train/settings.js';
+import { kebab, type SettingName, type Settings } from '../recipe/settings.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
 import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';

@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import { mirrored, uploadSplit } from '../data/store.js';
 import { Gpu } from '../gpu/gpu.js';
 import { writeFileAtomic } from '../io/atomic.js';
-import { VisionTransformer } from '../models/vit.js';
+import { buildModel } from '../recipe/model.js';
 import { reportPage } from '../report/page.js';
 import { readRunFiles } from '../report/run_files.js';
-import { modelOptions } from '../train/build.js';
-import { metadataField } from '../train/checkpoint.js';
-import { evaluateLogits, predict } from '../train/evaluate.js';
-import { loadWeights, readRun } from '../train/load.js';
+import { metadataField } from '../runs/checkpoint.js';
+import { loadWeights, readRun } from '../runs/saved_run.js';
+import { evaluateLogits, predict } from '../training/evaluate.js';
 import { commandLine } from './arguments.js';
 import { demandPlace, openData } from './files.js';
 import { main, UsageError } from './main.js';
@@ -88,7 +87,7 @@ await main(async () => {
     dataset: parsed.dataset ?? settings.dataset,
     dataDir: parsed['data-dir'] ?? settings.dataDir,
   });
-  const model = new VisionTransformer(modelOptions(settings, dataset));
+  const model = buildModel(settings, dataset);
   const split = await dataset.load('test');
 
   const gpu = await Gpu.open({ adapter: parsed.adapter });

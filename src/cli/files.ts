@@ -2,10 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ConfigError } from '../core/errors.js';
-import { type Dataset, openDataset } from '../data/sources.js';
+import type { Dataset } from '../data/dataset.js';
+import { openDataset } from '../data/sources.js';
 import { diskError } from '../io/atomic.js';
 import { statOf } from '../io/read.js';
-import type { Settings } from '../train/settings.js';
+import type { Settings } from '../recipe/settings.js';
 import { StatusLine, type TerminalStream } from './status_line.js';
 
 /** Throws where the file that a flag names cannot be written, before any work is done for it. */

@@ -3,10 +3,9 @@
 import { PatchlightError } from '../core/errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { type DecodedImage, decodeImage, type Fit, fits, type ImageSize } from '../io/image.js';
-import { VisionTransformer } from '../models/vit.js';
-import { modelOptions } from '../train/build.js';
-import { imagesOf, loadWeights, readRun } from '../train/load.js';
-import { type Classifier, classify, likeliest, type Prediction } from '../train/predict.js';
+import { buildModel } from '../recipe/model.js';
+import { imagesOf, loadWeights, readRun } from '../runs/saved_run.js';
+import { type Classifier, classify, likeliest, type Prediction } from '../training/predict.js';
 import { commandLine } from './arguments.js';
 import { main, UsageError } from './main.js';
 import { percent } from './progress.js';
@@ -84,7 +83,7 @@ function warnOfElongated(file: string, { height, width }: DecodedImage): void {
 }
 
 async function predictAll(classifier: Classifier, { _, top, fit, json }: Parsed): Promise<Result[]> {
-  const { images, classes } = classifier;
+  const { images } = classifier;
   const [, ...files] = _;
   const results: Result[] = [];
   for (let at = 0; at < files.length; at += BATCH) {
@@ -96,7 +95,7 @@ async function predictAll(classifier: Classifier, { _, top, fit, json }: Parsed)
     );
     const found = decoded.map(({ file }, i) => ({
       file,
-      predictions: likeliest(probabilities[i] as Float64Array, classes, top),
+      predictions: likeliest(probabilities[i] as Float64Array, images.classes, top),
     }));
     results.push(...found);
     if (!json) for (const result of found) console.log(describe(result));
@@ -121,11 +120,11 @@ await main(async () => {
     throw new UsageError(`--top must be a positive whole number, not ${top}.`);
   const run = readRun(_[0] as string);
   const images = imagesOf(run);
-  const model = new VisionTransformer(modelOptions(run.settings, images));
+  const model = buildModel(run.settings, images);
   const gpu = await Gpu.open({ adapter });
   loadWeights(gpu, model, run, weights);
   const { normalize } = run.settings;
-  const classifier = { gpu, model, images, normalize, classes: images.classes, flip: tta === 'flip' };
+  const classifier = { gpu, model, images, normalize, flip: tta === 'flip' };
   const results = await predictAll(classifier, parsed);
   if (json) console.log(JSON.stringify(results));
   return results.length === _.length - 1 ? 0 : 1;

@@ -1,6 +1,7 @@
 /** What a person, or with --json a program, sees of a run. One line is rewritten on a terminal, lines are added elsewhere. */
-import type { Reporter, RunFacts, StepReport } from '../train/journal.js';
-import type { EpochEntry } from '../train/run_directory.js';
+import type { Reporter } from '../runs/reporter.js';
+import type { EpochEntry } from '../training/progress.js';
+import type { RunFacts, StepReport } from '../training/sink.js';
 import { StatusLine, type TerminalStream } from './status_line.js';
 
 /** A reporter that may have to tidy up before others print. */

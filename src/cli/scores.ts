@@ -1,5 +1,5 @@
 /** An evaluation as text for a terminal. */
-import { confusedPairs, type Evaluation } from '../train/score.js';
+import { confusedPairs, type Evaluation } from '../training/score.js';
 import { percent } from './progress.js';
 
 /** More classes than this make a matrix that no terminal holds: their most frequent mistakes are listed instead. */

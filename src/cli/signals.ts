@@ -1,6 +1,6 @@
 /** Signals that ask a command to end: what is under way is saved first. */
 import { constants } from 'node:os';
-import type { Trainer } from '../train/trainer.js';
+import type { Trainer } from '../runs/trainer.js';
 
 /**
  * Ctrl-C, `kill`, and the end of the terminal or of the ssh session. (Node does not pass on that nohup ignores SIGHUP: without

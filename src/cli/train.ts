@@ -6,19 +6,18 @@ import { adapterNames } from '../gpu/binding.js';
 import type { OpenOptions } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
-import { VisionTransformer } from '../models/vit.js';
-import { checkImageSize, modelOptions } from '../train/build.js';
-import { metadataField } from '../train/checkpoint.js';
-import { readConfig } from '../train/config_file.js';
-import { checkContinuation } from '../train/continuation.js';
-import { lockRun } from '../train/lock.js';
-import { presetNamed, presets } from '../train/presets.js';
-import { type Trained, trainWithRestarts } from '../train/restarts.js';
-import { RunDirectory } from '../train/run_directory.js';
-import { isSameFolder, newRunPath, runOf } from '../train/run_paths.js';
-import { resolveSettings, type Settings } from '../train/settings.js';
-import { findState } from '../train/states.js';
+import { buildModel } from '../recipe/model.js';
+import { checkImageSize, presetNamed, presets } from '../recipe/presets.js';
+import { resolveSettings, type Settings } from '../recipe/settings.js';
+import { metadataField } from '../runs/checkpoint.js';
+import { checkContinuation } from '../runs/continuation.js';
+import { lockRun } from '../runs/lock.js';
+import { type Trained, trainWithRestarts } from '../runs/restarts.js';
+import { RunDirectory } from '../runs/run_directory.js';
+import { isSameFolder, newRunPath, runOf } from '../runs/run_paths.js';
+import { findState } from '../runs/state_files.js';
 import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { readConfig } from './config_file.js';
 import { openData } from './files.js';
 import { main, UsageError } from './main.js';
 import { holdYoungGeneration } from './memory.js';
@@ -191,7 +190,7 @@ await main(async () => {
   const dataset = await openData(settings);
   if (parsed.preset)
     checkImageSize(parsed.preset, presetNamed(parsed.preset).imageSize, dataset, settings.dataset);
-  const model = new VisionTransformer(modelOptions(settings, dataset)); // refuses what cannot be before any GPU work
+  const model = buildModel(settings, dataset); // refuses sizes that do not fit before any GPU work
   if (parsed.init && !existsSync(parsed.init)) throw new ConfigError(`--init ${parsed.init} does not exist.`);
 
   const origin = parsed.resume ? runOf(parsed.resume) : null;

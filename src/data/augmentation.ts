@@ -7,8 +7,7 @@
  * CIFAR recipes for small Vision Transformers, of which some mirror first and some apply the policy first.
  */
 import { Counter, pcg4d, stream } from '../core/rng.js';
-import type { Frame, ImagePlan } from '../ops/augment.js';
-import type { Box } from '../ops/step_state.js';
+import type { Box, Frame, ImagePlan } from '../ops/batch_plan.js';
 import type { Policy, Size } from './policies.js';
 
 export interface AugmentationOptions {
@@ -67,7 +66,7 @@ function frameOf(
 ): Frame {
   const erase = eraseBox(drawsOf(stream.erase, seed, step, b), erasing.probability, size);
   if (!flipCrop) return { flip: false, top: 0, left: 0, ...size, erase };
-  // The draws of augment_forward, so that a policy changes nothing of where images are cropped.
+  // Crop and mirror have a stream of their own, so that they are the same whatever the policy draws.
   const [down, across, mirror] = pcg4d(seed, stream.augment, step, b);
   const shift = (word: number) => (word % (2 * PADDING + 1)) - PADDING;
   const window = resizedCrop

@@ -1,6 +1,6 @@
 /** Mixup and cutmix (Zhang et al., 2018; Yun et al., 2019) as timm's Mixup(mode='batch') draws them: once a batch. */
 import { Counter, stream } from '../core/rng.js';
-import { type Mix, NO_BOX, NO_MIX } from '../ops/step_state.js';
+import { type Mix, NO_BOX, NO_MIX } from '../ops/batch_plan.js';
 import type { Size } from './policies.js';
 
 export interface MixingOptions {

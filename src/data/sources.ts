@@ -10,27 +10,8 @@ import {
 } from '../io/cifar.js';
 import { type FetchOptions, fetchCifar, missingFiles, readCifar } from '../io/cifar_files.js';
 import { statOf } from '../io/read.js';
+import type { Dataset, DatasetDescription, Split } from './dataset.js';
 import { generateShapes10, shapes10Classes } from './shapes10.js';
-
-/** `images` is count * channels * height * width bytes, CHW; `labels[i]` is the class of image i. */
-export interface Split {
-  readonly images: Uint8Array;
-  readonly labels: Uint8Array | Uint16Array;
-  readonly count: number;
-}
-
-export interface Dataset {
-  readonly name: string;
-  readonly classes: readonly string[];
-  readonly channels: number;
-  readonly height: number;
-  readonly width: number;
-  /** Per channel over the training images, of pixels scaled to [0, 1]. */
-  readonly mean: readonly number[];
-  readonly std: readonly number[];
-  /** Reads the split at the first call and keeps it. */
-  load(split: SplitName): Promise<Split>;
-}
 
 export interface OpenOptions extends FetchOptions {
   /** The folder that holds, or will hold, `cifar-10-batches-bin` and `cifar-100-binary`. */
@@ -38,9 +19,6 @@ export interface OpenOptions extends FetchOptions {
   /** Whether missing files may be fetched. */
   readonly download: boolean;
 }
-
-/** What a data set is, without its pixels. */
-export type DatasetDescription = Omit<Dataset, 'load'>;
 
 const GEOMETRY = { channels: 3, height: 32, width: 32 } as const;
 

@@ -3,15 +3,12 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { ImageStore } from '../ops/batch.js';
 import { keep } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import type { DatasetDescription, Split } from './sources.js';
+import type { ImageFormat, Split } from './dataset.js';
 
 export type Normalize = 'cifar' | 'half';
 
-/** Sizes of an image, and what its pixels are normalised by. */
-export type Pixels = Pick<DatasetDescription, 'channels' | 'height' | 'width' | 'mean' | 'std'>;
-
 /** (value / 255 − mean) / std as one multiply-add a channel: `cifar` with the data set's own constants, `half` with 0.5. */
-function normalisation(dataset: Pixels, normalize: Normalize): Float32Array<ArrayBuffer> {
+function normalisation(dataset: ImageFormat, normalize: Normalize): Float32Array<ArrayBuffer> {
   const mean = normalize === 'half' ? dataset.mean.map(() => 0.5) : dataset.mean;
   const std = normalize === 'half' ? dataset.std.map(() => 0.5) : dataset.std;
   return Float32Array.from([
@@ -20,7 +17,7 @@ function normalisation(dataset: Pixels, normalize: Normalize): Float32Array<Arra
   ]);
 }
 
-export function uploadSplit(gpu: Gpu, dataset: Pixels, split: Split, normalize: Normalize): ImageStore {
+export function uploadSplit(gpu: Gpu, dataset: ImageFormat, split: Split, normalize: Normalize): ImageStore {
   const imageBytes = dataset.channels * dataset.height * dataset.width;
   // Parts start on a word (and on the offset alignment, being tensors of their own): four images are whole words.
   const most = 4 * Math.floor(gpu.device.limits.maxStorageBufferBindingSize / imageBytes / 4);
@@ -39,7 +36,7 @@ export function uploadSplit(gpu: Gpu, dataset: Pixels, split: Split, normalize: 
 }
 
 /** The same images mirrored left to right. */
-export function mirrored({ width }: Pick<Pixels, 'width'>, { images, ...rest }: Split): Split {
+export function mirrored({ width }: Pick<ImageFormat, 'width'>, { images, ...rest }: Split): Split {
   const flipped = images.slice();
   for (let at = 0; at < flipped.length; at += width) flipped.subarray(at, at + width).reverse();
   return { ...rest, images: flipped };

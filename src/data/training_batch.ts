@@ -1,16 +1,15 @@
-/** The batch that a training step reads: drawn on the host as data, made on the device by commands that can be recorded. */
+/** The batch that a training step reads: planned on the host, made on the device by commands that can be recorded. */
 import { stream } from '../core/rng.js';
 import type { Gpu } from '../gpu/gpu.js';
-import { augmentBatch, encodePlans, FRAME_WORDS, mixImages, mixTargets } from '../ops/augment.js';
+import { augmentBatch, mixImages, mixTargets } from '../ops/augment.js';
 import { gatherBatch, type ImageStore } from '../ops/batch.js';
-import { IMAGE_OP_WORDS } from '../ops/image_ops.js';
-import type { Mix } from '../ops/step_state.js';
+import { type BatchPlan, PlanBuffer } from '../ops/batch_plan.js';
 import { keep, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import { type AugmentationOptions, isPlain, PADDING, planImage, slotsOf } from './augmentation.js';
+import { type AugmentationOptions, isPlain, planImage, slotsOf } from './augmentation.js';
 import { drawMix, type MixingOptions, mixes } from './mixing.js';
 
-/** The images of a run and what training does to them. */
+/** The images of a run, and how training augments and mixes them. */
 export interface TrainingInput {
   readonly store: ImageStore;
   /** Of an image: channels, height, width. */
@@ -20,20 +19,33 @@ export interface TrainingInput {
   readonly mixing: MixingOptions;
 }
 
+/** Draws the plan of a batch: a function of the run's options, the seed and the step alone. */
+export function planBatch(
+  { augmentation, mixing, shape: [, height, width] }: Omit<TrainingInput, 'store'>,
+  records: Uint32Array,
+  seed: number,
+  step: number,
+): BatchPlan {
+  const size = { height, width };
+  return {
+    ...{ seed, step, records },
+    images: Array.from(records, (_, b) => planImage(augmentation, size, seed, step, b)),
+    mix: drawMix(mixing, size, seed, step),
+  };
+}
+
 export class TrainingBatch {
   /** (B, C, H, W), normalised. */
   readonly images: Tensor;
   /**
-   * (B): what an image counts as right against. Where images are mixed, it is the label of the larger share, so that
-   * the accuracy of training still says how often the model names what there is most of.
+   * (B): the class that counts as right. Where images are mixed, it is the label of the larger share, so that the
+   * training accuracy still says how often the model names what there is most of.
    */
   readonly labels: Tensor;
-  /** What the loss asks for: the labels, or (B, K) shares of classes where images may be mixed. */
+  /** The targets of the loss: labels, or (B, K) shares of classes where images may be mixed. */
   readonly targets: Tensor;
-  private readonly index: Tensor;
   private readonly own: Tensor;
-  private readonly frames: Tensor;
-  private readonly program: Tensor;
+  private readonly plan: PlanBuffer;
   private readonly plain: boolean;
   private readonly mixed: boolean;
 
@@ -47,64 +59,44 @@ export class TrainingBatch {
       keep(Tensor.zeros(gpu, of, dtype, label));
     this.plain = isPlain(augmentation);
     this.mixed = mixes(mixing);
-    this.index = zeros([size], 'u32', 'index');
     this.images = zeros([size, ...shape], 'f32', 'images');
     this.own = zeros([size], 'u32', 'labels');
     this.labels = this.mixed ? zeros([size], 'u32', 'labels.major') : this.own;
     this.targets = this.mixed ? zeros([size, classes], 'f32', 'targets') : this.own;
-    const slots = this.plain ? 0 : slotsOf(augmentation);
-    this.frames = zeros([this.plain ? 0 : size, FRAME_WORDS], 'u32', 'frames');
-    this.program = zeros([slots, size, IMAGE_OP_WORDS], 'u32', 'program');
+    const [, height, width] = shape;
+    this.plan = new PlanBuffer(gpu, size, slotsOf(augmentation), { height, width });
   }
 
-  /** Says which records a step takes and what happens to them; how it mixes them goes into the step's state. */
-  draw(records: Uint32Array<ArrayBuffer>, seed: number, step: number): Mix {
-    const { augmentation, mixing, shape } = this.input;
-    const size = { height: shape[1], width: shape[2] };
-    this.index.upload(records);
-    if (!this.plain) {
-      const plans = Array.from(records, (_, b) => planImage(augmentation, size, seed, step, b));
-      const { frames, program } = encodePlans(
-        plans,
-        this.program.shape[0] as number,
-        size.height,
-        size.width,
-      );
-      this.frames.upload(frames);
-      if (program.length > 0) this.program.upload(program);
-    }
-    return drawMix(mixing, size, seed, step);
+  /** Draws and uploads the plan for the given records, and returns it. */
+  draw(records: Uint32Array, seed: number, step: number): BatchPlan {
+    const plan = planBatch(this.input, records, seed, step);
+    this.plan.upload(plan);
+    return plan;
   }
 
-  /** Asks the device for images, labels and targets of what was drawn. */
-  gather(step: Tensor): void {
+  /** Asks the device for images, labels and targets of the plan. */
+  gather(): void {
+    const { store } = this.input;
+    const { plan, images, own } = this;
     scope(() => {
-      if (this.plain) this.cropOnly(step);
-      else this.augment(step);
+      if (this.plain) {
+        const { reflect } = this.input.augmentation;
+        gatherBatch(store, plan.index, images, own, { frames: plan.frames, reflect });
+      } else augmentBatch(store, plan, this.pixelOptions(), images, own);
       if (!this.mixed) return;
-      mixImages(this.images, step);
-      mixTargets(this.own, step, this.targets, this.labels);
+      mixImages(images, plan.header);
+      mixTargets(own, plan.header, this.targets, this.labels);
     });
   }
 
-  private cropOnly(step: Tensor): void {
-    const { store, augmentation } = this.input;
-    const { flipCrop: flip, reflect } = augmentation;
-    const options = { pad: flip ? PADDING : 0, reflect, flip, stream: stream.augment };
-    gatherBatch(store, this.index, step, options, this.images, this.own);
-  }
-
-  private augment(step: Tensor): void {
-    const { store, augmentation } = this.input;
-    const { index, frames, program } = this;
-    const { reflect, resizedCrop, bilinear, fill, erasing } = augmentation;
-    const options = {
+  private pixelOptions() {
+    const { reflect, resizedCrop, bilinear, fill, erasing } = this.input.augmentation;
+    return {
       reflect,
       resize: resizedCrop !== null,
       bilinear,
       fill: fill.reduce((word, byte, c) => word + byte * 256 ** c, 0),
       noise: erasing.noise ? stream.noise : null,
     };
-    augmentBatch(store, { index, frames, program, step }, options, this.images, this.own);
   }
 }

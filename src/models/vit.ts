@@ -6,14 +6,15 @@
 import { Dropout, dropPathRates, Streams } from '../nn/dropout.js';
 import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
-import { type Mode, Module } from '../nn/module.js';
+import { type Mode, type ModelPart, partsOf } from '../nn/module.js';
 import { PatchEmbed } from '../nn/patch_embed.js';
 import { sincos2d } from '../nn/positions.js';
 import { Block } from '../nn/transformer.js';
 import { add, meanTokens, prependToken, takeToken } from '../ops/index.js';
 import { type Init, Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type VitConfig, type VitOptions, vitConfig } from './config.js';
+import { Model, type ModelImages, type SummaryRow } from './model.js';
+import { type VitConfig, type VitOptions, vitConfig } from './vit_config.js';
 
 // timm draws the class token with deviation 1e-6 and positions with 0.02; PyTorch's own tutorials start both at zero.
 const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros };
@@ -21,8 +22,13 @@ const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros };
 const registerInit = normal(1e-6);
 const positionInit: Record<Scheme, Init> = { timm: truncNormal(0.02), pytorch: zeros };
 
-export class VisionTransformer extends Module {
-  readonly config: VitConfig;
+/** Tokens and positions do not decay: timm's VisionTransformer.no_weight_decay (1.0.29). */
+const TOKEN = { decays: false };
+
+export class VisionTransformer extends Model {
+  readonly config: VitConfig & Readonly<Record<string, unknown>>;
+  readonly images: ModelImages;
+  readonly label: string;
   readonly clsToken: Parameter | null; // (1, 1, D)
   readonly regToken: Parameter | null; // (1, R, D)
   readonly posEmbed: Parameter; // (1, N, D)
@@ -37,14 +43,17 @@ export class VisionTransformer extends Module {
     super();
     const config = vitConfig(options);
     const { embedDim: D, tokens, depth, channels, classes, geometry, eps, init, regTokens } = config;
+    const [height, width] = config.imageSize;
     const streams = new Streams();
-    this.config = config;
-    this.clsToken = config.pool === 'cls' ? new Parameter([1, 1, D], tokenInit[init]) : null;
-    this.regToken = regTokens > 0 ? new Parameter([1, regTokens, D], registerInit) : null;
+    this.config = { ...config };
+    this.images = { channels, height, width, classes };
+    this.label = labelOf(config);
+    this.clsToken = config.pool === 'cls' ? new Parameter([1, 1, D], tokenInit[init], TOKEN) : null;
+    this.regToken = regTokens > 0 ? new Parameter([1, regTokens, D], registerInit, TOKEN) : null;
     this.posEmbed =
       config.posEmbed === 'learn'
-        ? new Parameter([1, tokens, D], positionInit[init])
-        : new Parameter([1, tokens, D], sincos2d(config.grid, config.prefix), false);
+        ? new Parameter([1, tokens, D], positionInit[init], TOKEN)
+        : new Parameter([1, tokens, D], sincos2d(config.grid, config.prefix), { kind: 'fixed' });
     this.patchEmbed = new PatchEmbed(channels, D, geometry);
     this.dropout = new Dropout(config.embedDropout, streams);
     this.blocks = dropPathRates(config.dropPath, depth, config.dropPathMode).map(
@@ -68,10 +77,6 @@ export class VisionTransformer extends Module {
     return this.head.forward(this.fcNorm ? this.fcNorm.forward(pooled) : pooled);
   }
 
-  numParams(): number {
-    return this.parameters().reduce((sum, parameter) => sum + parameter.size, 0);
-  }
-
   /** Floating-point operations of one image's forward pass, matrix products and attention, a multiply-add being two. */
   flops(): number {
     const { embedDim: D, hidden, depth, tokens, grid, classes } = this.config;
@@ -81,38 +86,52 @@ export class VisionTransformer extends Module {
     return embed + depth * block + 2 * D * classes;
   }
 
-  /** A table of the parts with their shapes and parameters, for people. */
-  summary(): string {
-    const { imageSize, channels, tokens, embedDim, depth, heads, headDim, hidden, classes, pool, geometry } =
-      this.config;
-    const rows: [string, string, number][] = [];
-    for (const parameter of this.parameters()) {
-      const part = parameter.name
-        .replace(/^blocks\.\d+\..*/, `blocks (${depth})`)
-        .replace(/\.(weight|bias)$/, '');
-      const row = rows.find(([name]) => name === part);
-      if (row) row[2] += parameter.size;
-      else rows.push([part, shapeOf(part, this.config), parameter.size]);
-    }
-    const table = rows.map(
-      ([name, shape, size]) => `  ${name.padEnd(18)}${shape.padEnd(22)}${count(size).padStart(10)}`,
-    );
+  classifier(): readonly Parameter[] {
+    return partsOf(this.head);
+  }
+
+  /** As BEiT counts them: patches, tokens and positions are one layer, then the blocks, then the last norm and the head. */
+  override layers(): readonly (readonly Parameter[])[] {
+    const { clsToken, regToken, posEmbed, patchEmbed, blocks, norm, fcNorm, head } = this;
     return [
-      `VisionTransformer: images ${channels} x ${imageSize.join(' x ')}, patches ${geometry.patch.join(' x ')}, ${tokens} tokens, ` +
-        `embed_dim ${embedDim}, depth ${depth}, ${heads} heads of ${headDim}, MLP ${hidden}, pool ${pool}, ${classes} classes`,
-      ...table,
-      `  ${count(this.numParams())} parameters, ${(this.flops() / 1e6).toFixed(1)} MFLOP an image forward`,
-    ].join('\n');
+      partsOf(clsToken, regToken, posEmbed, patchEmbed),
+      ...blocks.map((block) => partsOf(block)),
+      partsOf(norm, fcNorm, head),
+    ];
+  }
+
+  describe(): string {
+    const { images, config } = this;
+    const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry } = config;
+    const { channels, height, width, classes } = images;
+    return (
+      `VisionTransformer: images ${channels} x ${height} x ${width}, patches ${geometry.patch.join(' x ')}, ${tokens} tokens, ` +
+      `embed_dim ${embedDim}, depth ${depth}, ${heads} heads of ${headDim}, MLP ${hidden}, pool ${pool}, ${classes} classes`
+    );
+  }
+
+  protected rows(): readonly SummaryRow[] {
+    const { tokens, embedDim: D, depth, grid, classes, regTokens } = this.config;
+    const { clsToken, regToken, posEmbed, patchEmbed, blocks, norm, fcNorm, head } = this;
+    const row = (name: string, shape: string, ...parts: readonly ModelPart[]) => ({
+      name,
+      shape,
+      parameters: partsOf(...parts),
+    });
+    return [
+      row('cls_token', `(1, 1, ${D})`, clsToken),
+      row('reg_token', `(1, ${regTokens}, ${D})`, regToken),
+      row('pos_embed', `(B, ${tokens}, ${D})`, posEmbed),
+      row('patch_embed.proj', `(B, ${grid[0] * grid[1]}, ${D})`, patchEmbed),
+      row(`blocks (${depth})`, `(B, ${tokens}, ${D})`, ...blocks),
+      row('norm', `(B, ${D})`, norm),
+      row('fc_norm', `(B, ${D})`, fcNorm),
+      row('head', `(B, ${classes})`, head),
+    ];
   }
 }
 
-const count = (n: number): string => n.toLocaleString('en-US');
-
-function shapeOf(part: string, { tokens, embedDim, grid, classes, regTokens }: VitConfig): string {
-  if (part.startsWith('patch_embed')) return `(B, ${grid[0] * grid[1]}, ${embedDim})`;
-  if (part === 'head') return `(B, ${classes})`;
-  if (part === 'cls_token') return `(1, 1, ${embedDim})`;
-  if (part === 'reg_token') return `(1, ${regTokens}, ${embedDim})`;
-  if (part === 'norm' || part === 'fc_norm') return `(B, ${embedDim})`;
-  return `(B, ${tokens}, ${embedDim})`;
-}
+/** `192/12/3 p4 mlp 4 cls`: width, depth, heads, patch size, MLP ratio, pooling, and the image size unless it is 32. */
+const labelOf = ({ embedDim, depth, heads, geometry, mlpRatio, pool, imageSize }: VitConfig): string =>
+  `${embedDim}/${depth}/${heads} p${geometry.patch[0]} mlp ${mlpRatio} ${pool}` +
+  (imageSize[0] === 32 ? '' : ` ${imageSize.join('x')}`);

@@ -10,9 +10,10 @@ export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter;
 
-  constructor(inputs: number, outputs: number, init: LayerInit) {
+  /** `matrices`: how many matrices of a hidden layer the weight stacks; 0 for a layer that Muon leaves to AdamW. */
+  constructor(inputs: number, outputs: number, init: LayerInit, matrices = 0) {
     super();
-    this.weight = new Parameter([outputs, inputs], init.weight);
+    this.weight = new Parameter([outputs, inputs], init.weight, { matrices });
     this.bias = new Parameter([outputs], init.bias(inputs));
   }
 

@@ -15,17 +15,30 @@ export interface Mode {
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 export abstract class Module {
-  /** All parameters, depth first in order of the fields, named by their path: `blocks.0.attn.qkv.weight`. */
-  parameters(prefix = ''): Parameter[] {
-    const found: Parameter[] = [];
-    const visit = (value: unknown, path: string): void => {
-      if (value instanceof Parameter) {
-        value.name = path;
-        found.push(value);
-      } else if (value instanceof Module) found.push(...value.parameters(`${path}.`));
-      else if (Array.isArray(value)) for (const [i, item] of value.entries()) visit(item, `${path}.${i}`);
+  /** All parameters, depth first in order of the fields. Each gets its path as its name: `blocks.0.attn.qkv.weight`. */
+  parameters(): Parameter[] {
+    return this.paths().map(([path, parameter]) => {
+      parameter.name = path;
+      return parameter;
+    });
+  }
+
+  /** Every parameter with its path from here; a module that is part of another may be asked, and no name changes. */
+  paths(prefix = ''): [path: string, parameter: Parameter][] {
+    const visit = (value: unknown, path: string): [string, Parameter][] => {
+      if (value instanceof Parameter) return [[path, value]];
+      if (value instanceof Module) return value.paths(`${path}.`);
+      return Array.isArray(value) ? value.flatMap((item, i) => visit(item, `${path}.${i}`)) : [];
     };
-    for (const [name, value] of Object.entries(this)) visit(value, prefix + snake(name));
-    return found;
+    return Object.entries(this).flatMap(([name, value]) => visit(value, prefix + snake(name)));
   }
 }
+
+/** A part of a model; null for one that it does not have. */
+export type ModelPart = Module | Parameter | null;
+
+/** The parameters of parts of a model, in order. */
+export const partsOf = (...parts: readonly ModelPart[]): Parameter[] =>
+  parts.flatMap((part) =>
+    part instanceof Module ? part.paths().map(([, parameter]) => parameter) : (part ?? []),
+  );

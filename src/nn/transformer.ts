@@ -58,10 +58,10 @@ export class Attention extends Module {
     super();
     const { width, heads, attentionDropout, residualDropout, eps, init } = options;
     const norm = () => (options.qkNorm ? new LayerNorm(width / heads, eps) : null);
-    this.qkv = new Linear(width, 3 * width, packedAttention[init]);
+    this.qkv = new Linear(width, 3 * width, packedAttention[init], 3); // queries, keys and values
     this.qNorm = norm();
     this.kNorm = norm();
-    this.proj = new Linear(width, width, attentionOutput[init]);
+    this.proj = new Linear(width, width, attentionOutput[init], 1);
     this.heads = heads;
     this.rate = attentionDropout;
     this.stream = streams.take();
@@ -98,8 +98,8 @@ export class Mlp extends Module {
 
   constructor({ width, hidden, mlpDropout, residualDropout, init }: BlockOptions, streams: Streams) {
     super();
-    this.fc1 = new Linear(width, hidden, schemes[init]);
-    this.fc2 = new Linear(hidden, width, schemes[init]);
+    this.fc1 = new Linear(width, hidden, schemes[init], 1);
+    this.fc2 = new Linear(hidden, width, schemes[init], 1);
     this.dropout1 = new Dropout(mlpDropout, streams);
     this.dropout2 = new Dropout(residualDropout, streams);
   }

@@ -1,6 +1,6 @@
 /**
  * Augmentation beyond a crop and a mirror, in passes over the batch: bytes to pixels, one pass (and a table) for every
- * slot of the program, pixels to normalised images; and mixing. What happens to which image is data, made on the host.
+ * slot of the program, pixels to normalised images; and mixing. a plan (batch_plan.ts), made on the host, says which image goes through which ops.
  */
 import applySource from '../../kernels/augment/augment_apply_forward.wgsl';
 import gatherSource from '../../kernels/augment/augment_gather_forward.wgsl';
@@ -12,9 +12,8 @@ import { formatShape, need } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { ImageStore } from './batch.js';
+import type { PlanBuffer } from './batch_plan.js';
 import { ELEMENTWISE_WG, groupsFor } from './common.js';
-import { encodeImageOp, IMAGE_OP_WORDS, type ImageOp } from './image_ops.js';
-import { type Box, NO_BOX } from './step_state.js';
 
 const gatherKernel = defineKernel('augment_gather_forward', gatherSource);
 const tableKernel = defineKernel('augment_table_forward', tableSource);
@@ -23,28 +22,9 @@ const normaliseKernel = defineKernel('augment_normalise_forward', normaliseSourc
 const mixKernel = defineKernel('mix_forward', mixSource);
 const mixTargetsKernel = defineKernel('mix_targets_forward', mixTargetsSource);
 
-/** Where in its record an image comes from, and what is erased of it in the end. */
-export interface Frame {
-  readonly flip: boolean;
-  /** The window's corner, which may lie outside of the image, and its size. */
-  readonly top: number;
-  readonly left: number;
-  readonly height: number;
-  readonly width: number;
-  readonly erase: Box | null;
-}
-
-/** What one image goes through. */
-export interface ImagePlan {
-  readonly frame: Frame;
-  readonly ops: readonly ImageOp[];
-}
-
-export const FRAME_WORDS = 9;
-
-/** What is the same for all images of a run. */
+/** How the pixels of all images of a run are made. */
 export interface PixelOptions {
-  /** What windows show beyond the image: its mirror image, instead of black. */
+  /** Whether windows that reach beyond the image show its mirror image there, instead of black. */
   readonly reflect: boolean;
   /** Whether windows are enlarged to the size of the image. */
   readonly resize: boolean;
@@ -55,33 +35,13 @@ export interface PixelOptions {
   readonly noise: number | null;
 }
 
-/** Frames (B, 9) and the program (slots, B, 8), as the kernels read them. */
-export function encodePlans(
-  plans: readonly ImagePlan[],
-  slots: number,
-  height: number,
-  width: number,
-): { frames: Uint32Array<ArrayBuffer>; program: Uint32Array<ArrayBuffer> } {
-  const frames = new Uint32Array(plans.length * FRAME_WORDS);
-  const program = new Uint32Array(slots * plans.length * IMAGE_OP_WORDS);
-  plans.forEach(({ frame, ops }, b) => {
-    const { top, bottom, left, right } = frame.erase ?? NO_BOX;
-    const corner = [frame.top, frame.left, frame.height, frame.width];
-    frames.set([Number(frame.flip), ...corner, top, bottom, left, right], b * FRAME_WORDS);
-    ops.forEach((op, slot) => {
-      program.set(encodeImageOp(op, height, width), (slot * plans.length + b) * IMAGE_OP_WORDS);
-    });
-  });
-  return { frames, program };
-}
-
 /**
- * images (B, 3, H, W) and labels (B) ← the records that `index` names, each by its frame and its ops, normalised.
- * `frames` (B, 9) and `program` (slots, B, 8) are of `encodePlans`; `step` is the key of erasing's noise.
+ * images (B, 3, H, W) and labels (B) ← the records of the plan, each by its frame and its ops, normalised. Throws a ShapeError
+ * for images that do not have three channels.
  */
 export function augmentBatch(
   store: ImageStore,
-  { index, frames, program, step }: Record<'index' | 'frames' | 'program' | 'step', Tensor>,
+  { header, index, frames, program }: Pick<PlanBuffer, 'header' | 'index' | 'frames' | 'program'>,
   options: PixelOptions,
   images: Tensor,
   labels: Tensor,
@@ -90,7 +50,7 @@ export function augmentBatch(
   need(C === 3, 'augment', `images ${formatShape(images.shape)} must have 3 channels, red, green and blue.`);
   const gathered = gather(store, index, frames, options, [B, H, W], labels);
   const pixels = applyProgram(gathered, program, options);
-  const operands = { pixels, frames, norm: store.norm, step, y: images };
+  const operands = { pixels, frames, norm: store.norm, plan: header, y: images };
   images.gpu.run(normaliseKernel, operands, { B, H, W, stream: options.noise ?? 0 }, pixelGroups(pixels), {
     overrides: { NOISE: options.noise !== null },
   });
@@ -142,16 +102,16 @@ export function applyProgram(
 
 const pixelGroups = (pixels: Tensor): number => groupsFor(pixels.size, ELEMENTWISE_WG);
 
-/** Mixes images (B, C, H, W) in place, b with B − 1 − b, as the step's state says. */
-export function mixImages(images: Tensor, step: Tensor): void {
+/** Mixes images (B, C, H, W) in place, b with B − 1 − b, as the header of the plan says. */
+export function mixImages(images: Tensor, header: Tensor): void {
   const [B, C, H, W] = images.shape as [number, number, number, number];
   const groups = groupsFor(Math.ceil(B / 2) * C * H * W, ELEMENTWISE_WG);
-  images.gpu.run(mixKernel, { step, x: images }, { B, C, H, W }, groups);
+  images.gpu.run(mixKernel, { plan: header, x: images }, { B, C, H, W }, groups);
 }
 
-/** targets (B, K) and the labels of the larger share, major (B) ← labels (B), mixed as the images of the step are. */
-export function mixTargets(label: Tensor, step: Tensor, targets: Tensor, major: Tensor): void {
+/** targets (B, K) and the labels of the larger share, major (B) ← labels (B), mixed as the images of the plan are. */
+export function mixTargets(label: Tensor, header: Tensor, targets: Tensor, major: Tensor): void {
   const [B, K] = targets.shape as [number, number];
-  const operands = { label, step, target_weights: targets, major };
+  const operands = { label, plan: header, target_weights: targets, major };
   label.gpu.run(mixTargetsKernel, operands, { B, K }, groupsFor(B * K, ELEMENTWISE_WG));
 }

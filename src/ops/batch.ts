@@ -1,4 +1,4 @@
-/** A batch from the bytes of a data set on the device, and the record of what a step came to. */
+/** A batch from the bytes of a data set on the device, and the metrics of a step. */
 import augmentSource from '../../kernels/augment/augment_forward.wgsl';
 import metricsSource from '../../kernels/optimizer/metrics_step.wgsl';
 import { defineKernel } from '../gpu/pipeline.js';
@@ -16,40 +16,33 @@ export interface ImageStore {
   readonly norm: Tensor;
 }
 
-export interface Augmentation {
-  /** Pixels added on each side before a random crop of the image's own size; 0 for none. */
-  readonly pad: number;
-  /** Whether they mirror the image about its edge pixels, instead of being black. */
+/** Windows of the plan: a crop of the image's own size, and a mirror. */
+export interface Crops {
+  /** (B, 9): see Frame. */
+  readonly frames: Tensor;
+  /** Whether a window that reaches beyond the image shows its mirror image there, instead of black. */
   readonly reflect: boolean;
-  /** Whether half of the images are mirrored. */
-  readonly flip: boolean;
-  readonly stream: number;
 }
 
-/** images (B, C, H, W) and labels (B) ← the records that `index` names, augmented by the draws of `step`, normalised. */
+/**
+ * images (B, C, H, W) and labels (B) ← the records that `index` (B) names, normalised: as they are, or cropped and mirrored.
+ */
 export function gatherBatch(
   store: ImageStore,
   index: Tensor,
-  step: Tensor,
-  { pad, reflect, flip, stream }: Augmentation,
   images: Tensor,
   labels: Tensor,
+  crops?: Crops,
 ): void {
+  const { gpu } = images;
   const [B, C, H, W] = images.shape as [number, number, number, number];
+  const overrides = { FRAMED: crops !== undefined, REFLECT: crops?.reflect ?? false };
   for (const { first, count, images: bytes } of store.parts) {
     const operands = {
-      images: bytes,
-      labels: store.labels,
-      index,
-      norm: store.norm,
-      step,
-      y: images,
-      label: labels,
+      ...{ images: bytes, labels: store.labels, index, norm: store.norm },
+      ...{ frames: crops?.frames ?? gpu.spare[0], y: images, label: labels },
     };
-    const params = { B, C, H, W, first, count, stream };
-    images.gpu.run(augmentKernel, operands, params, B * C, {
-      overrides: { PAD: pad, FLIP: flip, REFLECT: reflect },
-    });
+    gpu.run(augmentKernel, operands, { B, C, H, W, first, count }, B * C, { overrides });
   }
 }
 

@@ -12,7 +12,7 @@ const POWER = 2 / 3;
 export const emaDecay = (decay: number, t: number): number => Math.min(decay, 1 - t ** -POWER);
 
 export class Ema {
-  /** Of the arena's layout; what does not train is copied once. */
+  /** Of the arena's layout; fixed parameters are copied once. */
   readonly average: Tensor;
   private readonly moving: Tensor;
   private readonly weights: Tensor;
@@ -23,8 +23,8 @@ export class Ema {
   ) {
     this.average = arena.like('ema');
     arena.gpu.copy(arena.values, this.average);
-    this.moving = arena.trained.of(this.average);
-    this.weights = arena.trained.of(arena.values);
+    this.moving = arena.moving.of(this.average);
+    this.weights = arena.moving.of(arena.values);
   }
 
   /** The decay of step t, counted from 1. */

@@ -1,9 +1,10 @@
-/** Where the model looks: attention of single heads, and rollout over all layers. */
-import type { VisionTransformer } from '../models/vit.js';
+/** Attention maps of a Vision Transformer: single heads, and rollout over all layers. */
+import type { Model } from '../models/model.js';
+import { VisionTransformer } from '../models/vit.js';
 import type { ImageStore } from '../ops/batch.js';
 import { keep } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { forward } from '../train/evaluate.js';
+import { forward } from '../training/evaluate.js';
 import { figure, type Html, html, percent, section } from './html.js';
 import { heat, img, lit, type Picture } from './picture.js';
 import type { Prediction } from './predictions.js';
@@ -40,9 +41,13 @@ export async function attentionMaps(
   });
 }
 
-export interface Looked {
+/** An image to look at. */
+export interface Shown {
   readonly prediction: Prediction;
   readonly picture: Picture;
+}
+
+interface Looked extends Shown {
   readonly maps: AttentionMaps;
 }
 
@@ -66,7 +71,19 @@ async function row({ prediction, picture, maps }: Looked, { config }: VisionTran
   );
 }
 
-export async function attentionSection(looked: readonly Looked[], model: VisionTransformer): Promise<Html> {
+/** The section of a report about attention; null for a model that has none. */
+export async function attentionSection(
+  model: Model,
+  store: ImageStore,
+  shown: readonly Shown[],
+): Promise<Html | null> {
+  if (!(model instanceof VisionTransformer)) return null;
+  const maps = await attentionMaps(
+    model,
+    store,
+    shown.map(({ prediction }) => prediction.record),
+  );
+  const looked = shown.map((it, i) => ({ ...it, maps: maps[i] as AttentionMaps }));
   const { pool, depth, heads, regTokens } = model.config;
   const reader =
     pool === 'cls'

@@ -1,5 +1,5 @@
 /** How far the model's confidence can be believed: the reliability diagram of Guo et al., 2017. */
-import type { Evaluation } from '../train/score.js';
+import type { Evaluation } from '../training/score.js';
 import { figure, type Html, html, percent, section } from './html.js';
 import { plotSvg } from './plot.js';
 

@@ -1,5 +1,5 @@
 /** Accuracy of each class, and which classes are taken for which. */
-import { type ConfusedPair, confusedPairs, type Evaluation } from '../train/score.js';
+import { type ConfusedPair, confusedPairs, type Evaluation } from '../training/score.js';
 import { count, figure, type Html, html, percent, section } from './html.js';
 import { plotSvg } from './plot.js';
 

@@ -1,12 +1,12 @@
 /** The report of a run as one HTML file that needs nothing else: no network, no script. */
 import { basename, dirname, resolve } from 'node:path';
-import type { Dataset, Split } from '../data/sources.js';
+import type { Dataset, Split } from '../data/dataset.js';
 import type { AdapterInfo } from '../gpu/device.js';
-import type { VisionTransformer } from '../models/vit.js';
+import type { Model } from '../models/model.js';
 import type { ImageStore } from '../ops/batch.js';
-import type { Evaluation } from '../train/score.js';
-import type { Settings } from '../train/settings.js';
-import { attentionMaps, attentionSection } from './attention.js';
+import type { Settings } from '../recipe/settings.js';
+import type { Evaluation } from '../training/score.js';
+import { attentionSection } from './attention.js';
 import { calibrationSection } from './calibration.js';
 import { classesSection } from './classes.js';
 import { curvesSection, medianThroughput } from './curves.js';
@@ -28,7 +28,7 @@ export interface ReportInput {
   /** The file of weights that was evaluated. */
   readonly weights: string;
   readonly settings: Settings;
-  readonly model: VisionTransformer;
+  readonly model: Model;
   readonly dataset: Dataset;
   /** Whether the data set is the one that the run was trained on. */
   readonly ownData: boolean;
@@ -56,12 +56,6 @@ export async function reportPage(input: ReportInput): Promise<string> {
   const { evaluation, logits, split, dataset, model, store, run, settings } = input;
   const predictions = predictionsOf(logits, split.labels, dataset.classes);
   const selection = select(predictions, CARDS);
-  const looked = lookedAt(selection);
-  const maps = await attentionMaps(
-    model,
-    store,
-    looked.map(({ record }) => record),
-  );
   const pictureOf = pictures(input);
   const title = `${nameOf(input.weights)} – Patchlight`;
   const page = html`<!doctype html>
@@ -73,8 +67,9 @@ ${await classesSection(evaluation)}
 ${await calibrationSection(evaluation)}
 ${await predictionsSection(selection, pictureOf)}
 ${await attentionSection(
-  looked.map((prediction, i) => ({ prediction, picture: pictureOf(prediction.record), maps: maps[i]! })),
   model,
+  store,
+  lookedAt(selection).map((prediction) => ({ prediction, picture: pictureOf(prediction.record) })),
 )}
 ${settingsSection(settings)}
 ${environmentSection(environmentRows(input))}
@@ -109,14 +104,11 @@ const margin = (share: number, n: number): number => 2 * Math.sqrt((share * (1 -
 function headline(input: ReportInput): Html {
   const { evaluation, model, dataset, run } = input;
   const { top1, top5, loss, ece, images, tta } = evaluation;
-  const { embedDim, depth, heads, geometry, pool } = model.config;
   const pace = medianThroughput(run.steps);
   const number = (name: string, value: Child, note: Child, kind = 'number') =>
     html`<div class="${kind}"><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`;
   return html`<header><p class="over">Patchlight report</p><h1>${nameOf(input.weights)}</h1>
-<p class="sub">Vision Transformer of width ${embedDim}, ${depth} blocks, ${heads} heads, patches of ${geometry.patch.join(' × ')}, ${
-    pool === 'cls' ? 'class token' : 'mean pooling'
-  }, on ${dataset.name}.</p>
+<p class="sub">${model.describe()}. Data set: ${dataset.name}.</p>
 <dl class="numbers">${[
     number(
       'Top-1 accuracy',

@@ -1,5 +1,5 @@
 /** Single images with what the model made of them. */
-import { probabilities } from '../train/score.js';
+import { probabilities } from '../training/score.js';
 import { figure, type Html, html, percent, section } from './html.js';
 import { img, type Picture } from './picture.js';
 

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isObject } from '../io/json.js';
 import { readBytes } from '../io/read.js';
-import { readHistory } from '../train/history.js';
-import type { EpochEntry, StepEntry } from '../train/run_directory.js';
+import { readHistory } from '../runs/history.js';
+import type { EpochEntry, StepEntry } from '../training/progress.js';
 
 export interface RunFiles {
   readonly steps: readonly StepEntry[];

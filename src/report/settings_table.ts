@@ -1,5 +1,5 @@
 /** Every setting of the run by group, those that differ from their defaults in bold; and where it ran. */
-import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../train/settings.js';
+import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../recipe/settings.js';
 import { type Child, facts, type Html, html, section } from './html.js';
 
 const shown = (value: Settings[SettingName]): string => (value === '' ? 'empty' : String(value));

@@ -1,10 +1,10 @@
 /** A sweep as a table and as a page: accuracy against what it costs in parameters, operations and time. */
 import type { TopLevelSpec } from 'vega-lite';
 import { type Cell, table } from '../core/table.js';
-import { snake } from '../train/configurations.js';
-import { settingsTable } from '../train/settings.js';
-import type { PlannedRun } from '../train/sweep.js';
-import type { SweepRow } from '../train/sweep_table.js';
+import { settingsTable } from '../recipe/settings.js';
+import type { PlannedRun } from '../sweeps/folder.js';
+import { snake } from '../sweeps/grid.js';
+import type { SweepRow } from '../sweeps/table.js';
 import { Html, html } from './html.js';
 import { plotSvg } from './plot.js';
 import { style } from './style.js';

@@ -1,5 +1,5 @@
 /**
- * All parameters in one flat tensor, `[decayed | not decayed | not trained]`, their gradients in another of the same
+ * All parameters in one flat tensor, `[decayed | not decayed | statistics | fixed]`, their gradients in another of the same
  * layout: the optimizer, the norm and checks are then one dispatch over one range. Every parameter starts on 512 bytes,
  * so that it can be bound by itself; what lies between is zero and stays zero.
  */
@@ -167,8 +167,10 @@ export interface Part {
 export class Arena extends Layout {
   /** Floats at the front that weight decay applies to. */
   readonly decayed: number;
-  /** All but the parameters that keep their first values: what optimizers and averages work on. */
+  /** The parameters that have gradients: optimizers work on these. */
   readonly trained: Layout;
+  /** The trained parameters and the statistics: the EMA averages these. */
+  readonly moving: Layout;
   readonly values: Tensor;
   readonly gradients: Tensor;
 
@@ -177,7 +179,8 @@ export class Arena extends Layout {
     const kinds = [
       (parameter: Parameter) => parameter.trained && decays(parameter),
       (parameter: Parameter) => parameter.trained && !decays(parameter),
-      (parameter: Parameter) => !parameter.trained,
+      (parameter: Parameter) => parameter.role.kind === 'statistic',
+      (parameter: Parameter) => parameter.role.kind === 'fixed',
     ];
     let start = 0;
     const ends: number[] = [];
@@ -192,6 +195,7 @@ export class Arena extends Layout {
     super(gpu, slots, 0, start);
     this.decayed = ends[0] as number;
     this.trained = this.section(0, ends[1]);
+    this.moving = this.section(0, ends[2]);
     this.values = this.like('parameters');
     this.gradients = this.like('gradients');
     for (const { parameter, start: at } of slots) {

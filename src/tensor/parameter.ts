@@ -1,4 +1,4 @@
-/** A tensor of a model: its name, shape and first values; its memory is a part of an arena. */
+/** A tensor of a model: its name, shape, first values and role; its memory is a part of an arena. */
 import { Counter, stream } from '../core/rng.js';
 import { formatShape, numel, type Shape } from '../core/shape.js';
 import type { Tensor } from './tensor.js';
@@ -6,20 +6,39 @@ import type { Tensor } from './tensor.js';
 /** First values of a parameter, element by element. */
 export type Init = (random: Counter, shape: Shape) => (i: number) => number;
 
+/** How training treats a parameter. */
+export interface Role {
+  /**
+   * `trained`: has a gradient, and the optimizer moves it. `fixed`: keeps its first values, as fixed positions do.
+   * `statistic`: a buffer in PyTorch's sense, such as a running mean; no optimizer moves it, checkpoints and the EMA hold it.
+   */
+  readonly kind?: 'trained' | 'fixed' | 'statistic';
+  /** Whether weight decay applies to it (`--decay matrices`). When absent, timm's rule: two or more axes. */
+  readonly decays?: boolean;
+  /** For a hidden layer's weight: the number of matrices stacked along its first axis. Muon moves these; 0 for none. */
+  readonly matrices?: number;
+}
+
 export class Parameter {
   /** The path of names from the model to here: timm's name for it. Given by the module that owns it. */
   name = '';
+  readonly role: Required<Role>;
   private bound: Tensor | null = null;
 
   constructor(
     readonly shape: Shape,
     readonly init: Init,
-    /** False for what keeps its first values, such as fixed positions: it has no gradient, and no optimizer moves it. */
-    readonly trained = true,
-  ) {}
+    role: Role = {},
+  ) {
+    this.role = { kind: 'trained', decays: shape.length >= 2, matrices: 0, ...role };
+  }
 
   get size(): number {
     return numel(this.shape);
+  }
+
+  get trained(): boolean {
+    return this.role.kind === 'trained';
   }
 
   /** The values on the device; an error before the model is put on one. */

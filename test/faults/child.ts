@@ -5,9 +5,9 @@ import { PatchlightError } from '../../src/core/errors.js';
 import type { Put } from '../../src/io/atomic.js';
 import { cifarLayouts } from '../../src/io/cifar.js';
 import { fetchCifar, readCifar } from '../../src/io/cifar_files.js';
-import { checkpointContent, loadParts } from '../../src/train/checkpoint.js';
-import { type Lock, lockRun } from '../../src/train/lock.js';
-import { findState, saveState } from '../../src/train/states.js';
+import { checkpointContent, loadParts } from '../../src/runs/checkpoint.js';
+import { type Lock, lockRun } from '../../src/runs/lock.js';
+import { findState, saveState } from '../../src/runs/state_files.js';
 import { largePart } from './large.js';
 import { sampleContent } from './sample.js';
 

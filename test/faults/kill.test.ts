@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Counter } from '../../src/core/rng.js';
-import { findState } from '../../src/train/states.js';
+import { findState } from '../../src/runs/state_files.js';
 import { atOnce, printed, sleep, small, start, withBuild } from './commands.js';
 import { LONG, record, scratch, times } from './common.js';
 import { statePath, steps } from './run.js';

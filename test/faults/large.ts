@@ -1,9 +1,9 @@
 /** A model of any size on a device that keeps nothing: its values are computed when they are read. */
 import type { Gpu, Region } from '../../src/gpu/gpu.js';
+import type { Parts } from '../../src/runs/checkpoint.js';
 import { Layout } from '../../src/tensor/arena.js';
 import { Parameter } from '../../src/tensor/parameter.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
-import type { Parts } from '../../src/train/checkpoint.js';
 
 /** Float `at` of the arena. */
 const valueAt = (at: number): number => (at % 16_777_213) + Math.floor(at / 16_777_213);

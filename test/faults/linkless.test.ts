@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/core/errors.js';
-import { lockRun } from '../../src/train/lock.js';
+import { lockRun } from '../../src/runs/lock.js';
 import { scratch } from './common.js';
 
 vi.mock('node:fs', async (original) => ({

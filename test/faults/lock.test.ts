@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/core/errors.js';
 import { startOf } from '../../src/io/process.js';
-import { lockRun } from '../../src/train/lock.js';
+import { lockRun } from '../../src/runs/lock.js';
 import { bundleChild, record, scratch } from './common.js';
 
 const folder = scratch('lock');

@@ -1,6 +1,8 @@
 /** Takes the device away at a moment of a step. */
 import type { Gpu } from '../../src/gpu/gpu.js';
-import type { Trainer } from '../../src/train/trainer.js';
+import type { RunSink } from '../../src/runs/run_sink.js';
+import type { Trainer, TrainerInput } from '../../src/runs/trainer.js';
+import { evaluate } from '../../src/training/evaluate.js';
 
 export const phases = [
   'upload',
@@ -57,7 +59,7 @@ export function loseAt(gpu: Gpu, trainer: Trainer, phase: Phase, nth: number): {
     lost.at = performance.now();
     gpu.device.destroy();
   };
-  const during = async (body: () => Promise<unknown>, set: (value: boolean) => void) => {
+  const during = async <T>(body: () => Promise<T>, set: (value: boolean) => void): Promise<T> => {
     set(true);
     try {
       return await body();
@@ -65,16 +67,20 @@ export function loseAt(gpu: Gpu, trainer: Trainer, phase: Phase, nth: number): {
       set(false);
     }
   };
-  const inside = trainer as unknown as Record<'evaluate' | 'saveState', () => Promise<unknown>>;
-  const { evaluate, saveState } = inside;
-  inside.evaluate = () =>
+  const inside = trainer as unknown as { input: TrainerInput; sink: RunSink };
+  const judge = inside.input.evaluate ?? evaluate;
+  inside.input = {
+    ...inside.input,
+    evaluate: (input) =>
+      during(
+        () => judge(input),
+        (value) => (evaluating = value),
+      ),
+  };
+  const save = inside.sink.state.bind(inside.sink);
+  inside.sink.state = (...args) =>
     during(
-      () => evaluate.call(trainer),
-      (value) => (evaluating = value),
-    );
-  inside.saveState = () =>
-    during(
-      () => saveState.call(trainer),
+      () => save(...args),
       (value) => (saving = value),
     );
   watchKernels(gpu, (kernel) => {

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { OutOfMemoryError } from '../../src/core/errors.js';
 import { Gpu } from '../../src/gpu/gpu.js';
+import { Trainer } from '../../src/runs/trainer.js';
 import { Tensor } from '../../src/tensor/tensor.js';
-import type { TrainingStep } from '../../src/train/step.js';
-import { Trainer } from '../../src/train/trainer.js';
+import type { TrainingStep } from '../../src/training/step.js';
 import { Allocations, type Refusal } from './allocations.js';
 import { LONG, record, scratch } from './common.js';
 import { statePath, steps, tiny, trainerInput } from './run.js';
@@ -32,8 +32,7 @@ const says =
 
 let runs = 0;
 const fresh = () => join(folder, `run-${runs++}`);
-const stepOf = (trainer: Trainer) =>
-  (trainer as unknown as { parts: { training: TrainingStep } }).parts.training;
+const stepOf = (trainer: Trainer): TrainingStep => trainer.training.step;
 
 /** What a device keeps from step to step, so that the next one asks for everything anew. */
 function forget(gpu: Gpu): void {

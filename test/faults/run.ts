@@ -3,10 +3,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import { decodeSafetensors } from '../../src/io/safetensors.js';
-import type { Reporter } from '../../src/train/journal.js';
-import type { TrainerInput } from '../../src/train/prepare.js';
-import { type EpochEntry, RunDirectory, type StepEntry } from '../../src/train/run_directory.js';
-import { resolveSettings, type Settings } from '../../src/train/settings.js';
+import { resolveSettings, type Settings } from '../../src/recipe/settings.js';
+import type { Reporter } from '../../src/runs/reporter.js';
+import { RunDirectory } from '../../src/runs/run_directory.js';
+import type { TrainerInput } from '../../src/runs/trainer.js';
+import type { EpochEntry, StepEntry } from '../../src/training/progress.js';
 import { images } from '../images.js';
 
 /** 50 images in batches of 20: two steps, and one of 10. */

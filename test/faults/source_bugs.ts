@@ -19,19 +19,19 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['bias corrections of the next step', 'optim/adamw', '1 - beta2 ** t)', '1 - beta2 ** (t + 1))'],
   ]),
   ...seenBy('runs', 'schedule', [
-    ['a schedule over all epochs, whatever was asked', 'train/prepare', 'settings.scheduleSteps || settings.epochs * batches', 'settings.epochs * batches'],
-    ['a warm-up rounded down', 'train/prepare', 'Math.round(settings.warmupEpochs * batches)', 'Math.floor(settings.warmupEpochs * batches)'],
+    ['a schedule over all epochs, whatever was asked', 'recipe/schedule', 'settings.scheduleSteps || settings.epochs * batches', 'settings.epochs * batches'],
+    ['a warm-up rounded down', 'recipe/schedule', 'Math.round(settings.warmupEpochs * batches)', 'Math.floor(settings.warmupEpochs * batches)'],
   ]),
   ...seenBy('options', '^parameters', [
-    ['biases that decay', 'train/build', 'shape.length >= 2', 'shape.length >= 1'],
-    ['layer decay one block off', 'train/build', 'decay ** (depth - Number(block))', 'decay ** (depth - 1 - Number(block))'],
-    ['queries, keys and values as one matrix', 'train/build', "=== 'attn.qkv' ? 3 : 1", "=== 'attn.qkv' ? 1 : 1"],
+    ['biases that decay', 'tensor/parameter', 'shape.length >= 2', 'shape.length >= 1'],
+    ['layer decay one block off', 'recipe/optimizer', 'decay ** (layers.length - 1 - i)', 'decay ** (layers.length - i)'],
+    ['queries, keys and values as one matrix', 'nn/transformer', 'packedAttention[init], 3)', 'packedAttention[init], 1)'],
   ]),
   ...seenBy('options', '^settings', [
-    ['a rate of 0 taken for none', 'train/build', 'own < 0 ? dropout', 'own <= 0 ? dropout'],
+    ['a rate of 0 taken for none', 'models/vit_config', 'own < 0 ? dropout', 'own <= 0 ? dropout'],
   ]),
   ...seenBy('options', '^the moving average', [
-    ['the average preferred to equal weights', 'train/trainer', 'ema.top1 > raw.top1', 'ema.top1 >= raw.top1'],
+    ['the average preferred to equal weights', 'training/fit', 'ema.top1 > raw.top1', 'ema.top1 >= raw.top1'],
   ]),
   ...seenBy('muon', '', [
     ['decay beyond the arena that AdamW moves', 'optim/adamw', 'Math.max(0, arena.decayed - layout.start)', 'arena.decayed'],
@@ -42,20 +42,22 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['held-out images trained on', 'data/sampler', 'order.subarray(held)', 'order.subarray(0, count - held)'],
   ]),
   ...seenBy('train', '^settings', [
-    ['a limit that is included', 'train/settings', 'value >= below', 'value > below'],
-    ['the first layer of settings wins', 'train/settings', 'of layers)', 'of layers.toReversed())'],
+    ['a limit that is included', 'core/setting', 'value >= below', 'value > below'],
+    ['the first layer of settings wins', 'core/setting', 'of layers)', 'of layers.toReversed())'],
   ]),
   ...seenBy('train', '^a run .*(stopped|logs)', [
-    ['the line of the last step lost at a continuation', 'train/run_directory', '.step <= step', '.step < step'],
+    ['the line of the last step lost at a continuation', 'runs/run_directory', '.step <= step', '.step < step'],
   ]),
   ...seenBy('train', '^accumulated', [
-    ['parts that weigh the same whatever their size', 'train/step', 'part.length / records.length', '1 / count'],
-    ['the mean loss of parts, not of images', 'train/step', '(loss * Math.min(microBatch, images - done)) / images', '(loss * microBatch) / images'],
+    ['parts that weigh the same whatever their size', 'training/step', 'batch.size / records.length', '1 / 2'],
+    ['the mean loss of parts, not of images', 'training/metrics', '(loss * Math.min(microBatch, images - done)) / images', '(loss * microBatch) / images'],
   ]),
   ...seenBy('augment', '', [
-    ['shifts that leave out the last pixel', 'data/augmentation', '(word % (2 * PADDING + 1)) - PADDING', '(word % (2 * PADDING)) - PADDING'],
+    ['the weight of a mix for its share', 'ops/batch_plan', '[mix.share, mix.weight], 2', '[mix.weight, mix.share], 2'],
+    ['frames of the images before', 'ops/batch_plan', 'b * FRAME_WORDS', '(b - Math.min(b, 1)) * FRAME_WORDS'],
   ]),
   ...seenBy('augment_draws', '', [
+    ['shifts that leave out the last pixel', 'data/augmentation', '(word % (2 * PADDING + 1)) - PADDING', '(word % (2 * PADDING)) - PADDING'],
     ['boxes too large erased', 'data/augmentation', 'draw.between(0.02, 1 / 3)', 'draw.between(0.02, 0.5)'],
     ['bins of ten for bins of nine', 'data/policies', 'bin / 9', 'bin / 10'],
     ['ops applied more often than half', 'data/timm_policy', 'draw.uniform() >= 0.5', 'draw.uniform() >= 0.6'],
@@ -82,26 +84,26 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['a last piece beyond the end', 'tensor/arena', 'Math.min(from, this.size - floats)', 'from'],
   ]),
   ...seenBy('score', '', [
-    ['the sixth counted among the first five', 'train/score', 'before < 5', 'before <= 5'],
-    ['calibration bins open above', 'train/score', 'Math.ceil(confidence * BINS) - 1', 'Math.floor(confidence * BINS)'],
-    ['logits averaged instead of probabilities', 'train/score', 'Math.log((value + q[c]!) / 2)', '(Math.log(value) + Math.log(q[c]!)) / 2'],
+    ['the sixth counted among the first five', 'training/score', 'before < 5', 'before <= 5'],
+    ['calibration bins open above', 'training/score', 'Math.ceil(confidence * BINS) - 1', 'Math.floor(confidence * BINS)'],
+    ['logits averaged instead of probabilities', 'training/score', 'Math.log((value + q[c]!) / 2)', '(Math.log(value) + Math.log(q[c]!)) / 2'],
   ]),
   ...seenBy('amp', 'follows', [
-    ['gradients clipped before the loss scale is taken back', 'train/step', 'this.clip, clipGrad, lossScale?.scale', 'this.clip, clipGrad'],
+    ['gradients clipped before the loss scale is taken back', 'training/step', 'this.clip, clipGrad, lossScale?.scale', 'this.clip, clipGrad'],
   ]),
   ...seenBy('runs', '', [
-    ['an evaluation before the state is saved', 'train/trainer', 'if (progress.step > before) await this.saveState();', ''],
-    ['the best evaluation counted among those without a better one', 'train/trainer', 'epoch > (best?.epoch ?? 0)', 'epoch >= (best?.epoch ?? 0)'],
-    ['a restart from the newest state, whatever was named', 'train/restarts', 'if (trainer?.hasSaved)', 'if (trainer)'],
-    ['the mean loss of batches, not of images', 'train/journal', 'progress.lossSum += loss * entry.images', 'progress.lossSum += loss * settings.batchSize'],
+    ['an evaluation before the state is saved', 'training/fit', 'if (progress.step > before) await sink.state?.(this.snapshot(), { ending: false });', ''],
+    ['the best evaluation counted among those without a better one', 'training/fit', 'epoch > (best?.epoch ?? 0)', 'epoch >= (best?.epoch ?? 0)'],
+    ['a restart from the newest state, whatever was named', 'runs/restarts', 'if (trainer?.hasSaved)', 'if (trainer)'],
+    ['the mean loss of batches, not of images', 'training/step_log', 'progress.lossSum += loss * entry.images', 'progress.lossSum += loss * this.training.settings.batchSize'],
   ]),
   ...seenBy('train', '^settings', [
-    ['another seed allowed in a continuation', 'train/continuation', "'dataDir',\n", "'dataDir',\n  'seed',\n"],
+    ['another seed allowed in a continuation', 'runs/continuation', "'dataDir',\n", "'dataDir',\n  'seed',\n"],
   ]),
   ...seenBy('predict', '^the command', [
-    ['logits of a batch over those of the one before', 'train/evaluate', 'offset: 4 * at * classes.length', 'offset: 0 * at'],
+    ['logits of a batch over those of the one before', 'training/evaluate', 'offset: 4 * at * classes.length', 'offset: 0 * at'],
   ]),
   ...seenBy('health', '', [
-    ['a spike among losses that are not all there', 'train/health', 'full && z > SPIKE', 'z > SPIKE'],
+    ['a spike among losses that are not all there', 'training/health', 'full && z > SPIKE', 'z > SPIKE'],
   ]),
 ];

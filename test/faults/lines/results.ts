@@ -2,9 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeSafetensors } from '../../../src/io/safetensors.js';
-import type { Progress } from '../../../src/train/journal.js';
-import type { EpochEntry, StepEntry } from '../../../src/train/run_directory.js';
-import type { Settings } from '../../../src/train/settings.js';
+import type { Settings } from '../../../src/recipe/settings.js';
+import type { EpochEntry, Progress, StepEntry } from '../../../src/training/progress.js';
 import { type Check, first, within } from './check.js';
 import type { Command, Played } from './play.js';
 

@@ -1,6 +1,6 @@
 /** Flags drawn from the table of settings, right ones and wrong ones: a new setting is drawn without a word here. */
 import fc from 'fast-check';
-import { kebab, type SettingName, settingNames, settingsTable } from '../../../src/train/settings.js';
+import { kebab, type SettingName, settingNames, settingsTable } from '../../../src/recipe/settings.js';
 
 interface Bounds {
   readonly default: string | number | boolean;

@@ -1,6 +1,6 @@
 /** Command lines of train.js: runs that start and runs that go on, with right and wrong flags. */
 import fc from 'fast-check';
-import { kebab, settingNames } from '../../../src/train/settings.js';
+import { kebab, settingNames } from '../../../src/recipe/settings.js';
 import { type Command, NOTE } from './play.js';
 import { configured, extras, kept, shapes, values, type Wrong, wrongs } from './settings.js';
 

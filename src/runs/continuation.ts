@@ -1,13 +1,13 @@
-/** What a continued run may change, and what it says of it. */
+/** The settings that a continued run may change, and the notes that it then gives. */
 import { ConfigError } from '../core/errors.js';
 import type { TensorList } from '../io/safetensors_file.js';
+import { resolveSettings, rowsOf, type SettingName, type Settings } from '../recipe/settings.js';
 import { metadataField } from './checkpoint.js';
 import type { Fingerprint } from './fingerprint.js';
-import { resolveSettings, type SettingName, type Settings, settingNames } from './settings.js';
 
 /** How long a run goes. */
 const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'scheduleSteps', 'patience'];
-/** What it says and where it reads; none of it changes what a step computes. */
+/** Logs, saves and places: no step computes anything else for them. */
 const FREE_TO_CHANGE = new Set<SettingName>([
   ...LENGTH,
   'logInterval',
@@ -18,7 +18,8 @@ const FREE_TO_CHANGE = new Set<SettingName>([
 
 /** Throws a ConfigError that names the settings by which `now` would compute something else than `before`. */
 export function checkContinuation(before: Settings, now: Settings): void {
-  const changed = settingNames.filter((name) => now[name] !== before[name] && !FREE_TO_CHANGE.has(name));
+  const names = Object.keys(rowsOf(before.model)) as SettingName[];
+  const changed = names.filter((name) => now[name] !== before[name] && !FREE_TO_CHANGE.has(name));
   if (changed.length > 0)
     throw new ConfigError(`A continued run must keep its settings: ${differences(changed, before, now)}.`);
 }
@@ -27,7 +28,7 @@ export const equallyLong = (a: Settings, b: Settings): boolean => LENGTH.every((
 
 type Environment = Readonly<Record<string, unknown>>;
 
-/** What bits are promised for: with any of it changed, the rest of a run may round otherwise. */
+/** With any of these changed, the rest of a run may round otherwise. */
 const PLACE = ['version', 'adapter', 'driver'] as const;
 
 /**

@@ -15,17 +15,25 @@ import {
   type TensorPiece,
   withSafetensors,
 } from '../io/safetensors_file.js';
+import type { Model } from '../models/model.js';
 import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
+import type { Snapshot } from '../training/sink.js';
 
-/** What a state file holds besides the weights. */
-export const statePrefixes = { m: 'adamw.m.', v: 'adamw.v.', momentum: 'muon.m.', ema: 'ema.' } as const;
-const STATE_PREFIXES = Object.values(statePrefixes);
+/** Prefixes of tensor names in a state file. */
+const PREFIXES = { weights: '', m: 'adamw.m.', v: 'adamw.v.', momentum: 'muon.m.', ema: 'ema.' } as const;
+const STATE_PREFIXES = Object.values(PREFIXES).filter((prefix) => prefix !== '');
 
 type Metadata = Readonly<Record<string, unknown>>;
 
 /** Tensors by the prefix of their names in the file: '' for the model's own weights. */
 export type Parts = Readonly<Record<string, Part>>;
+
+/** The tensors of a snapshot under the prefixes that a state file has for them. */
+export const stateParts = (state: Snapshot['state']): Parts =>
+  Object.fromEntries(
+    Object.entries(state).map(([name, part]) => [PREFIXES[name as keyof typeof PREFIXES], part]),
+  );
 
 /**
  * The given parts, each with its parameters in the given order, as a file. The values are read from the device while the file
@@ -72,35 +80,33 @@ export function loadParts(path: string, parts: Parts): void {
   });
 }
 
-const HEAD = ['head.weight', 'head.bias'] as const;
-
 /**
- * Loads the weights that a run starts from into an arena that has its first values. The head keeps those where the file has
- * none or one for another number of classes, as with timm's create_model(pretrained=True, num_classes=N); the sentence that is
- * returned says so. Null where all is loaded.
+ * Loads the weights that a run starts from into an arena that has its first values. The classifier keeps its first values where the
+ * file has none, or one for another number of classes, as with timm's create_model(pretrained=True, num_classes=N). The sentence
+ * that is returned says so; null where all is loaded. Throws a FormatError for a file that does not fit otherwise.
  */
-export function loadInit(path: string, arena: Arena): string | null {
+export function loadInit(path: string, arena: Arena, model: Model): string | null {
   return withSafetensors(path, (file) => {
     file.verify();
-    const note = headNote(path, file, arena);
-    const isKept = (name: string): boolean => note !== null && HEAD.some((head) => head === name);
+    const classifier = model.classifier();
+    const note = classifierNote(path, file, classifier);
+    const isKept = (name: string): boolean => note !== null && classifier.some((own) => own.name === name);
     refuseMisfits(path, misfits(file, arena, '', isKept));
     arena.write(arena.values, ({ name }) => (isKept(name) ? null : floats(file, name)));
     return note;
   });
 }
 
-/** Why the head starts anew; null where it does not. */
-function headNote(path: string, { tensors }: TensorList, { slots }: Arena): string | null {
-  const wanted = HEAD.map((name) => slots.find(({ parameter }) => parameter.name === name)?.parameter.shape);
-  const found = HEAD.map((name) => tensors.get(name)?.shape);
-  const classes = wanted[0]?.[0];
+/** Why the classifier starts anew; null where it does not. Its first axis counts the classes. */
+function classifierNote(path: string, { tensors }: TensorList, own: readonly Parameter[]): string | null {
+  const found = own.map(({ name }) => tensors.get(name)?.shape);
+  const classes = own[0]?.shape[0];
   if (found.every((shape) => shape === undefined))
     return `${path} has no head: the one for the ${classes} classes of this data set starts anew.`;
-  const others = found[0]?.[0] as number;
-  const fitsOtherwise = HEAD.every((_, i) => {
-    const [shape, own] = [found[i], wanted[i]];
-    return shape && own && sameShape(shape, [others, ...own.slice(1)]);
+  const others = found[0]?.[0];
+  const fitsOtherwise = own.every(({ shape }, i) => {
+    const its = found[i];
+    return its && others !== undefined && sameShape(its, [others, ...shape.slice(1)]);
   });
   if (!fitsOtherwise || others === classes) return null;
   return `The head of ${path} is for ${others} classes and this data set has ${classes}: it starts anew.`;

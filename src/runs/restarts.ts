@@ -1,8 +1,8 @@
 /** A run that survives its device: a driver that was reset takes the device along, and not what was saved. */
 import { DeviceLostError } from '../core/errors.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { TrainerInput } from './prepare.js';
-import { type Outcome, Trainer } from './trainer.js';
+import type { Outcome } from '../training/fit.js';
+import { Trainer, type TrainerInput } from './trainer.js';
 
 export interface RestartInput extends Omit<TrainerInput, 'environment'> {
   /** Another device, each time that it is called. */

@@ -2,10 +2,9 @@
 
 import { InterruptedError } from '../core/errors.js';
 import { Pace } from '../gpu/pace.js';
-import type { VisionTransformer } from '../models/vit.js';
+import type { Model } from '../models/model.js';
 import type { Mode } from '../nn/module.js';
 import { gatherBatch, type ImageStore } from '../ops/batch.js';
-import { makeStepState } from '../ops/step_state.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { type Evaluation, meanPrediction, score } from './score.js';
@@ -13,7 +12,7 @@ import { type Evaluation, meanPrediction, score } from './score.js';
 export type { ClassResult, Evaluation } from './score.js';
 
 export interface EvaluationInput {
-  readonly model: VisionTransformer;
+  readonly model: Model;
   readonly store: ImageStore;
   /** The same images mirrored left to right: test-time augmentation, scored beside the plain prediction. */
   readonly mirrored?: ImageStore | undefined;
@@ -26,11 +25,10 @@ export interface EvaluationInput {
   readonly interrupted?: (() => boolean) | undefined;
 }
 
-const NO_AUGMENTATION = { pad: 0, reflect: false, flip: false, stream: 0 };
 // Logits are read back once in so many batches: a read drains the queue.
 const BATCHES_A_READ = 32;
 
-/** What logits are made of. */
+/** The images that logits are wanted of. */
 export type PredictionInput = Omit<EvaluationInput, 'labels' | 'mirrored'>;
 
 export async function evaluate(input: EvaluationInput): Promise<Evaluation> {
@@ -82,18 +80,18 @@ async function logitsOf(
 
 /** Logits (n, K) of a batch of records as they are, neither augmented nor dropped out. */
 export function forward(
-  model: VisionTransformer,
+  model: Model,
   store: ImageStore,
   records: Uint32Array,
   observer?: Mode['observeAttention'],
 ): Tensor {
   const { gpu } = store.labels;
-  const { channels, imageSize } = model.config;
+  const { channels, height, width } = model.images;
   return scope(() => {
     const index = Tensor.from(gpu, Uint32Array.from(records));
-    const images = Tensor.empty(gpu, [index.size, channels, ...imageSize], 'f32', 'images');
+    const images = Tensor.empty(gpu, [index.size, channels, height, width], 'f32', 'images');
     const labels = Tensor.empty(gpu, [index.size], 'u32', 'labels');
-    gatherBatch(store, index, makeStepState(gpu), NO_AUGMENTATION, images, labels);
+    gatherBatch(store, index, images, labels);
     return model.forward(images, { training: false, observeAttention: observer });
   });
 }

@@ -1,11 +1,10 @@
 /** Class probabilities of images that no data set holds. */
-import type { Split } from '../data/sources.js';
-import { mirrored, type Pixels, releaseStore, uploadSplit } from '../data/store.js';
+import type { ImageFormat, Split } from '../data/dataset.js';
+import { mirrored, type Normalize, releaseStore, uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { VisionTransformer } from '../models/vit.js';
+import type { Model } from '../models/model.js';
 import { predict } from './evaluate.js';
 import { probabilities } from './score.js';
-import type { Settings } from './settings.js';
 
 export interface Prediction {
   readonly class: string;
@@ -15,21 +14,21 @@ export interface Prediction {
 export interface Classifier {
   readonly gpu: Gpu;
   /** With its weights on the device. */
-  readonly model: VisionTransformer;
-  /** Size, mean and deviation of the images that it was trained on, and how they were normalised. */
-  readonly images: Pixels;
-  readonly normalize: Settings['normalize'];
-  readonly classes: readonly string[];
+  readonly model: Model;
+  /** The format of the images that it was trained on. */
+  readonly images: ImageFormat;
+  readonly normalize: Normalize;
   /** Whether each image is also shown mirrored, and the mean of both probabilities taken. */
   readonly flip: boolean;
 }
 
 /** Probabilities (K) of each image, given as bytes (C, H, W): one batch on the device. */
 export async function classify(
-  { gpu, model, images, normalize, classes, flip }: Classifier,
+  { gpu, model, images, normalize, flip }: Classifier,
   batch: readonly Uint8Array[],
 ): Promise<Float64Array[]> {
   const count = batch.length;
+  const { classes } = images;
   const K = classes.length;
   const records = Uint32Array.from({ length: count }, (_, i) => i);
   const probabilitiesOf = async (split: Split) => {

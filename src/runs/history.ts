@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { FormatError } from '../core/errors.js';
 import { isObject } from '../io/json.js';
 import { readJson } from '../io/read.js';
-import type { EpochEntry } from './run_directory.js';
+import type { EpochEntry } from '../training/progress.js';
 
 const NUMBERS = ['epoch', 'images', 'lr', 'seconds'] as const;
 /** Null in an epoch that has no such figure. */

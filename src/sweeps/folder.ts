@@ -2,20 +2,19 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
-import type { DatasetDescription } from '../data/sources.js';
+import type { DatasetDescription } from '../data/dataset.js';
 import { reason, writeFileAtomic } from '../io/atomic.js';
 import { isObject } from '../io/json.js';
 import { readJson, statOf } from '../io/read.js';
-import { VisionTransformer } from '../models/vit.js';
-import { modelOptions } from './build.js';
-import { checkpointNames } from './checkpoint.js';
-import type { Configuration } from './configurations.js';
-import { checkContinuation, equallyLong } from './continuation.js';
-import { readHistory } from './history.js';
-import { type Lock, lockRun } from './lock.js';
-import { hasSaved } from './run_paths.js';
-import { resolveSettings, type Settings } from './settings.js';
-import { figuresOf, isComplete, type Progress, readRows, type Status, type SweepRow } from './sweep_table.js';
+import { buildModel } from '../recipe/model.js';
+import { resolveSettings, type Settings } from '../recipe/settings.js';
+import { checkpointNames } from '../runs/checkpoint.js';
+import { checkContinuation, equallyLong } from '../runs/continuation.js';
+import { readHistory } from '../runs/history.js';
+import { type Lock, lockRun } from '../runs/lock.js';
+import { hasSaved } from '../runs/run_paths.js';
+import type { Configuration } from './grid.js';
+import { figuresOf, isComplete, type Progress, readRows, type Status, type SweepRow } from './table.js';
 
 export interface PlannedRun extends Configuration {
   readonly settings: Settings;
@@ -37,7 +36,7 @@ export async function planRun(
 ): Promise<PlannedRun> {
   try {
     const settings = resolveSettings(...shared, changes);
-    const model = new VisionTransformer(modelOptions(settings, await imagesOf(settings)));
+    const model = buildModel(settings, await imagesOf(settings));
     return { name, changes, settings, parameters: model.numParams(), mflops: model.flops() / 1e6 };
   } catch (error) {
     if (error instanceof PatchlightError) throw new ConfigError(`${name}: ${error.message}`);

@@ -1,6 +1,6 @@
 /** The configurations of a sweep: what each changes, read from grids and lists, with a name that a folder can have. */
 import { ConfigError } from '../core/errors.js';
-import { kebab, type SettingName, type Settings, settingNames, settingsTable } from './settings.js';
+import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../recipe/settings.js';
 
 export interface Configuration {
   /** As `patch_size=4,depth=3`. */

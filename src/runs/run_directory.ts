@@ -5,41 +5,10 @@ import { ConfigError } from '../core/errors.js';
 import { AppendLog } from '../io/append_log.js';
 import { diskError, reason, writeFileAtomic } from '../io/atomic.js';
 import { withSafetensors } from '../io/safetensors_file.js';
+import type { EpochEntry, StepEntry } from '../training/progress.js';
 import { checkpointNames } from './checkpoint.js';
 import { EventsLog } from './events_log.js';
 import { refuseTaken, STEPS_FILE } from './run_paths.js';
-
-export interface StepEntry {
-  readonly step: number;
-  readonly epoch: number;
-  readonly loss: number;
-  readonly lr: number;
-  /** Null where it is not finite: a step of --amp that was skipped. */
-  readonly grad_norm: number | null;
-  readonly images_per_second: number;
-  /** Only where the loss is a spike: its z-score among the losses before. */
-  readonly loss_z?: number;
-  /** With --amp: the loss scale, and steps skipped so far. */
-  readonly loss_scale?: number;
-  readonly skipped_steps?: number;
-}
-
-export interface EpochEntry {
-  readonly epoch: number;
-  /** Null where --amp has skipped every step. */
-  readonly train_loss: number | null;
-  readonly train_accuracy: number | null;
-  /** Images trained on: fewer than all where the run was cut short. */
-  readonly images: number;
-  /** Null in an epoch without evaluation. */
-  readonly val_loss: number | null;
-  readonly val_accuracy: number | null;
-  /** The same of the moving average of the weights; null without one, too. */
-  readonly ema_val_loss: number | null;
-  readonly ema_val_accuracy: number | null;
-  readonly lr: number;
-  readonly seconds: number;
-}
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 

@@ -1,6 +1,6 @@
 /** What tells whether a run that goes on sees the images that it began with. */
 import { crc32c } from '../core/crc32c.js';
-import type { Dataset, Split } from '../data/sources.js';
+import type { Dataset, Split } from '../data/dataset.js';
 
 export interface Fingerprint {
   readonly dataset: string;

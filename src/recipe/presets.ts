@@ -3,6 +3,7 @@
  * adapter, minutes, accuracy on all test images, or that it has not been run yet. Sources are named by paper or repository.
  */
 import { ConfigError } from '../core/errors.js';
+import type { ImageFormat } from '../data/dataset.js';
 import type { Settings } from './settings.js';
 
 export interface Preset {
@@ -212,6 +213,19 @@ export const presets: Readonly<Record<string, Preset>> = {
     },
   },
 };
+
+/** A preset made for larger images than the data set's would be another model: refused. */
+export function checkImageSize(
+  preset: string,
+  wanted: number | undefined,
+  { height, width }: Pick<ImageFormat, 'height' | 'width'>,
+  dataset: string,
+): void {
+  if (wanted === undefined || (wanted === height && wanted === width)) return;
+  throw new ConfigError(
+    `--preset ${preset} is for images of ${wanted} x ${wanted}; ${dataset} has ${height} x ${width}.`,
+  );
+}
 
 export function presetNamed(name: string): Preset {
   const preset = Object.hasOwn(presets, name) ? presets[name] : undefined;

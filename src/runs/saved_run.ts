@@ -1,12 +1,12 @@
 /** From a run directory or a file of weights to a model on the device: what its metadata say is enough, no data set is read. */
-import { type DatasetDescription, describeDataset } from '../data/sources.js';
-import type { Pixels } from '../data/store.js';
+import type { ImageFormat } from '../data/dataset.js';
+import { describeDataset } from '../data/sources.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { TensorList } from '../io/safetensors_file.js';
-import type { VisionTransformer } from '../models/vit.js';
+import type { Model } from '../models/model.js';
+import { resolveSettings, type Settings } from '../recipe/settings.js';
 import { Arena } from '../tensor/arena.js';
 import { findWeights, loadParts, metadataField, readCheckpoint } from './checkpoint.js';
-import { resolveSettings, type Settings } from './settings.js';
 
 /** A file of weights, with the settings that they were trained by. */
 export interface SavedRun {
@@ -23,11 +23,11 @@ export function readRun(path: string): SavedRun {
 }
 
 /** The images that a run was trained on: their size, normalisation and classes. */
-export function imagesOf({ path, file, settings }: SavedRun): Omit<DatasetDescription, 'name'> {
+export function imagesOf({ path, file, settings }: SavedRun): ImageFormat {
   // Weights saved by 0.1.0 name their data set and no more.
   const known = 'images' in file.metadata ? null : describeDataset(settings.dataset);
   return {
-    ...(known ?? metadataField<Pixels>(path, file, 'images')),
+    ...(known ?? metadataField<Omit<ImageFormat, 'classes'>>(path, file, 'images')),
     classes: metadataField<string[]>(path, file, 'classes'),
   };
 }
@@ -35,7 +35,7 @@ export function imagesOf({ path, file, settings }: SavedRun): Omit<DatasetDescri
 /** Puts a run's weights, or those of the file `weights`, into a model on the device; returns where they came from. */
 export function loadWeights(
   gpu: Gpu,
-  model: VisionTransformer,
+  model: Model,
   run: SavedRun,
   weights?: string,
 ): Pick<SavedRun, 'path' | 'file'> {

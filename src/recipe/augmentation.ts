@@ -1,9 +1,9 @@
 /** From settings to what happens to training images: the one place where flags and the parts of augmentation meet. */
 import type { AugmentationOptions } from '../data/augmentation.js';
 import { colorJitter } from '../data/color_jitter.js';
+import type { ImageFormat } from '../data/dataset.js';
 import type { MixingOptions } from '../data/mixing.js';
 import { autoAugment, type Policy, randAugment, trivialAugment } from '../data/policies.js';
-import type { Dataset } from '../data/sources.js';
 import { timmRandAugment } from '../data/timm_policy.js';
 import type { TrainingInput } from '../data/training_batch.js';
 import type { ImageStore } from '../ops/batch.js';
@@ -12,7 +12,7 @@ import type { Settings } from './settings.js';
 /** `batches` is how often images are drawn in an epoch: steps, times their parts where gradients accumulate. */
 export function trainingInput(
   settings: Settings,
-  dataset: Pick<Dataset, 'channels' | 'height' | 'width' | 'classes' | 'mean'>,
+  dataset: ImageFormat,
   store: ImageStore,
   batches: number,
 ): TrainingInput {

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { FormatError } from '../core/errors.js';
 import { isObject } from '../io/json.js';
 import { readJson } from '../io/read.js';
-import type { EpochEntry } from './run_directory.js';
-import type { Settings } from './settings.js';
+import type { Settings } from '../recipe/settings.js';
+import type { EpochEntry } from '../training/progress.js';
 
 const STATUSES = ['waiting', 'running', 'finished', 'stopped', 'failed'] as const;
 export type Status = (typeof STATUSES)[number];

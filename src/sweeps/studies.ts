@@ -1,7 +1,7 @@
 /** Ready-made sweeps: questions that everybody has of a Vision Transformer, as data. */
 import { ConfigError } from '../core/errors.js';
-import { type Configuration, nameBy } from './configurations.js';
-import type { Settings } from './settings.js';
+import type { Settings } from '../recipe/settings.js';
+import { type Configuration, nameBy } from './grid.js';
 
 export interface Study {
   readonly about: string;

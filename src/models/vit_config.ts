@@ -1,0 +1,156 @@
+/** The sizes of a Vision Transformer: options resolved to a configuration, and refused when they cannot be. */
+import { ConfigError } from '../core/errors.js';
+import { settle } from '../core/setting.js';
+import type { DropPathMode } from '../nn/dropout.js';
+import type { Scheme } from '../nn/init.js';
+import { type PatchGeometry, patchGrid } from '../ops/index.js';
+import { type VitSettings, vitSettings } from './vit_settings.js';
+
+/** One number for both axes, or height and width. */
+export type Pair = number | readonly [number, number];
+
+/** The settings of `vitSettings`, and the sizes that no flag has; each may be left out. */
+export interface VitOptions extends Partial<Omit<VitSettings, 'patchSize'>> {
+  /** 32 when absent. */
+  readonly imageSize?: Pair;
+  /** 3 when absent. */
+  readonly channels?: number;
+  /** 10 when absent. */
+  readonly classes?: number;
+  readonly patchSize?: Pair;
+  /** Pixels from one patch to the next; the patch size when absent. */
+  readonly stride?: Pair;
+  /** Zeros around the image; 0 when absent. */
+  readonly padding?: Pair;
+}
+
+export interface VitConfig {
+  readonly imageSize: readonly [number, number];
+  readonly channels: number;
+  readonly classes: number;
+  readonly geometry: PatchGeometry;
+  /** Patches down and across. */
+  readonly grid: readonly [number, number];
+  /** Tokens before the patches: the class token where there is one, and registers. */
+  readonly prefix: number;
+  /** Patches and prefix. */
+  readonly tokens: number;
+  readonly embedDim: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly mlpRatio: number;
+  /** Width of the MLP's hidden layer. */
+  readonly hidden: number;
+  readonly pool: 'cls' | 'mean';
+  readonly layerScale: number;
+  readonly qkNorm: boolean;
+  /** Register tokens between class token and patches. They attend and are attended to; no head reads them. */
+  readonly regTokens: number;
+  /** Learned positions or fixed sines; both cover all tokens (timm without no_embed_class). */
+  readonly posEmbed: 'learn' | 'sincos2d';
+  readonly dropout: number;
+  readonly embedDropout: number;
+  readonly mlpDropout: number;
+  readonly residualDropout: number;
+  readonly attentionDropout: number;
+  readonly dropPath: number;
+  readonly dropPathMode: DropPathMode;
+  /** LayerNorm's epsilon; timm uses 1e-6, PyTorch 1e-5. */
+  readonly eps: number;
+  readonly init: Scheme;
+}
+
+const pair = (value: Pair): readonly [number, number] => (typeof value === 'number' ? [value, value] : value);
+
+/** The head count whose heads are 64 wide, or the nearest below it that divides the width. */
+function defaultHeads(embedDim: number): number {
+  const wanted = Math.max(1, Math.round(embedDim / 64));
+  for (let heads = wanted; heads > 1; heads--) if (embedDim % heads === 0) return heads;
+  return 1;
+}
+
+function refuse(sentence: string): never {
+  throw new ConfigError(`[vit] ${sentence}`);
+}
+
+/** Fills in defaults and checks; throws ConfigError with a sentence that names the sizes. */
+export function vitConfig(options: VitOptions = {}): VitConfig {
+  const { imageSize: image = 32, channels = 3, classes = 10, padding = 0, patchSize, ...rest } = options;
+  refuseUnknown(rest);
+  const {
+    numHeads,
+    ffnDim,
+    layerNormEps: eps,
+    initScheme: init,
+    ...settings
+  } = settle(vitSettings, [rest], (name) => `[vit] ${name}`);
+  const { embedDim, dropout } = settings;
+  const patch = pair(patchSize ?? settings.patchSize);
+  const geometry = { patch, stride: pair(options.stride ?? patch), padding: pair(padding) };
+  const heads = numHeads > 0 ? numHeads : defaultHeads(embedDim);
+  const rate = (own: number) => (own < 0 ? dropout : own);
+  const sizes = {
+    ...settings,
+    ...{ channels, classes, heads, eps, init },
+    imageSize: pair(image),
+    mlpRatio: ffnDim > 0 ? ffnDim / embedDim : settings.mlpRatio,
+    embedDropout: rate(settings.embedDropout),
+    mlpDropout: rate(settings.mlpDropout),
+    residualDropout: rate(settings.residualDropout),
+  };
+  checkSizes(sizes);
+  checkPatches(sizes.imageSize, geometry);
+  const grid = patchGrid(sizes.imageSize, geometry);
+  const prefix = (sizes.pool === 'cls' ? 1 : 0) + sizes.regTokens;
+  const tokens = grid[0] * grid[1] + prefix;
+  const hidden = Math.round(embedDim * sizes.mlpRatio);
+  return { ...sizes, geometry, grid, prefix, tokens, headDim: embedDim / heads, hidden };
+}
+
+function refuseUnknown({ stride: _, ...rest }: Partial<VitOptions>): void {
+  const unknown = Object.keys(rest).find((name) => !Object.hasOwn(vitSettings, name));
+  if (unknown) refuse(`there is no option called ${unknown}.`);
+}
+
+type Sizes = Omit<VitConfig, 'geometry' | 'grid' | 'prefix' | 'tokens' | 'headDim' | 'hidden'>;
+
+function checkSizes(sizes: Sizes): void {
+  const { channels, classes, heads, embedDim, mlpRatio, posEmbed, qkNorm, eps } = sizes;
+  const [height, width] = sizes.imageSize;
+  demandCounts({ channels, classes, 'image height': height, 'image width': width });
+  if (embedDim % heads !== 0) refuse(`embed_dim ${embedDim} must divide by ${heads} heads.`);
+  if (Math.round(embedDim * mlpRatio) < 1) refuse(`mlp_ratio must be positive, not ${mlpRatio}.`);
+  if (posEmbed === 'sincos2d' && (embedDim % 4 !== 0 || embedDim < 8))
+    refuse(`sincos2d positions need an embed_dim that divides by 4 and is at least 8, not ${embedDim}.`);
+  if (qkNorm && embedDim === heads)
+    refuse(`qk_norm needs heads of two channels or more: ${heads} heads of embed_dim ${embedDim} have one.`);
+  if (eps === 0) refuse('layerNormEps must be positive, not 0.');
+}
+
+function demandCounts(values: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(values))
+    if (!Number.isInteger(value) || value < 1) refuse(`${name} must be a positive integer, not ${value}.`);
+}
+
+function checkPatches(image: readonly [number, number], { patch, stride, padding }: PatchGeometry): void {
+  demandCounts({
+    'patch height': patch[0],
+    'patch width': patch[1],
+    'stride down': stride[0],
+    'stride across': stride[1],
+  });
+  for (const value of padding)
+    if (!Number.isInteger(value) || value < 0)
+      refuse(`padding must be a whole number of pixels, not ${value}.`);
+  for (const i of [0, 1] as const) {
+    const axis = i === 0 ? 'height' : 'width';
+    const size = image[i] + 2 * padding[i];
+    if (size < patch[i]) refuse(`patch ${axis} ${patch[i]} is larger than the padded image's ${size}.`);
+    const rest = (size - patch[i]) % stride[i];
+    if (rest !== 0)
+      refuse(
+        `image ${axis} ${size} (padding included) is not covered by patches of ${patch[i]} every ${stride[i]} pixels: ${rest} are left over.`,
+      );
+  }
+}

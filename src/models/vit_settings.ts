@@ -1,0 +1,58 @@
+/** The settings of a Vision Transformer: the only place of their defaults and ranges. */
+import { choice, count, flag, number, type SettingsOf } from '../core/setting.js';
+
+/** A dropout rate that follows --dropout unless it is given. */
+const ownRate = (about: string) =>
+  number('Regularisation', -1, `${about}; -1 for the rate of --dropout`, { below: 1, or: -1 });
+
+export const vitSettings = {
+  embedDim: count('Model', 192, 'width of the tokens', { min: 1 }),
+  depth: count('Model', 12, 'number of blocks', { min: 1, most: 1000, alias: ['num-blocks'] }),
+  numHeads: count('Model', 0, 'attention heads; 0 for heads of about 64 channels', { alias: ['heads'] }),
+  mlpRatio: number('Model', 4, 'hidden width of the MLP, as a multiple of embed-dim'),
+  ffnDim: count('Model', 0, 'hidden width of the MLP itself; 0 to use mlp-ratio'),
+  patchSize: count('Model', 4, 'pixels of a patch, down and across', { min: 1 }),
+  pool: choice(
+    'Model',
+    ['cls', 'mean'],
+    'cls',
+    'input of the head: the class token or the mean of all tokens',
+  ),
+  layerScale: number('Model', 0, 'initial gamma of LayerScale, such as 1e-5; 0 for no LayerScale'),
+  qkNorm: flag('Model', false, 'LayerNorm of queries and keys, head by head'),
+  regTokens: count('Model', 0, 'register tokens between class token and patches'),
+  posEmbed: choice(
+    'Model',
+    ['learn', 'sincos2d'],
+    'learn',
+    'position embedding: learned, or fixed two-dimensional sines and cosines',
+  ),
+  layerNormEps: number('Model', 1e-6, "LayerNorm's epsilon"),
+  initScheme: choice(
+    'Model',
+    ['timm', 'pytorch'],
+    'timm',
+    'weight initialisation: truncated normal 0.02 (timm), or the defaults of PyTorch layers',
+  ),
+  dropout: number('Regularisation', 0, 'dropout rate of embedded tokens, MLPs and projections', { below: 1 }),
+  embedDropout: ownRate('dropout rate of embedded tokens'),
+  mlpDropout: ownRate("dropout rate of MLPs' hidden units"),
+  residualDropout: ownRate('dropout rate after the output projections of attention and MLP'),
+  attentionDropout: number('Regularisation', 0, 'dropout rate of attention weights', { below: 1 }),
+  dropPath: number(
+    'Regularisation',
+    0,
+    'stochastic depth: rate of dropped residual branches, in the last block',
+    {
+      below: 1,
+    },
+  ),
+  dropPathMode: choice(
+    'Regularisation',
+    ['linear', 'constant'],
+    'linear',
+    'drop-path grows linearly from 0 in the first block, or is the same in all',
+  ),
+} as const;
+
+export type VitSettings = SettingsOf<typeof vitSettings>;
