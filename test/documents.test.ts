@@ -1,11 +1,12 @@
-/** What the documents show is so: tables are tables, links lead somewhere, and the README's program runs. */
+/** What the documents show is so: tables are tables, links lead somewhere, flags exist, and programs run. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { transformSync } from 'esbuild';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import sharp from 'sharp';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -52,7 +53,19 @@ function brokenTables(text: string): string[] {
   return problems;
 }
 
-/** Relative links to files that do not exist. */
+/** The anchors that GitHub gives to a document's headings. */
+const anchors = (text: string): string[] =>
+  prose(text)
+    .filter((line) => line.startsWith('#'))
+    .map((line) =>
+      line
+        .replace(/^#+ /, '')
+        .toLowerCase()
+        .replace(/[^\w -]/g, '')
+        .replaceAll(' ', '-'),
+    );
+
+/** Relative links to files that do not exist, or to headings that their documents do not have. */
 function deadLinks(file: string): string[] {
   const links = [
     ...prose(read(file))
@@ -60,8 +73,13 @@ function deadLinks(file: string): string[] {
       .matchAll(/\]\(([^)\s]+)\)/g),
   ].map(([, to]) => to as string);
   return links
-    .filter((to) => !/^([a-z]+:|#)/.test(to))
-    .filter((to) => !existsSync(join(ROOT, dirname(file), to.replace(/#.*/, ''))));
+    .filter((to) => !/^[a-z]+:/.test(to))
+    .filter((to) => {
+      const [name, anchor] = to.split('#') as [string, string | undefined];
+      const path = name === '' ? file : join(dirname(file), name);
+      if (!existsSync(join(ROOT, path))) return true;
+      return anchor !== undefined && !anchors(read(path)).includes(anchor);
+    });
 }
 
 describe('tables', () => {
@@ -82,34 +100,134 @@ describe('tables', () => {
   });
 });
 
-it.each(documents)('links of %s lead to files that exist', (file) => {
+it.each(documents)('links of %s lead to files and headings that exist', (file) => {
   expect(deadLinks(file)).toEqual([]);
 });
 
-/** Put behind the program: whether parameters of one shape have values of their own. */
-const CHECK = `
+describe('Markdown', () => {
+  const tooWide = (text: string): string[] => text.split('\n').filter((line) => line.length > 130);
+  const handwritten = documents.filter((file) => file !== 'docs/reliability.md');
+
+  it.each(handwritten)('lines of %s are at most 130 characters', (file) => {
+    expect(tooWide(read(file))).toEqual([]);
+  });
+
+  it('the first page is short', () => {
+    expect(read('README.md').trimEnd().split('\n').length).toBeLessThanOrEqual(130);
+  });
+});
+
+describe('with a build', () => {
+  beforeAll(() => {
+    const built = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, encoding: 'utf8' });
+    expect(built.status, built.stderr).toBe(0);
+  });
+
+  /** Runs a program that imports './dist/index.js' from another folder; returns what it prints. */
+  function output(program: string): string {
+    const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'program.mjs');
+    const library = pathToFileURL(join(ROOT, 'dist/index.js')).href;
+    writeFileSync(file, transformSync(program, { loader: 'ts' }).code.replaceAll('./dist/index.js', library));
+    const { status, stdout, stderr } = spawnSync(process.execPath, [file], {
+      encoding: 'utf8',
+      timeout: 100_000,
+    });
+    expect(status, stderr).toBe(0);
+    return stdout;
+  }
+
+  /** Put behind the line that draws first values: whether parameters of one shape have values of their own. */
+  const CHECK = `
 const drawn = await arena.read(arena.values);
 const [first, second] = [0, 1].map((block) => drawn.get(\`blocks.\${block}.attn.qkv.weight\`));
 console.log(first.some((value, i) => value === second[i]) ? 'alike' : 'different');
 `;
 
-it("the README's program runs as it stands, from weights that differ, and its loss is finite", () => {
-  const [, program] = /^## As a library\n[\s\S]*?^```ts\n([\s\S]*?)^```$/m.exec(read('README.md')) ?? [];
-  const built = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, encoding: 'utf8' });
-  expect(built.status, built.stderr).toBe(0);
-  const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'program.mjs');
-  const library = pathToFileURL(join(ROOT, 'dist/index.js')).href;
-  const { code } = transformSync(program as string, { loader: 'ts' });
-  writeFileSync(file, code.replace('./dist/index.js', library) + CHECK);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [file], {
-    encoding: 'utf8',
-    timeout: 100_000,
+  it("the README's program runs as it stands, from weights that differ, and its loss falls", () => {
+    const [, program] = /^## As a library\n[\s\S]*?^```ts\n([\s\S]*?)^```$/m.exec(read('README.md')) ?? [];
+    const lines = (program as string).trimEnd().split('\n');
+    expect(lines.length).toBeLessThanOrEqual(15);
+    const drawn = lines.findIndex((line) => line.startsWith('arena.initialise('));
+    expect(drawn).toBeGreaterThan(0);
+    const printed = output(lines.toSpliced(drawn + 1, 0, CHECK).join('\n'));
+    const [weights, ...rows] = printed.trimEnd().split('\n');
+    expect(weights).toBe('different');
+    const losses = rows.map((row) => Number(/^Float32Array\(1\) \[ (.+) \]$/.exec(row)?.[1]));
+    // Of ten classes none is likelier at first.
+    expect(Math.abs((losses[0] as number) - Math.log(10))).toBeLessThan(0.5);
+    expect(losses).toHaveLength(10);
+    for (const [i, loss] of losses.slice(1).entries()) expect(loss).toBeLessThan(losses[i] as number);
   });
-  expect(status, stderr).toBe(0);
-  const [, loss, weights] = /Float32Array\(1\) \[ (.+) \]\n(.+)\n$/.exec(stdout) ?? [];
-  expect(weights).toBe('different');
-  // Of ten classes none is likelier at first.
-  expect(Math.abs(Number(loss) - Math.log(10))).toBeLessThan(0.5);
+
+  /** Every program of a document with what the block below it says that it prints, under the heading above it. */
+  const programs = [
+    ...read('docs/library.md').matchAll(
+      /^## (.+)\n(?:(?!^## )[\s\S])*?^```ts\n([\s\S]*?)^```\n\n```text\n([\s\S]*?)^```$/gm,
+    ),
+  ].map(([, heading, program, prints]) => [heading, program, prints] as [string, string, string]);
+
+  it.each(programs)(
+    'docs/library.md: the program under "%s" prints what stands below it',
+    (_, program, prints) => {
+      expect(output(program)).toBe(prints);
+    },
+  );
+
+  it('docs/library.md has no program that is not run', () => {
+    expect(read('docs/library.md').match(/^```ts$/gm)).toHaveLength(programs.length);
+  });
+
+  const help = (...command: string[]) =>
+    spawnSync(process.execPath, [...command, '--help'], { cwd: ROOT, encoding: 'utf8' }).stdout;
+  const flagsOf = (text: string): string[] =>
+    text.match(/(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])/g) ?? [];
+  /** `--no-shuffle` negates --shuffle. */
+  const plain = (flag: string): string => flag.replace(/^--no-/, '--');
+
+  /** Flags of programs that are not ours: TensorBoard and V8. */
+  const OTHERS = ['--logdir', '--semi-space-growth-factor'];
+
+  it('every flag in the documents is a flag of some command', () => {
+    const commands = ['train', 'evaluate', 'predict', 'sweep', 'augment', 'bench', 'check'];
+    const helps = [...commands.map((name) => help(`dist/${name}.js`)), help('bench/peers/run.mjs')];
+    const known = new Set([...helps.flatMap(flagsOf), ...OTHERS].map(plain));
+    const unknown = documents.flatMap((file) =>
+      flagsOf(read(file)).filter((flag) => !known.has(plain(flag))),
+    );
+    expect([...new Set(unknown)]).toEqual([]);
+  });
+
+  it('docs/training.md names every flag of train', () => {
+    const named = new Set(flagsOf(read('docs/training.md')).map(plain));
+    const flags = flagsOf(help('dist/train.js')).filter((flag) => !['--help', '--version'].includes(flag));
+    expect(flags.length).toBeGreaterThan(50);
+    expect([...new Set(flags.map(plain).filter((flag) => !named.has(flag)))]).toEqual([]);
+  });
+});
+
+describe('the picture of a report', () => {
+  it('is 1600 pixels wide and loads at once', async () => {
+    const picture = readFileSync(join(ROOT, 'docs/report.png'));
+    expect(picture.length).toBeLessThan(300_000);
+    expect((await sharp(picture).metadata()).width).toBe(1600);
+  });
+
+  it.each([
+    ['without a report', [], /^No file: name a report, such as runs\/NAME\/report\.html\.\n$/],
+    [
+      'without a browser',
+      ['README.md'],
+      /^A picture of a page needs a browser, and none of .+ is on the PATH\.\n$/,
+    ],
+  ])('is refused in a sentence %s', (_, args, says) => {
+    const { status, stderr } = spawnSync(process.execPath, ['scripts/picture.mjs', ...args], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: { ...process.env, PATH: '' },
+    });
+    expect(stderr).toMatch(says);
+    expect(status).toBe(1);
+  });
 });
