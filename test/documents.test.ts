@@ -117,6 +117,12 @@ describe('Markdown', () => {
   });
 });
 
+it('docs/kernels.md shows the top of a kernel as it is', () => {
+  const [, file, top] =
+    /^The top of `(.+)`:\n\n```wgsl\n([\s\S]*?)^```$/m.exec(read('docs/kernels.md')) ?? [];
+  expect(read(file as string).startsWith(top as string)).toBe(true);
+});
+
 describe('with a build', () => {
   beforeAll(() => {
     const built = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, encoding: 'utf8' });
