@@ -1,8 +1,10 @@
 /** The arena's way between host and device: piece by piece, because a large model has no room on the host. */
 import { describe, expect, it, vi } from 'vitest';
 import { VisionTransformer } from '../src/models/vit.js';
-import { Arena } from '../src/tensor/arena.js';
-import { Parameter } from '../src/tensor/parameter.js';
+import { makeStepState, writeStepState } from '../src/ops/step_state.js';
+import { Ema } from '../src/optim/ema.js';
+import { Arena, type Layout } from '../src/tensor/arena.js';
+import { Parameter, type Role } from '../src/tensor/parameter.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { withGpu } from './gpu.js';
 
@@ -23,7 +25,51 @@ function arenaOf(): { arena: Arena; valuesOf: (parameter: Parameter) => Float32A
 
 const PIECES = [1, 100, 128, 301, 1 << 20];
 
+/** One parameter of each kind, given in another order than the arena has them. */
+function kindsOf(): Parameter[] {
+  const roles: Record<string, Role> = {
+    fixed: { kind: 'fixed' },
+    mean: { kind: 'statistic' },
+    bias: { decays: false },
+  };
+  return ['fixed', 'mean', 'bias', 'weight'].map((name, i) => {
+    const parameter = new Parameter([3, 2], () => (at) => 10 * i + at, roles[name]);
+    parameter.name = name;
+    return parameter;
+  });
+}
+
 describe('an arena', () => {
+  it('has decayed, other trained, statistics and fixed parameters in this order; only trained ones have gradients', () => {
+    const arena = new Arena(gpuOf(), kindsOf(), ({ role }) => role.decays);
+    const names = (layout: Layout) => layout.slots.map(({ parameter }) => parameter.name);
+    expect(names(arena)).toEqual(['weight', 'bias', 'mean', 'fixed']);
+    expect(names(arena.trained)).toEqual(['weight', 'bias']);
+    expect(names(arena.moving)).toEqual(['weight', 'bias', 'mean']);
+    expect(arena.decayed).toBe(arena.slots[1]!.start);
+    for (const { parameter } of arena.slots)
+      expect(parameter.tensor.grad !== null).toBe(['weight', 'bias'].includes(parameter.name));
+  });
+
+  it('has statistics and trained parameters averaged, and fixed ones left alone', async () => {
+    const arena = new Arena(gpuOf(), kindsOf(), ({ role }) => role.decays);
+    arena.write(arena.values, () => new Float32Array(6));
+    const ema = new Ema(arena, 0.5);
+    arena.write(arena.values, () => new Float32Array(6).fill(8));
+    const state = makeStepState(gpuOf());
+    writeStepState(state, { seed: 0, step: 0, slot: 0, lr: 0, stepSize: 0, rootC2: 1, emaDecay: 0.75 });
+    ema.step(state);
+    const averages = await arena.read(ema.average);
+    expect(Object.fromEntries([...averages].map(([name, values]) => [name, [...values]]))).toEqual({
+      ...{
+        weight: Array(6).fill(2),
+        bias: Array(6).fill(2),
+        mean: Array(6).fill(2),
+        fixed: Array(6).fill(0),
+      },
+    });
+  });
+
   it.each(PIECES)('is written and read %i floats at a time', async (most) => {
     const { arena, valuesOf } = arenaOf();
     const dirty = Tensor.from(gpuOf(), new Float32Array(arena.size).fill(Number.NaN));

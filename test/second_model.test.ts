@@ -135,7 +135,7 @@ it('is evaluated from its run directory', async () => {
   const run = readRun(join(folder, 'whole-adamw'));
   const model = buildModel(run.settings, imagesOf(run));
   expect(model).toBeInstanceOf(PatchMlp);
-  expect(model.summary()).toMatch(/An MLP of width 16 on patches of 8\n/);
+  expect(model.summary()).toMatch(/^An MLP of width 16 on patches of 8; images 3 x 32 x 32, 10 classes\n/);
   loadWeights(gpuOf(), model, run);
   const split = await dataset.load('test');
   const store = uploadSplit(gpuOf(), dataset, split, run.settings.normalize);

@@ -27,7 +27,7 @@ export abstract class Model extends Module {
   abstract forward(images: Tensor, mode?: Mode): Tensor;
   /** Floating-point operations of one image's forward pass, a multiply-add being two. */
   abstract flops(): number;
-  /** One sentence for a report. */
+  /** Kind and sizes in a line, for reports and summaries. */
   abstract describe(): string;
   /** The parts, for `summary`. */
   protected abstract rows(): readonly SummaryRow[];
@@ -56,8 +56,9 @@ export abstract class Model extends Module {
         const size = parameters.reduce((sum, parameter) => sum + parameter.size, 0);
         return `  ${name.padEnd(18)}${shape.padEnd(22)}${count(size).padStart(10)}`;
       });
+    const { channels, height, width, classes } = this.images;
     return [
-      this.describe(),
+      `${this.describe()}; images ${channels} x ${height} x ${width}, ${classes} classes`,
       ...table,
       `  ${count(this.numParams())} parameters, ${(this.flops() / 1e6).toFixed(1)} MFLOP an image forward`,
     ].join('\n');

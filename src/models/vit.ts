@@ -101,12 +101,10 @@ export class VisionTransformer extends Model {
   }
 
   describe(): string {
-    const { images, config } = this;
-    const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry } = config;
-    const { channels, height, width, classes } = images;
+    const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry } = this.config;
     return (
-      `VisionTransformer: images ${channels} x ${height} x ${width}, patches ${geometry.patch.join(' x ')}, ${tokens} tokens, ` +
-      `embed_dim ${embedDim}, depth ${depth}, ${heads} heads of ${headDim}, MLP ${hidden}, pool ${pool}, ${classes} classes`
+      `Vision Transformer of width ${embedDim}, ${depth} blocks, ${heads} heads of ${headDim}, MLP of ${hidden}, ` +
+      `patches of ${geometry.patch.join(' x ')} (${tokens} tokens), ${pool === 'cls' ? 'class token' : 'mean pooling'}`
     );
   }
 

@@ -108,7 +108,7 @@ function headline(input: ReportInput): Html {
   const number = (name: string, value: Child, note: Child, kind = 'number') =>
     html`<div class="${kind}"><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`;
   return html`<header><p class="over">Patchlight report</p><h1>${nameOf(input.weights)}</h1>
-<p class="sub">${model.describe()}. Data set: ${dataset.name}.</p>
+<p class="sub">${model.describe()}, on ${dataset.name}.</p>
 <dl class="numbers">${[
     number(
       'Top-1 accuracy',
