@@ -325,12 +325,12 @@ describe('the configuration', () => {
   const tiny = (D: number) => 49 * D + D + 65 * D + 12 * (12 * D * D + 13 * D) + 2 * D + 10 * (D + 1);
   const base = { imageSize: 224, patchSize: 16, embedDim: 768, depth: 12, numHeads: 12, classes: 1000 };
   it.each<[string, VitOptions, number, RegExp]>([
-    ['ViT-B/16', base, 86_567_656, /12 heads of 64.* 197 tokens.*images 3 x 224 x 224, 1000 classes/],
+    ['ViT-B/16', base, 86_567_656, /12 heads of 64.*\(197 tokens\).*images 3 x 224 x 224, 1000 classes/],
     [
       'ViT-Tiny/4',
       { embedDim: 192, numHeads: 3 },
       tiny(192),
-      /3 heads of 64.* 65 tokens.*images 3 x 32 x 32, 10 classes/,
+      /3 heads of 64.*\(65 tokens\).*images 3 x 32 x 32, 10 classes/,
     ],
   ])('%s has %j: %i parameters', (_, options, parameters, says) => {
     const model = new VisionTransformer(options); // no device: nothing is allocated on one
