@@ -1,8 +1,8 @@
 /** The checks of src/check find what is wrong, and say what. */
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { AnyOp } from '../src/autograd/op.js';
 import { attentionSizes, checkAttention } from '../src/check/attention.js';
 import { CheckDevice } from '../src/check/device.js';
-import type { AnyOp } from '../src/check/expectation.js';
 import { checkSample } from '../src/check/ops.js';
 import { checkProduct } from '../src/check/product.js';
 import { lacks, runTask, type Task, tasks } from '../src/check/tasks.js';
@@ -14,18 +14,18 @@ import { Tensor } from '../src/tensor/tensor.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
-const right = scaleOp as AnyOp;
-const sample = { inputs: [[37]], attrs: { factor: 0.5 } };
+const right: AnyOp = scaleOp;
+const sample = { inputs: { x: [37] }, attrs: { factor: 0.5 } };
 const forward = right.forward;
 const backward = right.backward as NonNullable<AnyOp['backward']>;
 
 it.each<[string, Partial<AnyOp>, RegExp | null]>([
   ['nothing', {}, null],
-  ['a wrong value', { reference: (x) => x[0]!.map((v, i) => v * (i === 36 ? 0.501 : 0.5)) }, /forward at 36/],
-  ['a wrong gradient', { backward: (call) => backward({ ...call, attrs: { factor: 0.501 } }) }, /gradient 0 at/],
-  ['a gradient that is written where it should be added', { backward: (call) => backward({ ...call, grad: (i) => ({ ...call.grad(i), accumulate: false }) }) }, /does not double/],
-  ['a store beyond the end', { forward: ([x], y, attrs) => forward([x!], y.offset > 0 ? y.view([37], 64) : y, attrs) }, /stray store/],
-  ['memory that is kept', { forward: (x, y, attrs) => [...forward(x, y, attrs), void y.gpu.pool.acquire(64, 'leak')].slice(0, 0) as never }, /not released/],
+  ['a wrong value', { reference: ({ x }: { x: Float64Array }) => x.map((v, i) => v * (i === 36 ? 0.501 : 0.5)) }, /forward at 36/],
+  ['a wrong gradient', { backward: (call) => backward({ ...call, attrs: { factor: 0.501 } }) }, /gradient of x at/],
+  ['a gradient that is written where it should be added', { backward: (call) => backward({ ...call, grad: (name) => ({ ...call.grad(name), accumulate: false }) }) }, /does not double/],
+  ['a store beyond the end', { forward: (inputs, y, attrs) => forward(inputs, y.offset > 0 ? y.view([37], 64) : y, attrs) }, /stray store/],
+  ['memory that is kept', { forward: (inputs, y, attrs) => { y.gpu.pool.acquire(64, 'leak'); return forward(inputs, y, attrs); } }, /not released/],
 ])('%s', async (_, wrong, says) => {
   const found = await checkSample(gpuOf(), { ...right, ...wrong }, sample);
   const problems = found.flatMap((finding) => finding.problems);

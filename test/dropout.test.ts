@@ -3,7 +3,8 @@
  * in float64, which is made of the specifications of the ops and draws the same random numbers.
  */
 import { beforeAll, expect, it } from 'vitest';
-import type { Op } from '../src/autograd/op.js';
+import { type Inputs, mapInputs } from '../src/autograd/inputs.js';
+import type { AnyOp } from '../src/autograd/op.js';
 import type { Shape } from '../src/core/shape.js';
 import type { VisionTransformer } from '../src/models/vit.js';
 import { addOp } from '../src/ops/add.js';
@@ -29,14 +30,10 @@ interface Value {
 }
 
 /** An op by its specification. */
-function specified<A>(op: Op<A>, inputs: readonly Value[], attrs: A): Value {
-  const shapes = inputs.map(({ shape }) => shape);
-  const data = op.reference(
-    inputs.map((input) => input.data),
-    shapes,
-    attrs,
-  );
-  return { shape: op.shape(shapes, attrs), data };
+function specified(op: AnyOp, inputs: Inputs<Value>, attrs?: object): Value {
+  const shapes = mapInputs(inputs, ({ shape }) => shape);
+  const values = mapInputs(inputs, ({ data }) => data);
+  return { shape: op.shape(shapes, attrs), data: op.reference(values, shapes, attrs) };
 }
 
 const [SEED, STEP] = [5, 7];
@@ -60,18 +57,17 @@ const pixels = normals(IMAGES, 1);
 /** Logits of a model in training, in float64. Streams are counted in the order of places, which resumed runs rely on. */
 function logitsOf(weights: ReadonlyMap<string, Value>, rates: Rates): Float64Array {
   const weight = (name: string) => weights.get(name)!;
-  const layer = (name: string) => [weight(`${name}.weight`), weight(`${name}.bias`)];
-  const linear = (x: Value, name: string) =>
-    specified(linearOp, [x, ...layer(name)], { bias: true, residual: false });
-  const norm = (x: Value, name: string) => specified(layerNormOp, [x, ...layer(name)], { eps: 1e-6 });
-  const add = (a: Value, b: Value) => specified(addOp, [a, b], null);
+  const layer = (name: string) => ({ weight: weight(`${name}.weight`), bias: weight(`${name}.bias`) });
+  const linear = (x: Value, name: string) => specified(linearOp, { x, ...layer(name) }, {});
+  const norm = (x: Value, name: string) => specified(layerNormOp, { x, ...layer(name) }, { eps: 1e-6 });
+  const add = (a: Value, b: Value) => specified(addOp, { a, b });
   const drop = (x: Value, rate: number, stream: number, group = 1) =>
-    specified(dropoutOp, [x, key], { rate, stream, group });
+    specified(dropoutOp, { x, key }, { rate, stream, group });
   let stream = 1000;
   const geometry = { patch: [4, 4], stride: [4, 4], padding: [0, 0] } as const;
   const images = { shape: IMAGES, data: Float64Array.from(pixels) };
-  let x = linear(specified(im2colOp, [images], geometry), 'patch_embed.proj');
-  x = specified(prependTokenOp, [x, weight('cls_token')], null);
+  let x = linear(specified(im2colOp, { x: images }, geometry), 'patch_embed.proj');
+  x = specified(prependTokenOp, { x, token: weight('cls_token') });
   x = drop(add(x, weight('pos_embed')), rates.embedded, stream++);
   for (const [i, path] of rates.paths.entries()) {
     const [weightsAt, projectedAt, hiddenAt, mlpAt, path1, path2] = Array.from({ length: 6 }, () => stream++);
@@ -79,15 +75,17 @@ function logitsOf(weights: ReadonlyMap<string, Value>, rates: Rates): Float64Arr
     const sample = x.data.length / x.shape[0]!;
     const qkv = linear(norm(x, `${block}.norm1`), `${block}.attn.qkv`);
     const attrs = { heads: HEADS, rate: rates.weights, stream: weightsAt! };
-    const mixed = linear(specified(attentionOp, [qkv, key], attrs), `${block}.attn.proj`);
+    const mixed = linear(specified(attentionOp, { qkv, key }, attrs), `${block}.attn.proj`);
     x = add(x, drop(drop(mixed, rates.projected, projectedAt!), path, path1!, sample));
-    const hidden = specified(geluOp, [linear(norm(x, `${block}.norm2`), `${block}.mlp.fc1`)], {
-      approximate: 'none',
-    });
+    const hidden = specified(
+      geluOp,
+      { x: linear(norm(x, `${block}.norm2`), `${block}.mlp.fc1`) },
+      { approximate: 'none' },
+    );
     const given = linear(drop(hidden, rates.hidden, hiddenAt!), `${block}.mlp.fc2`);
     x = add(x, drop(drop(given, rates.projected, mlpAt!), path, path2!, sample));
   }
-  return linear(norm(specified(takeTokenOp, [x], { index: 0 }), 'norm'), 'head').data;
+  return linear(norm(specified(takeTokenOp, { x }, { index: 0 }), 'norm'), 'head').data;
 }
 
 const none: Rates = { embedded: 0, weights: 0, projected: 0, hidden: 0, paths: [0, 0] };

@@ -1,7 +1,7 @@
 /** Every op of the registry, every sample, every kernel variant that the adapter can run, by what src/check says of it. */
 import { describe, expect, it } from 'vitest';
 import { describeSample } from '../src/autograd/sample.js';
-import { type AnyOp, worksInHalf } from '../src/check/expectation.js';
+import { worksInHalf } from '../src/check/expectation.js';
 import { checkSample } from '../src/check/ops.js';
 import { lacks } from '../src/check/tasks.js';
 import { ops } from '../src/ops/index.js';
@@ -11,23 +11,23 @@ import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
 
-const all = ops as readonly AnyOp[];
-
-describe.each(all.map((op) => [op.name, op] as const))('%s', (_, op) => {
-  it.each(op.samples.map((sample) => [describeSample(sample), sample] as const))('%s', async (_, sample) => {
-    for (const { variant, problems } of await checkSample(gpuOf(), op, sample))
-      expect(problems, variant).toEqual([]);
-  });
-
-  it.for(op.samples.filter(() => worksInHalf(op)).map((sample) => [describeSample(sample), sample] as const))(
-    '%s of f16',
-    async ([, sample], { skip }) => {
-      const reason = lacks(gpuOf().info, { f16: true });
-      if (reason) return skip(reason);
-      for (const { variant, problems } of await checkSample(gpuOf(), op, sample, true))
+describe.each(ops.map((op) => [op.name, op] as const))('%s', (_, op) => {
+  it.each(op.samples.map((sample) => [describeSample(op, sample), sample] as const))(
+    '%s',
+    async (_, sample) => {
+      for (const { variant, problems } of await checkSample(gpuOf(), op, sample))
         expect(problems, variant).toEqual([]);
     },
   );
+
+  it.for(
+    op.samples.filter(() => worksInHalf(op)).map((sample) => [describeSample(op, sample), sample] as const),
+  )('%s of f16', async ([, sample], { skip }) => {
+    const reason = lacks(gpuOf().info, { f16: true });
+    if (reason) return skip(reason);
+    for (const { variant, problems } of await checkSample(gpuOf(), op, sample, true))
+      expect(problems, variant).toEqual([]);
+  });
 
   it.each(op.errors.map((error) => [String(error.says), error] as const))(
     'refuses: %s',

@@ -29,7 +29,7 @@ function free(...tensors: Tensor[]): void {
 }
 
 const gelu64 = (x: number): number =>
-  geluOp.reference([Float64Array.of(x)], [[1]], { approximate: 'none' })[0]!;
+  geluOp.reference({ x: Float64Array.of(x) }, { x: [1] }, { approximate: 'none' })[0]!;
 
 // Every test gives back all that it takes.
 let live = 0;

@@ -1,16 +1,17 @@
 /**
- * Mixed precision as torch.autocast's: within `autocast`, ops multiply 16-bit floats and add up in 32 bits, and keep what
- * goes from product to product in 16 bits. Sums over rows, statistics, softmax and the residual stream stay float32.
+ * Mixed precision, as torch.autocast: within `autocast`, products multiply 16-bit floats and add in 32 bits, and the
+ * activations between products are stored in 16 bits. Sums over rows, statistics, softmax and the residual stream stay
+ * float32.
  */
 import type { Gpu } from '../gpu/gpu.js';
 import type { DType } from '../tensor/tensor.js';
 
 let active = false;
 
-/** Whether ops work in 16-bit floats now. */
+/** True within `autocast`. */
 export const autocasting = (): boolean => active;
 
-/** What is kept from product to product as: f16 within autocast, where the adapter has it and products read it as it is. */
+/** The dtype of activations between products: f16 within `autocast`, where the adapter's products read f16; else f32. */
 export function productType({ info }: Gpu): DType {
   const narrow = active && info.knobs.halfTensors === 1 && info.features.has('shader-f16');
   return narrow ? 'f16' : 'f32';

@@ -1,88 +1,125 @@
-/** What an operation is: one record that the engine runs and from which tests, benchmarks and tables are made. */
+/** An operation is one record. The engine runs it; tests, benchmarks and tables are made from it. */
 import { need, type Shape } from '../core/shape.js';
 import { type DType, Tensor } from '../tensor/tensor.js';
+import { type ByName, given, type InputName, type Inputs, mapInputs } from './inputs.js';
 import { activeTape } from './tape.js';
 
-/** Where a gradient goes: written, or added to what is there. */
+/** The place of a gradient, and whether to add to its contents or to overwrite them. */
 export interface Target {
   readonly tensor: Tensor;
   readonly accumulate: boolean;
 }
 
-export interface BackwardCall<A> {
-  readonly inputs: readonly Tensor[];
+/** Tensors that a forward pass computes for the backward pass, by name. */
+export type Saved = Readonly<Record<string, Tensor>>;
+
+// biome-ignore lint/suspicious/noConfusingVoidType: a forward pass that saves nothing returns nothing.
+export type ForwardResult = Saved | void;
+
+/** The arguments of a backward pass. D: declared inputs; A: attributes; S: saved tensors. */
+export interface BackwardCall<D extends string, A, S> {
+  readonly inputs: ByName<D, Tensor>;
   readonly output: Tensor;
-  readonly saved: readonly Tensor[];
+  /** The tensors that forward returned. */
+  readonly saved: S;
   readonly attrs: A;
   /** The gradient of the loss with respect to `output`, of its shape. */
   readonly dy: Tensor;
-  /** Whether anyone wants the gradient of input i. */
-  wants(i: number): boolean;
-  /** The place for the gradient of input i. */
-  grad(i: number): Target;
-  /** Says that dy itself is the gradient of input i; false when it must be added or copied to `grad(i)` instead. */
-  pass(i: number): boolean;
+  /** The place for an input's gradient. */
+  grad(name: InputName<D>): Target;
+  /** The place for an input's gradient; null where nobody needs the gradient. */
+  wanted(name: InputName<D>): Target | null;
+  /**
+   * Makes dy itself the gradient of an input, without a copy. False where that cannot be, because the gradient has a place
+   * of its own or others have added to it: then dy must be added or copied to `grad(name)`.
+   */
+  pass(name: InputName<D>): boolean;
 }
 
-/** Inputs of a sample: a shape (normal values), or integers below a bound, or rows of probabilities. */
+/** An input of a sample: a shape (normal values), integers below a bound, or rows of probabilities. */
 export type SampleInput = Shape | { u32: Shape; below: number } | { rows: Shape };
 
-export interface Sample<A> {
-  readonly inputs: readonly SampleInput[];
-  readonly attrs: A;
+/** Inputs and attributes to test an op with. Ops without attributes leave `attrs` out. */
+export interface Sample<D extends string, A> {
+  readonly inputs: ByName<D, SampleInput>;
+  readonly attrs?: A;
 }
 
-export interface Op<A> {
+/** Shapes and attributes that the op refuses, and the message. */
+export interface Refusal<D extends string, A> {
+  readonly shapes: ByName<D, Shape>;
+  readonly attrs?: A;
+  readonly says: RegExp;
+}
+
+export interface Op<D extends string, A, S extends ForwardResult> {
   readonly name: string;
+  /** Names of the inputs; `name?` for one that may be left out. */
+  readonly inputs: readonly D[];
   /** The formula with shapes, for the table of ops. */
   readonly formula: string;
-  /** The output's shape; throws ShapeError when the inputs cannot be. */
-  shape(inputs: readonly Shape[], attrs: A): Shape;
+  /** The output's shape. Throws ShapeError when the shapes of the inputs do not fit. */
+  shape(shapes: ByName<D, Shape>, attrs: A): Shape;
   /** The output's dtype; f32 when absent. */
-  dtype?(inputs: readonly Tensor[], attrs: A): DType;
-  /** Inputs that may be of f16; their gradients are then too. */
-  readonly halves?: readonly number[];
-  /** Computes `output`; returns what backward needs beyond inputs and output. */
-  forward(inputs: readonly Tensor[], output: Tensor, attrs: A): Tensor[];
-  /** Writes the wanted gradients; absent when there is nothing to differentiate. */
-  backward?(call: BackwardCall<A>): void;
-  /** Which values backward reads, so that all others can be freed: indices of inputs, and the output. */
-  readonly needs: { readonly inputs?: readonly number[]; readonly output?: boolean };
+  dtype?(inputs: ByName<D, Tensor>, attrs: A): DType;
+  /** Inputs that may be f16; their gradients then are f16, too. */
+  readonly halves?: readonly InputName<D>[];
+  /** Computes `output`. Returns the tensors that backward needs beyond inputs and output. */
+  forward(inputs: ByName<D, Tensor>, output: Tensor, attrs: A): S;
+  /** Writes the wanted gradients; absent for an op that has none. */
+  backward?(call: BackwardCall<D, A, S>): void;
+  /** The values that backward reads, of the inputs and of the output; the memory of all others is freed. */
+  readonly needs: { readonly inputs?: readonly InputName<D>[]; readonly output?: boolean };
   /** Inputs that have a gradient; all when absent. */
-  readonly differentiable?: readonly number[];
-  /** Floating-point operations of the forward pass, a multiply-add being two. */
-  flops(inputs: readonly Shape[], attrs: A): number;
-  /** The specification: the same function of float64 values. */
-  reference(inputs: readonly Float64Array[], shapes: readonly Shape[], attrs: A): Float64Array;
-  /** For ops that are sums of products: how many terms; the test then bounds rounding rigorously. */
-  terms?(shapes: readonly Shape[], attrs: A): number;
-  /** For ops that compose sums and functions: what the forward pass may be off by; the usual figure when absent. */
+  readonly differentiable?: readonly InputName<D>[];
+  /** Floating-point operations of the forward pass; a multiply-add counts as two. */
+  flops(shapes: ByName<D, Shape>, attrs: A): number;
+  /** Floating-point operations of the backward pass as a multiple of the forward pass; 1 when absent. */
+  readonly backwardFlops?: number;
+  /** The specification: the same function in float64. */
+  reference(inputs: ByName<D, Float64Array>, shapes: ByName<D, Shape>, attrs: A): Float64Array;
+  /** Terms of each sum, for ops that are sums of products. The tests then use a rigorous bound on rounding. */
+  terms?(shapes: ByName<D, Shape>, attrs: A): number;
+  /** Tolerance of the forward pass, for ops that compose sums and functions; a common default when absent. */
   readonly tolerance?: { readonly atol: number; readonly rtol: number };
-  readonly samples: readonly Sample<A>[];
-  /** Shapes for the benchmark: what a ViT-Tiny step at batch 64 runs. */
-  readonly bench?: readonly Sample<A>[];
-  readonly errors: readonly { readonly shapes: readonly Shape[]; readonly attrs: A; readonly says: RegExp }[];
+  readonly samples: readonly Sample<D, NoInfer<A>>[];
+  /** Shapes for the benchmark: those of a ViT-Tiny step at batch 64. */
+  readonly bench?: readonly Sample<D, NoInfer<A>>[];
+  readonly errors: readonly Refusal<D, NoInfer<A>>[];
 }
 
-/** Identity; it exists so that an op's attribute type is inferred in one place. */
-export const defineOp = <A>(op: Op<A>): Op<A> => op;
+/** An op whose inputs and attributes are not known to the compiler. */
+// biome-ignore lint/suspicious/noExplicitAny: each op has types of its own; whoever iterates over ops passes an op's own values.
+export type AnyOp = Op<any, any, any>;
 
-/** Runs an op and, while a tape records, puts it on the tape. */
-export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor {
-  const first = inputs[0] as Tensor;
-  const shape = op.shape(
-    inputs.map((input) => input.shape),
-    attrs,
-  );
-  inputs.forEach((input, i) => {
-    need(
-      input.dtype !== 'f16' || (op.halves?.includes(i) ?? false),
-      op.name,
-      `input ${i} must not be of f16, as ${input} is.`,
-    );
-  });
+export interface AnySample {
+  readonly inputs: Inputs<SampleInput>;
+  readonly attrs?: object | undefined;
+}
+
+/**
+ * Returns `op` as it is; infers its types. The names come from `inputs`, the attributes' type from the parameter that is
+ * annotated with it, and the names of saved tensors from `forward`, which therefore stands before `backward`.
+ */
+export const defineOp = <D extends string, A, S extends ForwardResult>(op: Op<D, A, S>): Op<D, A, S> => op;
+
+/** Runs an op. While a tape records, puts it on the tape. */
+export function apply<D extends string, A, S extends ForwardResult>(
+  op: Op<D, A, S>,
+  inputs: ByName<D, Tensor>,
+  ...attrs: unknown extends A ? [attrs?: A] : [attrs: A]
+): Tensor;
+export function apply(op: AnyOp, inputs: Inputs<Tensor>, attrs?: unknown): Tensor {
+  const shapes = mapInputs(inputs, ({ shape }) => shape);
+  const shape = op.shape(shapes, attrs);
+  const tensors = given(inputs);
+  for (const [name, tensor] of tensors) {
+    const fits = tensor.dtype !== 'f16' || op.halves?.includes(name) === true;
+    need(fits, op.name, `${name} must not be of f16, as ${tensor} is.`);
+  }
+  const [[, first]] = tensors as [[string, Tensor]]; // every op has an input
   const output = Tensor.empty(first.gpu, shape, op.dtype?.(inputs, attrs) ?? 'f32', op.name);
   const saved = op.forward(inputs, output, attrs);
-  activeTape()?.record(op, inputs, output, saved, attrs);
+  activeTape()?.record({ op, inputs, output, saved, attrs });
   return output;
 }

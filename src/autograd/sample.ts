@@ -1,18 +1,25 @@
-/** The samples of ops: the shapes of their inputs, and a name for people. */
+/** The samples of ops: the shapes of their inputs, and a text that names a sample. */
 import type { Shape } from '../core/shape.js';
-import type { Sample, SampleInput } from './op.js';
+import { given, mapInputs } from './inputs.js';
+import type { AnyOp, AnySample, SampleInput } from './op.js';
 
-export const shapeOf = (input: SampleInput): Shape =>
+const shapeOf = (input: SampleInput): Shape =>
   'u32' in input ? input.u32 : 'rows' in input ? input.rows : input;
 
-export const shapesOf = ({ inputs }: Sample<unknown>): Shape[] => inputs.map(shapeOf);
+/** Shapes of the inputs by name. */
+export const shapesOf = ({ inputs }: AnySample): Record<string, Shape> => mapInputs(inputs, shapeOf);
 
-/** `(4160, 192) (576, 192) transB=true` */
-export function describeSample(sample: Sample<unknown>): string {
-  const attrs = Object.entries((sample.attrs ?? {}) as Record<string, unknown>);
-  const said = attrs.filter(([, value]) => value !== false && value !== undefined);
+/** `(65, 16) (68, 16) (68) bias=true`: shapes, then optional inputs of floats, then attributes that differ from false. */
+export function describeSample(op: AnyOp, sample: AnySample): string {
+  const optional = given(sample.inputs).filter(
+    ([name, input]) => op.inputs.includes(`${name}?`) && !('u32' in input),
+  );
+  const attrs = Object.entries({ ...sample.attrs }).filter(
+    ([, value]) => value !== false && value !== undefined,
+  );
   return [
-    ...shapesOf(sample).map((shape) => `(${shape.join(', ')})`),
-    ...said.map(([name, value]) => `${name}=${value}`),
+    ...Object.values(shapesOf(sample)).map((shape) => `(${shape.join(', ')})`),
+    ...optional.map(([name]) => `${name}=true`),
+    ...attrs.map(([name, value]) => `${name}=${value}`),
   ].join(' ');
 }

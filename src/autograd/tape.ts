@@ -5,14 +5,15 @@
 import { ShapeError } from '../core/errors.js';
 import { keep, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import type { BackwardCall, Op, Target } from './op.js';
+import { differentiable, type Inputs, mapInputs } from './inputs.js';
+import type { AnyOp, BackwardCall, Saved, Target } from './op.js';
 
+/** One run of an op. Attributes and saved tensors are of that op's own types. */
 export interface TapeRecord {
-  // biome-ignore lint/suspicious/noExplicitAny: each record pairs an op with attributes of that op's own type.
-  readonly op: Op<any>;
-  readonly inputs: readonly Tensor[];
+  readonly op: AnyOp;
+  readonly inputs: Inputs<Tensor>;
   readonly output: Tensor;
-  readonly saved: readonly Tensor[];
+  readonly saved: Saved | undefined;
   readonly attrs: unknown;
 }
 
@@ -37,19 +38,19 @@ export class Tape {
     }
   }
 
-  record<A>(op: Op<A>, inputs: readonly Tensor[], output: Tensor, saved: readonly Tensor[], attrs: A): void {
-    const candidates = op.differentiable ?? inputs.keys();
-    if (!op.backward || ![...candidates].some((i) => inputs[i]?.requiresGrad)) return;
-    output.requiresGrad = true;
-    const record: TapeRecord = { op, inputs, output, saved, attrs };
+  /** Puts a run on the tape when a gradient of one of its inputs is needed. */
+  record(record: TapeRecord): void {
+    const { op, inputs } = record;
+    if (!differentiable(op, inputs).some((name) => inputs[name]?.requiresGrad)) return;
+    record.output.requiresGrad = true;
     for (const tensor of held(record)) tensor.retain();
     this.records.push(record);
   }
 
   /**
-   * Gradients of `output` into the `grad` of every leaf that has one: added to what is there with `accumulate`,
-   * overwriting it without. `gradient` is that of the output; for one element it may be left out and is `seed`.
-   * The tape is empty afterwards.
+   * Writes the gradients of the loss into the `grad` of every leaf that has one; with `accumulate`, adds them to its
+   * contents. `gradient` is the gradient with respect to `output`, of its shape. Where `output` has one element, `gradient`
+   * may be left out and is `seed`. The tape is empty afterwards. Throws ShapeError where `gradient` is missing.
    */
   backward(output: Tensor, options: { gradient?: Tensor; seed?: number; accumulate?: boolean } = {}): void {
     const { gradient, seed = 1, accumulate = false } = options;
@@ -67,21 +68,21 @@ export class Tape {
     }
   }
 
-  /** Frees what is saved without a backward pass. */
+  /** Frees everything that the records hold, without a backward pass. */
   clear(): void {
     for (const record of this.records.splice(0)) for (const tensor of held(record)) tensor.release();
   }
 
-  /** Floating-point operations of what is recorded, forward only. */
+  /** Floating-point operations of the recorded forward passes. */
   get flops(): number {
     return this.records.reduce((sum, { op, inputs, attrs }) => {
-      const shapes = inputs.map((input) => input.shape);
+      const shapes = mapInputs(inputs, ({ shape }) => shape);
       return sum + op.flops(shapes, attrs);
     }, 0);
   }
 }
 
-/** One record's gradients, from that of its output; what it held is free then. */
+/** Computes the gradients of one record from the gradient of its output, then frees the tensors that the record held. */
 function walk(record: TapeRecord, gradients: Gradients): void {
   const dy = gradients.take(record.output);
   try {
@@ -93,9 +94,9 @@ function walk(record: TapeRecord, gradients: Gradients): void {
 }
 
 const held = ({ op, inputs, output, saved }: TapeRecord): Tensor[] => [
-  ...(op.needs.inputs ?? []).flatMap((i) => inputs[i] ?? []), // an input may be left out
+  ...(op.needs.inputs ?? []).flatMap((name) => inputs[name] ?? []), // an input may be left out
   ...(op.needs.output ? [output] : []),
-  ...saved,
+  ...Object.values(saved ?? {}),
 ];
 
 /** The gradients of one backward pass, by tensor. Each is released by whoever takes it. */
@@ -121,16 +122,20 @@ class Gradients {
     this.known.clear();
   }
 
-  call<A>({ inputs, output, saved, attrs }: TapeRecord, dy: Tensor): BackwardCall<A> {
+  call(record: TapeRecord, dy: Tensor): BackwardCall<string, unknown, unknown> {
+    const { op, inputs } = record;
+    const needed = (name: string) => inputs[name]?.requiresGrad === true;
+    const input = (name: string): Tensor => {
+      const tensor = inputs[name];
+      if (tensor) return tensor;
+      throw new Error(`${op.name} ran without ${name}, which therefore has no gradient.`);
+    };
     return {
-      inputs,
-      output,
-      saved,
-      attrs: attrs as A,
+      ...record,
       dy,
-      wants: (i) => inputs[i]?.requiresGrad === true,
-      grad: (i) => this.target(inputs[i] as Tensor),
-      pass: (i) => this.pass(inputs[i] as Tensor, dy),
+      grad: (name) => this.target(input(name)),
+      wanted: (name) => (needed(name) ? this.target(input(name)) : null),
+      pass: (name) => !needed(name) || this.pass(input(name), dy),
     };
   }
 

@@ -1,4 +1,4 @@
-/** What this adapter does at most: bytes moved and multiply-adds a second. */
+/** The ceilings of an adapter: the most bytes that it moves and multiply-adds that it does in a second. */
 import type { Gpu } from '../gpu/gpu.js';
 import { multiplyAdds } from '../ops/ceiling.js';
 import { scaleOp } from '../ops/scale.js';
@@ -19,7 +19,7 @@ const TRIPS = 64;
 export async function measureCeilings(gpu: Gpu, effort: Effort): Promise<Ceilings> {
   const [x, y] = [Tensor.zeros(gpu, [COPIED / 4]), Tensor.zeros(gpu, [COPIED / 4])] as const;
   const times = [
-    await timed(gpu, () => void scaleOp.forward([x], y, { factor: 1 }), effort),
+    await timed(gpu, () => void scaleOp.forward({ x }, y, { factor: 1 }), effort),
     await timed(gpu, () => gpu.copy(x, y), effort),
   ];
   x.release();

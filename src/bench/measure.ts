@@ -1,12 +1,12 @@
-/** How long work takes on the device: repeated until it is long enough to time, several times over, and the median. */
+/** Times work on the device: repeats it until it lasts long enough, does so several times, and takes the median. */
 import type { Recording } from '../gpu/commands.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { scope } from '../tensor/scope.js';
 
 export interface Effort {
-  /** What is timed at once lasts about this long. */
+  /** Milliseconds that a batch of repeats should last. */
   readonly batchMs: number;
-  /** How many such batches. */
+  /** Number of batches. */
   readonly runs: number;
   /** Steps of a model after the first two. */
   readonly steps: number;
@@ -25,8 +25,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Milliseconds of one `body`, which asks for work on the device; null when it asks for none. Played from a recording, as
- * a training step is, so that what is timed is the device and not the host.
+ * Milliseconds of one `body` that dispatches work; null when it dispatches none. The work is played from a recording, as a
+ * training step is, so that the device is timed and not the host.
  */
 export async function timed(gpu: Gpu, body: () => void, { batchMs, runs }: Effort): Promise<number | null> {
   const recorded = (times: number) =>

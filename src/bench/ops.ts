@@ -1,9 +1,7 @@
-/**
- * Every op of the registry at its benchmark shapes, forward and backward, by every kernel variant the adapter can run.
- * Operations of a backward pass are counted by BACKWARD_FLOPS.
- */
+/** Times every op of the registry at its benchmark shapes, forward and backward, by every variant that the adapter can run. */
 import { autocast, productType } from '../autograd/autocast.js';
-import type { BackwardCall, Op, Sample } from '../autograd/op.js';
+import { differentiable, given, mapInputs } from '../autograd/inputs.js';
+import type { AnyOp, AnySample, BackwardCall, Saved, Target } from '../autograd/op.js';
 import { describeSample, shapesOf } from '../autograd/sample.js';
 import { numel } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -17,33 +15,25 @@ import { type Effort, timed } from './measure.js';
 export interface OpRow {
   readonly op: string;
   readonly shape: string;
-  /** The kernels that were chosen from several, or the one that was asked for instead. */
+  /** The chosen kernels, or the name of one that ran instead of a chosen one. */
   readonly variant: string;
   readonly ms: number;
   readonly gflops: number;
   readonly gbps: number;
-  /** Of the ceiling it comes nearer to: arithmetic or memory. What stays in caches can exceed the latter. */
+  /** Of the nearer ceiling, arithmetic or memory. Data that stays in caches can exceed the latter. */
   readonly percent_of_ceiling: number;
 }
 
 export interface OpsOptions {
   readonly effort: Effort;
   readonly ceilings: Ceilings;
-  /** Whether to run other kernels than the chosen ones as well. */
+  /** Also run the kernels that were not chosen. */
   readonly variants: boolean;
-  /** Whether in mixed precision, with tensors as in training. */
+  /** Mixed precision, with the dtypes of training. */
   readonly half: boolean;
   readonly wanted: (name: string) => boolean;
   readonly onRow?: (row: OpRow) => void;
 }
-
-type AnyOp = Op<unknown>;
-
-/**
- * Operations of a backward pass, as a multiple of the forward's; 1 where nothing is said. A product has two gradients, a
- * product each; attention's forward is two products and its backward five, the scores among them once more.
- */
-const BACKWARD_FLOPS: Readonly<Record<string, number>> = { matmul: 2, linear: 2, mlp: 2, attention: 2.5 };
 
 interface Task {
   readonly op: string;
@@ -55,9 +45,9 @@ interface Task {
 
 export async function benchOps(gpu: Gpu, options: OpsOptions): Promise<OpRow[]> {
   const rows: OpRow[] = [];
-  for (const op of ops as readonly AnyOp[])
+  for (const op of ops)
     for (const sample of op.bench ?? [largest(op)]) {
-      const shape = describeSample(sample);
+      const shape = describeSample(op, sample);
       const names = [op.name, `${op.name}.backward`].filter((name) => options.wanted(`${name} ${shape}`));
       if (names.length === 0) continue;
       const narrow = options.half && autocast(() => productType(gpu)) === 'f16';
@@ -70,57 +60,60 @@ export async function benchOps(gpu: Gpu, options: OpsOptions): Promise<OpRow[]> 
   return rows;
 }
 
-function largest(op: AnyOp): Sample<unknown> {
-  const size = (sample: Sample<unknown>) => shapesOf(sample).reduce((n, shape) => n + numel(shape), 0);
-  return op.samples.toSorted((a, b) => size(b) - size(a))[0] as Sample<unknown>;
+function largest(op: AnyOp): AnySample {
+  const size = (sample: AnySample) =>
+    Object.values(shapesOf(sample)).reduce((n, shape) => n + numel(shape), 0);
+  return op.samples.toSorted((a, b) => size(b) - size(a))[0] as AnySample;
 }
 
 /** The forward pass and, where there is one, the backward pass into gradients of all differentiable inputs. */
 function prepare(
   gpu: Gpu,
   op: AnyOp,
-  sample: Sample<unknown>,
+  sample: AnySample,
   narrow: boolean,
 ): { tasks: Task[]; release: () => void } {
-  const attrs = narrow ? { ...(sample.attrs as object), dtype: 'f16' } : sample.attrs;
+  const attrs = narrow ? { ...sample.attrs, dtype: 'f16' } : sample.attrs;
   const shapes = shapesOf(sample);
-  const inputs = sample.inputs.map((input, i) => {
+  const inputs = mapInputs(sample.inputs, (input, name) => {
     const tensor = randomInput(gpu, input);
-    return narrow && op.halves ? asInTraining(tensor, op.halves.includes(i)) : tensor;
+    return narrow && op.halves ? asInTraining(tensor, op.halves.includes(name)) : tensor;
   });
   const output = Tensor.empty(gpu, op.shape(shapes, attrs), op.dtype?.(inputs, attrs));
-  const saved = op.forward(inputs, output, attrs);
-  const held = [...inputs, output, ...saved];
+  const saved: Saved = op.forward(inputs, output, attrs) ?? {};
+  const held = [...Object.values(inputs), output, ...Object.values(saved)];
   const flops = op.flops(shapes, attrs);
-  const shape = describeSample(sample);
+  const shape = describeSample(op, sample);
   const forward = () => void op.forward(inputs, output, attrs);
-  const tasks: Task[] = [{ op: op.name, shape, flops, bytes: bytesOf([...inputs, output]), run: forward }];
-  const { backward } = op;
-  if (backward) {
-    const wanted = new Set(op.differentiable ?? inputs.keys());
-    const gradients = inputs.map((input, i) =>
-      wanted.has(i) ? Tensor.empty(gpu, input.shape, input.dtype) : null,
+  const bytes = bytesOf([...Object.values(inputs), output]);
+  const tasks: Task[] = [{ op: op.name, shape, flops, bytes, run: forward }];
+  if (op.backward) {
+    const wanted = differentiable(op, inputs);
+    const targets = mapInputs(inputs, ({ shape, dtype }, name): Target | undefined =>
+      wanted.includes(name) ? { tensor: Tensor.empty(gpu, shape, dtype), accumulate: false } : undefined,
     );
     const dy = Tensor.empty(gpu, output.shape, output.dtype);
     const values = normal(gpu, output.shape);
     castInto(values, dy);
     values.release();
-    const call: BackwardCall<unknown> = {
-      inputs,
-      output,
-      saved,
-      attrs,
-      dy,
-      wants: (i) => wanted.has(i),
-      grad: (i) => ({ tensor: gradients[i] as Tensor, accumulate: false }),
+    const call: BackwardCall<string, unknown, unknown> = {
+      ...{ inputs, output, saved, attrs, dy },
+      grad: (name) => targets[name] as Target,
+      wanted: (name) => targets[name] ?? null,
       pass: () => true,
     };
-    const read = [...(op.needs.inputs ?? []).map((i) => inputs[i] as Tensor), ...saved, dy];
-    const touched = [...read, ...(op.needs.output ? [output] : []), ...gradients.filter((it) => it !== null)];
-    const bytes = bytesOf(touched);
-    const factor = BACKWARD_FLOPS[op.name] ?? 1;
-    held.push(dy, ...gradients.filter((it) => it !== null));
-    tasks.push({ op: `${op.name}.backward`, shape, flops: factor * flops, bytes, run: () => backward(call) });
+    const read = (op.needs.inputs ?? []).flatMap((name) => inputs[name] ?? []);
+    const gradients = given(targets).map(([, { tensor }]) => tensor);
+    const touched = [...read, ...Object.values(saved), dy, ...gradients];
+    if (op.needs.output) touched.push(output);
+    held.push(dy, ...gradients);
+    tasks.push({
+      op: `${op.name}.backward`,
+      shape,
+      flops: (op.backwardFlops ?? 1) * flops,
+      bytes: bytesOf(touched),
+      run: () => op.backward?.(call),
+    });
   }
   const release = () => {
     for (const tensor of held) {
@@ -146,7 +139,7 @@ function asInTraining(tensor: Tensor, activation: boolean): Tensor {
   return half;
 }
 
-/** One row for the kernels that the adapter chooses, one for each other that can run in the place of one of them. */
+/** A row for the kernels that the adapter chooses, and one for each other kernel that can replace one of them. */
 async function benchTask(gpu: Gpu, task: Task, options: OpsOptions): Promise<OpRow[]> {
   const rows: OpRow[] = [];
   const measure = async (variant: () => string | null) => {
@@ -167,7 +160,7 @@ async function benchTask(gpu: Gpu, task: Task, options: OpsOptions): Promise<OpR
     for (const { kernel: other } of family.variants) {
       if (other.name === kernel) continue;
       gpu.preferences.set(family.name, other.name);
-      // Where it cannot run this shape, the chosen one ran again.
+      // Where the other kernel cannot run this shape, the chosen one ran again.
       await measure(() => (gpu.picked.get(family.name)?.kernel === other.name ? other.name : null));
       gpu.preferences.clear();
     }

@@ -20,11 +20,11 @@ export interface StepRow {
   readonly gflops: number;
   readonly dispatches: number;
   readonly submits: number;
-  /** What the host spends on a step before it can go on. */
+  /** Milliseconds after which `step()` returns to the host; the median. */
   readonly encode_ms: number;
   /** Held between two steps: weights, moments, images. */
   readonly live_mb: number;
-  /** All buffers that ever existed at one time: the above, and all that the steps work in. */
+  /** The most buffer memory at one time: the above and the buffers of a step. */
   readonly peak_mb: number;
   /** The first step of the process: kernels are compiled, or come from the driver's cache. */
   readonly first_ms: number;

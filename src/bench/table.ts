@@ -1,4 +1,4 @@
-/** What the bench prints: ops, and training steps. */
+/** The tables that the bench prints: of ops, and of training steps. */
 import { table } from '../core/table.js';
 import type { OpRow } from './ops.js';
 import type { StepRow } from './step.js';

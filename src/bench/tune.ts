@@ -70,7 +70,7 @@ function trials(gpu: Gpu): Trial[] {
   ];
 }
 
-/** Sets every knob to its best value on this device and says what was measured. */
+/** Sets every knob to its best value on this device; returns the knobs and all measurements. */
 export async function tune(gpu: Gpu, effort: Effort): Promise<{ knobs: Knobs; rows: TuneRow[] }> {
   const { knobs } = gpu.info;
   const rows: TuneRow[] = [];

@@ -30,9 +30,9 @@ export interface AttentionTrial {
   readonly H: number;
   readonly head: number;
   readonly rate?: number;
-  /** In mixed precision: what is multiplied may be rounded to f16. */
+  /** Mixed precision: the multiplied elements may be rounded to f16. */
   readonly half?: boolean;
-  /** qkv, the output and their gradients are of 16 bits. */
+  /** qkv, the output and their gradients are f16. */
   readonly f16?: boolean;
 }
 
@@ -48,7 +48,7 @@ export const attentionTrials: readonly AttentionTrial[] = [
 export const describeAttention = ({ B, N, H, head, ...rest }: AttentionTrial): string =>
   [`(${B}, ${N}, 3, ${H}, ${head})`, ...Object.entries(rest).map(([k, v]) => (v === true ? k : `${k} ${v}`))].join(' '); // biome-ignore format: one line
 
-/** The trial as the choice of a kernel sees it. */
+/** The sizes of a trial, by which a kernel is chosen. */
 export const attentionSizes = (trial: AttentionTrial): AttentionSizes => ({
   ...trial,
   bits: trial.f16 ? 16 : 32,
@@ -60,7 +60,7 @@ const KEY = new Uint32Array([7, 3]);
 
 interface Kind {
   readonly family: Family<AttentionSizes>;
-  /** What is written, by the kernels' names, of which f32 is f32 whatever qkv is. */
+  /** The written tensors, by their names in the kernels. */
   readonly writes: readonly ('o' | 'dqkv' | 'lse' | 'delta')[];
 }
 const PASSES: Readonly<Record<Pass, Kind>> = {
@@ -69,9 +69,10 @@ const PASSES: Readonly<Record<Pass, Kind>> = {
   key: { family: keyBackwards, writes: ['dqkv'] },
 };
 const PASS_NAMES = ['forward', 'query', 'key'] as const;
+/** Tensors that stay f32 where qkv is f16. */
 const ALWAYS_F32 = ['lse', 'delta'];
 
-/** Runs the passes of a trial, each by every choice that there is for it, or by those that `choices` gives. */
+/** Runs the passes of a trial, each by every kernel and block for it, or by those that `choices` returns. */
 export async function checkAttention(
   gpu: Gpu,
   trial: AttentionTrial,
@@ -101,7 +102,7 @@ const shapesOf = ({ B, N, H, head }: AttentionTrial) => {
   return { qkv, dqkv: qkv, o, dout: o, lse: rows, delta: rows };
 };
 
-/** What the kernels read, and what they should write by the bits of what they multiply. */
+/** The tensors that the kernels read, and the expected results by the bits of a multiplied element. */
 function setting(
   gpu: Gpu,
   trial: AttentionTrial,
@@ -130,7 +131,7 @@ function setting(
   return { inputs, expected };
 }
 
-/** Values between guard bands of NaN: what is read beyond the last token shows. */
+/** Values between guard bands of NaN, so that a read beyond the last token shows. */
 function filled(gpu: Gpu, shape: Shape, values: ArrayLike<number>, dtype: 'f32' | 'f16'): Guarded {
   const it = guarded(gpu, shape, dtype);
   const exact = Float32Array.from(values);

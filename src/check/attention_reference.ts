@@ -1,20 +1,20 @@
 /**
- * What the three passes of attention compute, in float64, and how far off a kernel may be. What is allowed is derived: f16 rounding
- * of the weights and of ds where they are operands, rounding of sums, scores and exponentials to float32, and rounding of what is
- * stored. Operands are rounded here as the kernels round them.
+ * The three passes of attention in float64, with bounds on the errors of a kernel. The bounds are derived: f16 rounding of the
+ * weights and of ds where they are operands, rounding of sums, scores and exponentials to float32, and rounding of stored results.
+ * Operands are rounded here as the kernels round them.
  */
 import { roundToHalf } from '../core/half.js';
 import { keepMask } from '../ops/dropout.js';
 import { EPSILON, HALF_EPSILON } from './values.js';
 
-/** To so many bits; the error is at most unit · |x| + least. */
+/** Rounding by number of bits; its error is at most unit · |x| + least. */
 export const rounding = {
   32: { round: Math.fround, unit: EPSILON, least: 1e-30 },
   16: { round: roundToHalf, unit: HALF_EPSILON, least: 2 ** -25 },
 } as const;
 export type Bits = keyof typeof rounding;
 
-/** Values, and how far off each may be. */
+/** Values, and the largest error of each. */
 export interface Bounded {
   readonly value: Float64Array;
   readonly tolerance: Float64Array;
@@ -39,7 +39,7 @@ export interface AttentionValues {
   readonly dout: Numbers;
   /** Seed and step. */
   readonly key: Numbers;
-  /** What the backward passes are given, as it is stored; the reference's own where absent. */
+  /** The stored results that the backward passes read; the reference's own results when absent. */
   readonly given?: { readonly o: Numbers; readonly lse: Numbers };
 }
 
@@ -50,16 +50,16 @@ export interface AttentionCase {
   readonly head: number;
   readonly rate: number;
   readonly stream: number;
-  /** Of an element of an operand, and of what is stored for qkv, the output and their gradients. */
+  /** Bits of an element of an operand; and of a stored element of qkv, the output and their gradients. */
   readonly part: Bits;
   readonly bits: Bits;
 }
 
 export type Pass = 'forward' | 'query' | 'key';
-/** By the names of the kernels' operands; a part of dqkv that a pass does not write is 0. */
+/** Results by their names in the kernels. The part of dqkv that a pass does not write is 0. */
 export type Results = Readonly<Record<Pass, Readonly<Record<string, Bounded>>>>;
 
-/** All that the passes write. */
+/** All results of the three passes. */
 export function attentionReference(size: AttentionCase, values: AttentionValues): Results {
   const { B, N, H, head } = size;
   const [o, lse, delta] = [bounded(B * N * H * head), bounded(B * H * N), bounded(B * H * N)];
@@ -78,7 +78,7 @@ export function attentionReference(size: AttentionCase, values: AttentionValues)
 
 type Sums = Readonly<Record<'o' | 'lse' | 'delta' | 'dq' | 'dkv', Bounded>>;
 
-/** What one query of a head and an image contributes. */
+/** Adds the contributions of one query of a head and an image. */
 function addRow(
   { N, H, head, rate, stream, part }: AttentionCase,
   values: AttentionValues,
@@ -112,10 +112,10 @@ function addRow(
   });
   const highest = Math.max(...keys.map(({ score }) => score));
   const log = highest + Math.log(keys.reduce((sum, { score }) => sum + Math.exp(score - highest), 0));
-  // Of an exponent, and of its exponential: 3 + 2|x| units in the last place (WGSL, accuracy of built-in functions).
+  // The error of an exponent and of its exponential: 3 + 2|x| units in the last place (WGSL, accuracy of built-in functions).
   const reach = Math.max(...keys.map(({ score }) => Math.abs(score))) + Math.abs(log);
   const error = dots * Math.max(...keys.map(({ size }) => size)) + 2 * EPSILON * (4 + 3 * reach);
-  /** Of a weight that is an operand, in a sum. */
+  /** The error of a weight that is an operand, in a sum. */
   const weightError = (weight: number) => (unit + 2 * error + sums) * weight + least;
 
   add(lse, row, log, error + 4 * EPSILON * Math.abs(log) + 2 ** -20);

@@ -19,7 +19,7 @@ export class CheckDevice {
     return this.opened;
   }
 
-  /** Waits for what was asked for. Where the device reported an error, opens another one, and throws the error. */
+  /** Waits for submitted work. Where the device reported an error, opens another one, and throws the error. */
   async settle(): Promise<void> {
     try {
       await this.opened.finish();

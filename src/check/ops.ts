@@ -2,31 +2,27 @@
  * Every op of the registry, every sample, every kernel variant that the adapter can run: forward against the float64
  * reference, backward against central differences of that reference, guard bands, exact repeats, accumulation, memory.
  */
-import type { Sample } from '../autograd/op.js';
+import { given } from '../autograd/inputs.js';
+import type { AnyOp, AnySample } from '../autograd/op.js';
 import { roundToHalf } from '../core/half.js';
 import type { Gpu } from '../gpu/gpu.js';
-import { type AnyOp, type Expectation, expectation, largest, prepare } from './expectation.js';
+import { type Expectation, expectation, largest, prepare } from './expectation.js';
 import { compute, GUARD, type Result } from './run.js';
 import { digest, HALF_EPSILON, normals, worst } from './values.js';
 
 export interface Finding {
-  /** `chosen`, or the kernel that was asked for instead. */
+  /** `chosen`, or the name of a kernel that ran instead of the chosen one. */
   readonly variant: string;
   /** The largest error of the forward pass, over what rounding allows. */
   readonly worst: number;
   /** A checksum of the outputs, to compare two devices or versions to the bit. */
   readonly digest: string;
-  /** What is wrong, a sentence each. */
+  /** A sentence for each thing that is wrong. */
   readonly problems: readonly string[];
 }
 
-/** One sample of an op, by each variant; with `half`, in mixed precision and tensors of f16. */
-export async function checkSample(
-  gpu: Gpu,
-  op: AnyOp,
-  sample: Sample<unknown>,
-  half = false,
-): Promise<Finding[]> {
+/** Checks one sample of an op by each variant; with `half`, in mixed precision and with tensors of f16. */
+export async function checkSample(gpu: Gpu, op: AnyOp, sample: AnySample, half = false): Promise<Finding[]> {
   gpu.slackBytes = 4 * GUARD;
   const test = prepare(op, sample, half);
   const dy = normals(op.shape(test.shapes, sample.attrs), 3).map((v) => (half ? roundToHalf(v) : v));
@@ -35,20 +31,20 @@ export async function checkSample(
     const first = await compute(gpu, test, dy);
     const problems = [...first.problems];
     const found = compare(first, expected, { half, problems });
-    const doubles = first.doubled.every((doubled, i) => {
-      const twice = first.gradients[i]?.map((g) => g + g) ?? null;
-      // What is added to a gradient of f16 has not been rounded itself.
-      const narrow = half && op.halves?.includes(i);
-      return same([doubled], [twice], narrow ? 4 * HALF_EPSILON : 0);
+    const doubles = given(first.gradients).every(([name, gradient]) => {
+      const twice = gradient.map((g) => g + g);
+      // The second gradient is added before it is rounded to f16.
+      const narrow = half && op.halves?.includes(name);
+      return same(first.doubled[name], twice, narrow ? 4 * HALF_EPSILON : 0);
     });
     if (!doubles) problems.push('adding to gradients does not double them');
     const live = gpu.pool.liveBytes;
     const second = await compute(gpu, test, dy);
-    const repeats = [first.y, ...first.gradients, ...first.doubled];
-    if (!same(repeats, [second.y, ...second.gradients, ...second.doubled]))
+    const [results, repeated] = [arrays(first), arrays(second)];
+    if (!results.every((result, i) => same(result, repeated[i])))
       problems.push('a second run differs from the first');
     if (gpu.pool.liveBytes !== live) problems.push(`${gpu.pool.liveBytes - live} bytes were not released`);
-    return { variant, worst: found, digest: digest(repeats), problems };
+    return { variant, worst: found, digest: digest(results), problems };
   });
 }
 
@@ -67,15 +63,13 @@ export async function everyVariant<T>(gpu: Gpu, body: (variant: string) => Promi
   return results;
 }
 
-type Arrays = readonly (Float32Array | null)[];
+const arrays = ({ y, gradients, doubled }: Result): Float32Array[] =>
+  [{ y }, gradients, doubled].flatMap((some) => given(some).map(([, array]) => array));
 
-/** Equal to the bit, but that a NaN equals any; or within a fraction. */
-function same(a: Arrays, b: Arrays, within = 0): boolean {
+/** Equal to the bit, but that a NaN equals any NaN; or within a fraction. */
+function same(a: Float32Array | undefined, b: Float32Array | undefined, within = 0): boolean {
   const near = (v: number, w: number) => Object.is(v, w) || Math.abs(v - w) < within * Math.abs(w);
-  return (
-    a.length === b.length &&
-    a.every((x, i) => x?.every((v, k) => near(v, b[i]?.[k] as number)) ?? b[i] === null)
-  );
+  return a?.length === b?.length && (a?.every((v, k) => near(v, b?.[k] as number)) ?? true);
 }
 
 /** Adds to `problems`; returns the forward pass's largest error over its tolerance. */
@@ -89,18 +83,16 @@ function compare(
   const { ratio, at } = worst(y, expected.y, expected.tolerance);
   if (!(ratio <= 1))
     problems.push(`forward at ${at}: ${y[at]} for ${expected.y[at]}, ${ratio} times the tolerance`);
-  gradients.forEach((gradient, which) => {
-    const partial = expected.partials[which];
-    if (!gradient || !partial) return;
-    const { picks, values, signs, slope } = partial;
+  for (const [name, { picks, values, signs, slope }] of given(expected.slopes)) {
+    const gradient = gradients[name] as Float32Array;
     const scale = Math.max(1, largest(values));
     const actual = picks.map((k) => gradient[k] as number);
     const found = worst(actual, values, (i) => atol * scale + rtol * Math.abs(values[i] as number));
     if (!(found.ratio <= 1))
       problems.push(
-        `gradient ${which} at ${picks[found.at]}: ${actual[found.at]} for ${values[found.at]}, ${found.ratio} times the tolerance`,
+        `gradient of ${name} at ${picks[found.at]}: ${actual[found.at]} for ${values[found.at]}, ${found.ratio} times the tolerance`,
       );
-    // The elements that were not picked, all at once.
+    // All elements at once, those that were not picked among them.
     let sum = 0;
     let size = 0;
     gradient.forEach((g, i) => {
@@ -108,7 +100,7 @@ function compare(
       size += Math.abs(g);
     });
     if (!(Math.abs(sum - slope) <= along * (scale + size)))
-      problems.push(`gradient ${which} along a direction: ${sum} for ${slope}`);
-  });
+      problems.push(`gradient of ${name} along a direction: ${sum} for ${slope}`);
+  }
   return ratio;
 }

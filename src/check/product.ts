@@ -21,7 +21,7 @@ export interface Trial extends Partial<Product> {
   readonly epilogue?: 'residual' | 'gelu' | 'gelu_gradient';
   readonly accumulate?: boolean;
   readonly half?: boolean;
-  /** Whether A, B, C and aux are of f16. */
+  /** A, B, C and aux are f16. */
   readonly narrow?: boolean;
 }
 
@@ -45,7 +45,7 @@ interface Values {
   readonly a: Float32Array<ArrayBuffer>;
   readonly b: Float32Array<ArrayBuffer>;
   readonly bias: Float32Array<ArrayBuffer>;
-  /** What C and sums hold before, and what aux does. */
+  /** Contents of C and of sums before the product, and of aux. */
   readonly old: Float32Array<ArrayBuffer>;
   readonly oldSums: Float32Array<ArrayBuffer>;
   readonly aux: Float32Array<ArrayBuffer>;
@@ -174,7 +174,7 @@ async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Pr
     const { value, size } = wanted[name];
     const actual = await readGuarded(is, problems);
     outputs.push(actual);
-    // What is stored in f16 is rounded once more.
+    // A result that is stored in f16 is rounded once more.
     const rounding = narrow && name !== 'sums' ? HALF_EPSILON : 0;
     const { ratio, at } = worst(actual, value, (i) => 2 * (K + 4) * EPSILON * (size[i] as number) + rounding * Math.abs(value[i] as number));
     most = Math.max(most, ratio);

@@ -1,6 +1,7 @@
 /** One sample of an op on a device: forward, backward, backward once more on top, all into guarded memory. */
 import { autocast } from '../autograd/autocast.js';
-import { apply } from '../autograd/op.js';
+import { differentiable, type Inputs, mapInputs } from '../autograd/inputs.js';
+import { apply, type Saved } from '../autograd/op.js';
 import { Tape } from '../autograd/tape.js';
 import { toHalves } from '../core/half.js';
 import { numel, type Shape } from '../core/shape.js';
@@ -27,7 +28,7 @@ export function guarded(gpu: Gpu, shape: Shape, dtype: DType = 'f32'): Guarded {
 
 const padded = (shape: Shape): number => 4 * Math.ceil(numel(shape) / 4);
 
-/** What is between the bands; a problem where something was stored beyond. */
+/** Reads the values between the bands. Adds a problem where something was stored in a band. */
 export async function readGuarded({ whole, tensor }: Guarded, problems: string[]): Promise<Float32Array> {
   const words = new Uint32Array(await tensor.gpu.read(whole));
   const perWord = 32 / tensor.bits;
@@ -38,53 +39,59 @@ export async function readGuarded({ whole, tensor }: Guarded, problems: string[]
   return tensor.toFloat32();
 }
 
+type Gradients = Inputs<Float32Array>;
+
 export interface Result {
   readonly y: Float32Array;
-  readonly gradients: readonly (Float32Array | null)[];
-  readonly doubled: readonly (Float32Array | null)[];
-  /** Stores outside of what was to be written. */
+  /** Gradients of the differentiable inputs: after one backward pass, and after a second one that adds to them. */
+  readonly gradients: Gradients;
+  readonly doubled: Gradients;
+  /** Stores outside of the output and the gradients. */
   readonly problems: readonly string[];
 }
 
 /** Forward once into guarded memory, then the tape: backward, and backward again on top of it. */
 export async function compute(gpu: Gpu, test: Case, dy: Float32Array<ArrayBuffer>): Promise<Result> {
-  const { op, sample, values, half } = test;
+  const { op, attrs, values, shapes, half } = test;
   const precisely = half ? autocast : <T>(body: () => T): T => body();
   const problems: string[] = [];
-  const made: Tensor[] = [];
   const guards: Guarded[] = [];
   const guard = (shape: Shape, dtype: DType) => {
     const it = guarded(gpu, shape, dtype);
     guards.push(it);
     return it;
   };
-  const inputs = values.map(({ data, shape }, i) => {
-    const narrow = half && op.halves?.includes(i) && data instanceof Float32Array;
+  const inputs = mapInputs(values, ({ data, shape }, name) => {
+    const narrow = half && op.halves?.includes(name) && data instanceof Float32Array;
     return Tensor.from(gpu, narrow ? toHalves(data) : data, shape);
   });
-  const out = guard(op.shape(test.shapes, sample.attrs), op.dtype?.(inputs, sample.attrs) ?? 'f32');
-  made.push(...precisely(() => scope(() => op.forward(inputs, out.tensor, sample.attrs))));
+  const out = guard(op.shape(shapes, attrs), op.dtype?.(inputs, attrs) ?? 'f32');
+  const saved: Saved = precisely(() => scope(() => op.forward(inputs, out.tensor, attrs))) ?? {};
   const y = await readGuarded(out, problems);
 
-  const wanted = op.backward ? (op.differentiable ?? [...inputs.keys()]) : [];
-  const targets = inputs.map((input, i) => (wanted.includes(i) ? guard(input.shape, input.dtype) : null));
-  inputs.forEach((input, i) => {
-    input.requiresGrad = targets[i] !== null;
-    input.grad = targets[i]?.tensor ?? null;
+  const targets = differentiable(op, inputs).map((name) => {
+    const input = inputs[name] as Tensor;
+    const target = guard(input.shape, input.dtype);
+    input.requiresGrad = true;
+    input.grad = target.tensor;
+    return [name, target] as const;
   });
   const gradient = Tensor.from(gpu, out.tensor.dtype === 'f16' ? toHalves(dy) : dy, out.tensor.shape);
-  const passes: (Float32Array | null)[][] = [];
-  for (const accumulate of [false, true]) {
-    if (wanted.length === 0) break;
+  const differentiate = async (accumulate: boolean): Promise<Gradients> => {
+    if (targets.length === 0) return {};
     precisely(() => {
       const tape = new Tape();
-      const again = tape.run(() => apply(op, inputs, sample.attrs));
+      const again = tape.run(() => apply(op, inputs, attrs));
       tape.backward(again, { gradient, accumulate });
       again.release();
     });
-    passes.push(await Promise.all(targets.map(async (it) => it && readGuarded(it, problems))));
-  }
-  for (const tensor of [...made, ...inputs, gradient, ...guards.flatMap((it) => [it.whole, it.tensor])])
-    tensor.release();
-  return { y, gradients: passes[0] ?? [], doubled: passes[1] ?? [], problems };
+    const read = targets.map(async ([name, it]) => [name, await readGuarded(it, problems)] as const);
+    return Object.fromEntries(await Promise.all(read));
+  };
+  const gradients = await differentiate(false);
+  const doubled = await differentiate(true);
+  const made = [...Object.values(inputs), ...Object.values(saved), gradient];
+  const between = guards.flatMap(({ whole, tensor }) => [whole, tensor]);
+  for (const tensor of [...made, ...between]) tensor.release();
+  return { y, gradients, doubled, problems };
 }

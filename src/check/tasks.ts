@@ -1,18 +1,18 @@
-/** All that `node dist/check.js` runs, and how it runs what it finds. */
+/** The checks of `node dist/check.js`, and how one of them is run. */
 import { describeSample } from '../autograd/sample.js';
 import type { AdapterInfo } from '../gpu/device.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { ops } from '../ops/index.js';
 import { attentionTrials, checkAttention, describeAttention } from './attention.js';
 import type { CheckDevice } from './device.js';
-import { type AnyOp, worksInHalf } from './expectation.js';
+import { worksInHalf } from './expectation.js';
 import { checkSample, type Finding } from './ops.js';
 import { checkEveryProduct, describeTrial, productTrials } from './product.js';
 
 export interface Task {
   readonly op: string;
   readonly shape: string;
-  /** Whether tensors are of f16: only adapters with shader-f16 have kernels for them. */
+  /** The tensors are f16; only adapters with shader-f16 have kernels for them. */
   readonly f16: boolean;
   run(gpu: Gpu): Promise<Finding[]>;
 }
@@ -35,11 +35,11 @@ export const tasks: readonly Task[] = [
     f16: trial.f16 === true,
     run: (gpu: Gpu) => checkAttention(gpu, trial),
   })),
-  ...(ops as readonly AnyOp[]).flatMap((op) =>
+  ...ops.flatMap((op) =>
     op.samples.flatMap((sample) =>
       (worksInHalf(op) ? [false, true] : [false]).map((f16) => ({
         op: op.name,
-        shape: `${describeSample(sample)}${f16 ? ' f16' : ''}`,
+        shape: `${describeSample(op, sample)}${f16 ? ' f16' : ''}`,
         f16,
         run: (gpu: Gpu) => checkSample(gpu, op, sample, f16),
       })),

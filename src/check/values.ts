@@ -1,11 +1,11 @@
-/** Inputs that are the same on every machine, and how far results may be from what they should be. */
+/** Inputs that are the same on every machine, and the comparison of results with expected values. */
 import type { SampleInput } from '../autograd/op.js';
 import { crc32c } from '../core/crc32c.js';
 import { Counter } from '../core/rng.js';
 import { numel, type Shape } from '../core/shape.js';
 import type { HostArray } from '../tensor/tensor.js';
 
-/** What one rounding is off by at most, as a fraction: of f32, and of f16. */
+/** The largest relative error of one rounding to f32, and to f16. */
 export const EPSILON = 2 ** -24;
 export const HALF_EPSILON = 2 ** -11;
 

@@ -9,88 +9,58 @@ import { passGrad } from './gradients.js';
 
 const kernel = defineKernel('add_forward', source);
 
-/** Whether b, without leading axes of size one, is the end of a's shape: then it repeats along a. */
+/** True where b, without its leading axes of size one, is the end of a's shape: b then repeats along a. */
 function repeats(a: Shape, b: Shape): boolean {
   const first = b.findIndex((d) => d !== 1);
   const core = first < 0 ? [] : b.slice(first);
   return b.length <= a.length && core.every((d, i) => d === a[a.length - core.length + i]);
 }
 
-export const addOp = defineOp<null>({
+const row = (a: Shape, b: Shape) => ({ inputs: { a, b } });
+
+export const addOp = defineOp({
   name: 'add',
+  inputs: ['a', 'b'],
   formula: 'y = a + b, b repeated along the leading axes of a',
-  shape: ([a, b]) => {
+  shape: ({ a, b }) => {
     need(
-      repeats(a as Shape, b as Shape),
+      repeats(a, b),
       'add',
-      `b ${formatShape(b as Shape)} must have the shape of a ${formatShape(a as Shape)}, or of its last axes.`,
+      `b ${formatShape(b)} must have the shape of a ${formatShape(a)}, or of its last axes.`,
     );
-    return a as Shape;
+    return a;
   },
-  forward: ([a, b], y) => {
-    const same = (a as Tensor).size === (b as Tensor).size;
+  forward: ({ a, b }, y) => {
     const quads = quadsOf(y.size);
-    const period = same ? 4 * quads : (b as Tensor).size;
-    y.gpu.run(kernel, { a: a as Tensor, b: b as Tensor, y }, { quads, period }, elementwise(y.size));
-    return [];
+    const period = a.size === b.size ? 4 * quads : b.size;
+    y.gpu.run(kernel, { a, b, y }, { quads, period }, elementwise(y.size));
   },
   backward: (call) => {
-    const { dy, inputs } = call;
-    const [a, b] = inputs as [Tensor, Tensor];
-    passGrad(call, 0);
-    if (a.size === b.size) passGrad(call, 1);
-    else if (call.wants(1)) {
-      const { tensor, accumulate } = call.grad(1);
-      columnSum(dy, tensor, { rows: a.size / b.size, columns: b.size, accumulate });
-    }
+    const { a, b } = call.inputs;
+    passGrad(call, 'a');
+    if (a.size === b.size) return passGrad(call, 'b');
+    const db = call.wanted('b');
+    if (!db) return;
+    const { tensor, accumulate } = db;
+    columnSum(call.dy, tensor, { rows: a.size / b.size, columns: b.size, accumulate });
   },
   needs: {},
-  flops: ([a]) => numel(a as Shape),
-  reference: ([a, b], [shape]) => {
-    const [u, v] = [a, b] as [Float64Array, Float64Array];
-    return tabulate(shape as Shape, (i) => (u[i] as number) + (v[i % v.length] as number));
-  },
+  flops: ({ a }) => numel(a),
+  reference: ({ a, b }, shapes) => tabulate(shapes.a, (i) => a[i]! + b[i % b.length]!),
   samples: [
-    { inputs: [[7], [7]], attrs: null },
-    { inputs: [[1, 1031], [1031]], attrs: null },
-    {
-      inputs: [
-        [3, 2, 8],
-        [1, 2, 8],
-      ],
-      attrs: null,
-    },
-    { inputs: [[5, 3], [3]], attrs: null },
-    { inputs: [[4, 1], [1]], attrs: null },
-    {
-      inputs: [
-        [70, 5, 3],
-        [5, 3],
-      ],
-      attrs: null,
-    },
+    row([7], [7]),
+    row([1, 1031], [1031]),
+    row([3, 2, 8], [1, 2, 8]),
+    row([5, 3], [3]),
+    row([4, 1], [1]),
+    row([70, 5, 3], [5, 3]),
   ],
-  bench: [
-    {
-      inputs: [
-        [64, 65, 192],
-        [64, 65, 192],
-      ],
-      attrs: null,
-    },
-    {
-      inputs: [
-        [64, 65, 192],
-        [1, 65, 192],
-      ],
-      attrs: null,
-    },
-  ],
+  bench: [row([64, 65, 192], [64, 65, 192]), row([64, 65, 192], [1, 65, 192])],
   errors: [
-    { shapes: [[2, 3], [2]], attrs: null, says: /\[add\] b \(2,\) must have the shape of a \(2, 3\)/ },
-    { shapes: [[3], [2, 3]], attrs: null, says: /\[add\]/ },
+    { shapes: { a: [2, 3], b: [2] }, says: /\[add\] b \(2,\) must have the shape of a \(2, 3\)/ },
+    { shapes: { a: [3], b: [2, 3] }, says: /\[add\]/ },
   ],
 });
 
-/** a + b; b may have only the last axes of a (or leading axes of one) and is then repeated. */
-export const add = (a: Tensor, b: Tensor): Tensor => apply(addOp, [a, b], null);
+/** a + b. Leading axes of b that are 1 or missing are repeated along a; the result has a's shape. */
+export const add = (a: Tensor, b: Tensor): Tensor => apply(addOp, { a, b });

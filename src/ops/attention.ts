@@ -10,7 +10,7 @@ import { wholeGrad } from './gradients.js';
 
 export interface AttentionAttrs {
   readonly heads: number;
-  /** Probability of dropping an attention weight; 0 for none. */
+  /** Probability of dropping an attention weight; 0 disables dropout. */
   readonly rate: number;
   /** The random stream of this layer's mask. */
   readonly stream: number;
@@ -21,7 +21,7 @@ function sizesOf(qkv: Shape, { heads }: AttentionAttrs): Pick<AttentionSizes, 'B
   return { B, N, H: heads, head: width / 3 / heads };
 }
 
-/** By the kernels' names; o, dout and dqkv are of qkv's type. */
+/** Tensors by their names in the kernels. o, dout and dqkv have qkv's dtype. */
 export type AttentionOperands = Readonly<Record<string, Tensor>> & { readonly qkv: Tensor };
 
 /** Runs one pass, by the kernel that suits the adapter or by a given one that can. */
@@ -42,48 +42,52 @@ export function runAttention(
   qkv.gpu.run(kernel, operands, params, groups, { tune, overrides: { DROPOUT: rate > 0 } });
 }
 
-export const attentionOp = defineOp<AttentionAttrs>({
+/** Images and tokens, heads, channels of a head; the key is left out where nothing is dropped. */
+const row = ([B, N]: readonly [number, number], heads: number, head: number, rate = 0) => ({
+  inputs: { qkv: [B, N, 3 * heads * head], key: rate > 0 ? { u32: [2], below: 1000 } : undefined },
+  attrs: { heads, rate, stream: 20 },
+});
+
+export const attentionOp = defineOp({
   name: 'attention',
+  inputs: ['qkv', 'key?'],
   formula:
     'o[i] = Σ_j dropout(softmax_j(q[i]·k[j] / √head_dim)) v[j],   qkv (B, N, 3·H·head_dim), o (B, N, H·head_dim)',
-  shape: ([qkv], { heads }) => {
-    const s = qkv as Shape;
-    need(s.length === 3, 'attention', `qkv ${formatShape(s)} must be (B, N, 3·C).`);
-    const width = s[2] as number;
+  shape: ({ qkv }, { heads }: AttentionAttrs) => {
+    need(qkv.length === 3, 'attention', `qkv ${formatShape(qkv)} must be (B, N, 3·C).`);
+    const [B, N, width] = qkv as [number, number, number];
     need(
       width % (3 * heads) === 0,
       'attention',
-      `last axis of qkv ${formatShape(s)} must divide by 3 times ${heads} heads.`,
+      `last axis of qkv ${formatShape(qkv)} must divide by 3 times ${heads} heads.`,
     );
-    return [s[0] as number, s[1] as number, width / 3];
+    return [B, N, width / 3];
   },
-  dtype: ([qkv]) => (qkv as Tensor).dtype,
-  halves: [0],
-  forward: ([qkv, key], o, attrs) => {
-    const { B, N, H } = sizesOf((qkv as Tensor).shape, attrs);
+  dtype: ({ qkv }) => qkv.dtype,
+  halves: ['qkv'],
+  // A kernel that drops nothing reads no key: any tensor can be bound in its place.
+  forward: ({ qkv, key = qkv }, o, attrs) => {
+    const { B, N, H } = sizesOf(qkv.shape, attrs);
     const lse = Tensor.empty(o.gpu, [B, H, N], 'f32', 'attention.lse');
-    runAttention(forwards, { qkv: qkv as Tensor, key: key ?? (qkv as Tensor), o, lse }, attrs);
-    return [lse];
+    runAttention(forwards, { qkv, key, o, lse }, attrs);
+    return { lse };
   },
-  backward: (call) => {
-    const [qkv, key = qkv] = call.inputs as [Tensor, Tensor?]; // a kernel that drops nothing reads no key
-    const { output: o, dy: dout, attrs } = call;
-    const lse = call.saved[0] as Tensor;
+  backward: ({ inputs: { qkv, key = qkv }, output: o, saved: { lse }, attrs, dy: dout, grad }) => {
     const delta = Tensor.empty(qkv.gpu, lse.shape, 'f32', 'attention.delta');
-    wholeGrad(call, 0, (dqkv) => {
+    wholeGrad(grad('qkv'), (dqkv) => {
       runAttention(queryBackwards, { qkv, key, o, dout, lse, delta, dqkv }, attrs);
       runAttention(keyBackwards, { qkv, key, dout, lse, delta, dqkv }, attrs);
     });
   },
-  needs: { inputs: [0, 1], output: true },
-  differentiable: [0],
-  flops: ([qkv], attrs) => {
-    const { B, N, H, head } = sizesOf(qkv as Shape, attrs);
+  needs: { inputs: ['qkv', 'key'], output: true },
+  differentiable: ['qkv'],
+  flops: ({ qkv }, attrs) => {
+    const { B, N, H, head } = sizesOf(qkv, attrs);
     return 4 * B * H * N * N * head;
   },
-  reference: ([qkv, key], [shape], attrs) => {
-    const { B, N, H, head } = sizesOf(shape as Shape, attrs);
-    const x = qkv as Float64Array;
+  backwardFlops: 2.5, // five products for the forward pass's two: it computes the scores once more
+  reference: ({ qkv: x, key = x }, shapes, attrs) => {
+    const { B, N, H, head } = sizesOf(shapes.qkv, attrs);
     const o = new Float64Array(B * N * H * head);
     const at = (b: number, n: number, part: number, h: number) =>
       ((b * N + n) * 3 + part) * H * head + h * head;
@@ -101,7 +105,7 @@ export const attentionOp = defineOp<AttentionAttrs>({
           const mass = weights.reduce((sum, w) => sum + w, 0);
           for (let j = 0; j < N; j++) {
             const draw = ((b * H + h) * N + i) * quads * 4 + j;
-            const weight = (weights[j]! / mass) * keepMask(key as Float64Array, attrs, draw);
+            const weight = (weights[j]! / mass) * keepMask(key, attrs, draw);
             for (let d = 0; d < head; d++)
               o[((b * N + i) * H + h) * head + d]! += weight * x[at(b, j, 2, h) + d]!;
           }
@@ -109,39 +113,38 @@ export const attentionOp = defineOp<AttentionAttrs>({
     return o;
   },
   samples: [
-    [1, 1, 1, 4, 0],
-    [2, 3, 2, 5, 0],
-    [1, 16, 1, 8, 0],
-    [2, 17, 3, 8, 0],
-    [1, 65, 2, 12, 0],
-    [1, 7, 2, 64, 0],
-    [1, 33, 1, 32, 0],
-    [2, 7, 2, 4, 0.3],
-    [1, 18, 2, 8, 0.5],
-    [1, 5, 1, 3, 0.2],
-    [1, 5, 1, 68, 0],
-  ].map(([B, N, H, head, rate]) => ({
-    // The key is left out where nothing is dropped.
-    inputs: [[B!, N!, 3 * H! * head!], ...(rate! > 0 ? [{ u32: [2], below: 1000 }] : [])],
-    attrs: { heads: H!, rate: rate!, stream: 20 },
-  })),
-  bench: [{ inputs: [[64, 65, 576]], attrs: { heads: 3, rate: 0, stream: 20 } }],
+    row([1, 1], 1, 4),
+    row([2, 3], 2, 5),
+    row([1, 16], 1, 8),
+    row([2, 17], 3, 8),
+    row([1, 65], 2, 12),
+    row([1, 7], 2, 64),
+    row([1, 33], 1, 32),
+    row([2, 7], 2, 4, 0.3),
+    row([1, 18], 2, 8, 0.5),
+    row([1, 5], 1, 3, 0.2),
+    row([1, 5], 1, 68),
+  ],
+  bench: [row([64, 65], 3, 64)],
   errors: [
     {
-      shapes: [[2, 3, 10], [2]],
+      shapes: { qkv: [2, 3, 10], key: [2] },
       attrs: { heads: 2, rate: 0, stream: 0 },
       says: /\[attention\] last axis of qkv \(2, 3, 10\)/,
     },
   ],
 });
 
-/** Scaled dot-product attention of all heads: qkv (B, N, 3·H·head_dim), as timm packs it, to (B, N, H·head_dim). */
+/**
+ * Scaled dot-product attention of all heads (torch.nn.functional.scaled_dot_product_attention): qkv (B, N, 3·H·head_dim), as timm
+ * packs it, of f32 or f16, to (B, N, H·head_dim). `dropout` drops attention weights; its `key` (2) of u32 holds seed and step.
+ */
 export function attention(
   qkv: Tensor,
   heads: number,
   dropout?: { rate: number; stream: number; key: Tensor },
 ): Tensor {
-  if (!dropout) return apply(attentionOp, [qkv], { heads, rate: 0, stream: 0 });
+  if (!dropout) return apply(attentionOp, { qkv }, { heads, rate: 0, stream: 0 });
   const { rate, stream, key } = dropout;
-  return apply(attentionOp, [qkv, key], { heads, rate, stream });
+  return apply(attentionOp, { qkv, key }, { heads, rate, stream });
 }

@@ -1,4 +1,4 @@
-/** Which kernels compute attention on an adapter, and with which constants. Pure. */
+/** The choice of attention's kernels and of their constants, for an adapter. Pure. */
 import forward from '../../kernels/attention/attention_forward.wgsl';
 import forwardSubgroup from '../../kernels/attention/attention_forward_subgroup.wgsl';
 import forwardMatrices from '../../kernels/attention/attention_forward_subgroup_matrix.wgsl';
@@ -22,9 +22,9 @@ export interface AttentionSizes {
   readonly N: number;
   readonly H: number;
   readonly head: number;
-  /** Of an element of qkv, the output and their gradients. */
+  /** Bits of an element of qkv, the output and their gradients. */
   readonly bits: number;
-  /** Whether the elements that are multiplied may be rounded to f16. */
+  /** The multiplied elements may be rounded to f16. */
   readonly half: boolean;
 }
 
@@ -37,9 +37,9 @@ export interface Block {
   readonly tune: Tuning;
 }
 
-/** What of a kernel for matrix units depends on which one it is. */
+/** Properties in which the kernels for matrix units differ. */
 interface MatrixKernel {
-  /** Whether a workgroup owns a block of keys and passes over the queries; else it is the other way round. */
+  /** A workgroup owns a block of keys and passes over the queries; otherwise it is the other way round. */
   readonly ownsKeys: boolean;
   /** Workgroup memory in bytes: operands of so many bytes an element, rows of `wide`, results in f32. */
   bytes(size: { part: number; wide: number; queries: number; keys: number }): number;
@@ -105,10 +105,10 @@ export function matrixBlocks(
   });
 }
 
-// What loading a block and waiting for it costs, as so many more of its rows.
+// The cost of loading a block and waiting for it, in rows of the block.
 const ROWS_OF_A_BLOCK = 16;
 
-/** Of blocks the one that wastes the least work on a last block, many small ones counting too; the larger of equal ones. */
+/** The block that costs least, counting wasted rows of a last block and the loading of many small ones; the larger of equals. */
 function cheapest(blocks: readonly Block[], N: number): Block | undefined {
   const along = (rows: number) => Math.ceil(N / rows) * (rows + ROWS_OF_A_BLOCK);
   const cost = ({ queries, keys }: Block) => along(queries) * along(keys);

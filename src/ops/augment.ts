@@ -26,10 +26,10 @@ const mixTargetsKernel = defineKernel('mix_targets_forward', mixTargetsSource);
 export interface PixelOptions {
   /** Whether windows that reach beyond the image show its mirror image there, instead of black. */
   readonly reflect: boolean;
-  /** Whether windows are enlarged to the size of the image. */
+  /** Windows are enlarged to the size of the image. */
   readonly resize: boolean;
   readonly bilinear: boolean;
-  /** Bytes, red + 256 green + 65536 blue, of what geometric ops uncover. */
+  /** The colour of pixels that geometric ops uncover: red + 256 green + 65536 blue, in bytes. */
   readonly fill: number;
   /** Erase with normal noise of this random stream; with zeros where it is null. */
   readonly noise: number | null;

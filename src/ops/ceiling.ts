@@ -1,4 +1,4 @@
-/** What an adapter can do at most: multiply-adds on registers alone. No op: the benchmark's yardstick. */
+/** The arithmetic ceiling of an adapter: multiply-adds on registers alone. Not an op: the benchmark compares ops with it. */
 import source from '../../kernels/elementwise/ceiling_forward.wgsl';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';

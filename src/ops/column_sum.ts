@@ -19,7 +19,7 @@ export interface ColumnSum {
   readonly accumulate?: boolean;
 }
 
-/** How rows are cut into chunks, for the first stage of a sum over rows. */
+/** Cuts rows into chunks for the first stage of a sum over rows. */
 export function chunksOf({ info }: Gpu, rows: number): { chunks: number; chunk: number } {
   const chunk = Math.max(ROWS_AT_ONCE, Math.ceil(rows / info.knobs.columnChunks));
   return { chunks: Math.ceil(rows / chunk), chunk };

@@ -6,7 +6,7 @@ export const ELEMENTWISE_WG = 256;
 /** Invocations of the row and column kernels' workgroups. */
 export const ROW_WG = 64;
 
-/** Groups of four elements: what an elementwise invocation computes. */
+/** Groups of four elements; an elementwise invocation computes one. */
 export const quadsOf = (n: number): number => Math.ceil(n / 4);
 
 export const groupsFor = (invocations: number, size: number): number => Math.ceil(invocations / size);

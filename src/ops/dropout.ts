@@ -1,7 +1,7 @@
 import source from '../../kernels/elementwise/dropout_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { pcg4d, unit } from '../core/rng.js';
-import { need, numel, type Shape } from '../core/shape.js';
+import { need, numel } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { elementwise, quadsOf } from './common.js';
@@ -17,7 +17,7 @@ interface Attrs {
   readonly group: number;
 }
 
-/** What the kernels compute for one draw: 1/(1 − rate) or 0. */
+/** The factor that the kernels apply for one draw: 1/(1 − rate) or 0. */
 export function keepMask(
   key: Float64Array,
   { rate, stream }: { rate: number; stream: number },
@@ -34,48 +34,53 @@ function run(x: Tensor, key: Tensor, y: Tensor, { rate, stream, group }: Attrs, 
   x.gpu.run(kernel, { x, key, y }, params, elementwise(x.size), { tune: { Element: x.bits }, overrides });
 }
 
-export const dropoutOp = defineOp<Attrs>({
-  name: 'dropout',
-  formula: 'y = x · keep / (1 − rate),   keep drawn per element, or per sample (drop path)',
-  shape: ([x], { rate }) => {
-    need(rate >= 0 && rate < 1, 'dropout', `rate must be at least 0 and below 1, not ${rate}.`);
-    return x as Shape;
-  },
-  dtype: ([x]) => (x as Tensor).dtype,
-  halves: [0],
-  forward: ([x, key], y, attrs) => {
-    run(x as Tensor, key as Tensor, y, attrs, false);
-    return [];
-  },
-  backward: ({ inputs: [, key], dy, attrs, grad }) => {
-    const { tensor, accumulate } = grad(0);
-    run(dy, key as Tensor, tensor, attrs, accumulate);
-  },
-  needs: { inputs: [1] },
-  differentiable: [0],
-  flops: ([x]) => numel(x as Shape),
-  reference: ([x, key], _, attrs) =>
-    (x as Float64Array).map((v, i) => v * keepMask(key as Float64Array, attrs, Math.floor(i / attrs.group))),
-  samples: [
-    [1, 1],
-    [3, 1],
-    [257, 1],
-    [1031, 1],
-    [12, 4],
-    [21, 7],
-    [1028, 257],
-  ].map(([n, group]) => ({
-    inputs: [[n!], { u32: [2], below: 4294967296 }],
-    attrs: { rate: 0.3, stream: 20, group: group! },
-  })),
-  bench: [{ inputs: [[64, 65, 192], { u32: [2], below: 1000 }], attrs: { rate: 0.1, stream: 20, group: 1 } }],
-  errors: [{ shapes: [[4], [2]], attrs: { rate: 1, stream: 0, group: 1 }, says: /\[dropout\] rate must be/ }],
+const row = (n: number, group: number) => ({
+  inputs: { x: [n], key: { u32: [2], below: 4294967296 } },
+  attrs: { rate: 0.3, stream: 20, group },
 });
 
-/** Dropout of elements; `key` holds seed and step, `stream` tells this use from others. */
-export const dropout = (x: Tensor, key: Tensor, rate: number, stream: number): Tensor =>
-  apply(dropoutOp, [x, key], { rate, stream, group: 1 });
+export const dropoutOp = defineOp({
+  name: 'dropout',
+  inputs: ['x', 'key'],
+  formula: 'y = x · keep / (1 − rate),   keep drawn per element, or per sample (drop path)',
+  shape: ({ x }, { rate }: Attrs) => {
+    need(rate >= 0 && rate < 1, 'dropout', `rate must be at least 0 and below 1, not ${rate}.`);
+    return x;
+  },
+  dtype: ({ x }) => x.dtype,
+  halves: ['x'],
+  forward: ({ x, key }, y, attrs) => run(x, key, y, attrs, false),
+  backward: ({ inputs: { key }, dy, attrs, grad }) => {
+    const { tensor, accumulate } = grad('x');
+    run(dy, key, tensor, attrs, accumulate);
+  },
+  needs: { inputs: ['key'] },
+  differentiable: ['x'],
+  flops: ({ x }) => numel(x),
+  reference: ({ x, key }, _, attrs) => x.map((v, i) => v * keepMask(key, attrs, Math.floor(i / attrs.group))),
+  samples: [row(1, 1), row(3, 1), row(257, 1), row(1031, 1), row(12, 4), row(21, 7), row(1028, 257)],
+  bench: [
+    {
+      inputs: { x: [64, 65, 192], key: { u32: [2], below: 1000 } },
+      attrs: { rate: 0.1, stream: 20, group: 1 },
+    },
+  ],
+  errors: [
+    {
+      shapes: { x: [4], key: [2] },
+      attrs: { rate: 1, stream: 0, group: 1 },
+      says: /\[dropout\] rate must be/,
+    },
+  ],
+});
 
-/** Drop path (stochastic depth): whole samples, that is entries of the first axis. */
+/**
+ * Dropout of the elements of x, of any shape and f32 or f16: torch.nn.functional.dropout. `key` (2) of u32 holds seed and step;
+ * `stream` distinguishes this use from others of the same step.
+ */
+export const dropout = (x: Tensor, key: Tensor, rate: number, stream: number): Tensor =>
+  apply(dropoutOp, { x, key }, { rate, stream, group: 1 });
+
+/** Drop path (Huang et al., 2016: stochastic depth): drops whole samples, the entries of x's first axis. */
 export const dropPath = (x: Tensor, key: Tensor, rate: number, stream: number): Tensor =>
-  apply(dropoutOp, [x, key], { rate, stream, group: x.size / (x.shape[0] as number) });
+  apply(dropoutOp, { x, key }, { rate, stream, group: x.size / (x.shape[0] as number) });

@@ -1,7 +1,7 @@
 import backward from '../../kernels/elementwise/gelu_backward.wgsl';
 import forward from '../../kernels/elementwise/gelu_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
-import { numel, type Shape } from '../core/shape.js';
+import { numel } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { elementwise, quadsOf } from './common.js';
@@ -31,43 +31,42 @@ export function erf(x: number): number {
   return Math.sign(x) * (1 - Math.exp(-z * z) / ((z + fraction) * Math.sqrt(Math.PI)));
 }
 
-export const geluOp = defineOp<Attrs>({
+export const geluOp = defineOp({
   name: 'gelu',
+  inputs: ['x'],
   formula: 'y = x · Φ(x), Φ the normal distribution function; or its tanh approximation',
-  shape: ([x]) => x as Shape,
-  dtype: ([x]) => (x as Tensor).dtype,
-  halves: [0],
-  forward: ([x], y, { approximate }) => {
-    y.gpu.run(forwardKernel, { x: x as Tensor, y }, { quads: quadsOf(y.size) }, elementwise(y.size), {
+  shape: ({ x }) => x,
+  dtype: ({ x }) => x.dtype,
+  halves: ['x'],
+  forward: ({ x }, y, { approximate }: Attrs) => {
+    y.gpu.run(forwardKernel, { x, y }, { quads: quadsOf(y.size) }, elementwise(y.size), {
       tune: { Element: y.bits },
       overrides: { TANH: approximate === 'tanh' },
     });
-    return [];
   },
-  backward: ({ inputs: [x], dy, attrs, grad }) => {
-    const { tensor: dx, accumulate } = grad(0);
+  backward: ({ inputs: { x }, dy, attrs, grad }) => {
+    const { tensor: dx, accumulate } = grad('x');
     const overrides = { TANH: attrs.approximate === 'tanh', ACCUMULATE: accumulate };
-    const operands = { x: x as Tensor, dy, dx };
-    dy.gpu.run(backwardKernel, operands, { quads: quadsOf(dy.size) }, elementwise(dy.size), {
+    dy.gpu.run(backwardKernel, { x, dy, dx }, { quads: quadsOf(dy.size) }, elementwise(dy.size), {
       tune: { Element: dy.bits },
       overrides,
     });
   },
-  needs: { inputs: [0] },
-  flops: ([x]) => 10 * numel(x as Shape),
-  reference: ([x], _, { approximate }) =>
-    (x as Float64Array).map((v) =>
+  needs: { inputs: ['x'] },
+  flops: ({ x }) => 10 * numel(x),
+  reference: ({ x }, _, { approximate }) =>
+    x.map((v) =>
       approximate === 'tanh'
         ? 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)))
         : 0.5 * v * (1 + erf(v / Math.SQRT2)),
     ),
   samples: [1, 2, 3, 7, 255, 257, 1031].flatMap((n) =>
-    (['none', 'tanh'] as const).map((approximate) => ({ inputs: [[n]], attrs: { approximate } })),
+    (['none', 'tanh'] as const).map((approximate) => ({ inputs: { x: [n] }, attrs: { approximate } })),
   ),
-  bench: [{ inputs: [[64, 65, 768]], attrs: { approximate: 'none' } }],
+  bench: [{ inputs: { x: [64, 65, 768] }, attrs: { approximate: 'none' } }],
   errors: [],
 });
 
-/** The Gaussian error linear unit (torch.nn.functional.gelu), exact unless `approximate` is `tanh`. */
+/** The Gaussian error linear unit (torch.nn.functional.gelu) of x, of any shape and f32 or f16; exact unless `approximate` is `tanh`. */
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
-  apply(geluOp, [x], { approximate });
+  apply(geluOp, { x }, { approximate });

@@ -1,11 +1,12 @@
-/** Where a gradient goes when no kernel writes it, or one that cannot add to what is there. */
-import type { BackwardCall } from '../autograd/op.js';
+/** Gradients that no kernel writes, and gradients from kernels that cannot add. */
+
+import type { InputName } from '../autograd/inputs.js';
+import type { BackwardCall, Target } from '../autograd/op.js';
 import { Tensor } from '../tensor/tensor.js';
 import { addInto } from './scale.js';
 
-/** Lets `write` fill the gradient of input i whole, then adds it to what other users of the input have left. */
-export function wholeGrad<A>(call: BackwardCall<A>, i: number, write: (target: Tensor) => void): void {
-  const { tensor, accumulate } = call.grad(i);
+/** Calls `write`, which overwrites a whole gradient; where the place accumulates, adds the result to its contents. */
+export function wholeGrad({ tensor, accumulate }: Target, write: (target: Tensor) => void): void {
   if (!accumulate) {
     write(tensor);
     return;
@@ -15,10 +16,13 @@ export function wholeGrad<A>(call: BackwardCall<A>, i: number, write: (target: T
   addInto(part, tensor);
 }
 
-/** The gradient of input i is dy itself: handed on without a copy where that can be. */
-export function passGrad<A>(call: BackwardCall<A>, i: number): void {
-  if (!call.wants(i) || call.pass(i)) return;
-  const { tensor, accumulate } = call.grad(i);
+/** For an input whose gradient is dy itself: hands dy on without a copy where that can be, else adds or copies it. */
+export function passGrad<D extends string>(
+  call: BackwardCall<D, unknown, unknown>,
+  name: InputName<D>,
+): void {
+  if (call.pass(name)) return;
+  const { tensor, accumulate } = call.grad(name);
   if (accumulate) addInto(call.dy, tensor);
   else call.dy.gpu.copy(call.dy, tensor);
 }

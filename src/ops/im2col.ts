@@ -16,7 +16,7 @@ export interface PatchGeometry {
   readonly padding: readonly [number, number];
 }
 
-/** How many patches there are, down and across: torch.nn.Conv2d's output size. */
+/** The number of patches down and across: torch.nn.Conv2d's output size. */
 export function patchGrid(
   [H, W]: readonly [number, number],
   { patch, stride, padding }: PatchGeometry,
@@ -52,39 +52,39 @@ const square = (patch: number, stride = patch, padding = 0): PatchGeometry => ({
   padding: [padding, padding],
 });
 
-export const im2colOp = defineOp<PatchGeometry>({
+const row = (x: Shape, attrs: PatchGeometry) => ({ inputs: { x }, attrs });
+
+export const im2colOp = defineOp({
   name: 'im2col',
+  inputs: ['x'],
   formula: 'y[b, n] = the pixels of patch n, channel by channel,   x (B, C, H, W), y (B, N, C·PH·PW)',
-  shape: ([x], geometry) => {
-    const s = x as Shape;
-    need(s.length === 4, 'im2col', `x ${formatShape(s)} must be (B, C, H, W).`);
-    const [B, C, H, W] = s as Images;
+  shape: ({ x }, geometry: PatchGeometry) => {
+    need(x.length === 4, 'im2col', `x ${formatShape(x)} must be (B, C, H, W).`);
+    const [B, C, H, W] = x as Images;
     const [outH, outW] = patchGrid([H, W], geometry);
     const [PH, PW] = geometry.patch;
     need(
       outH > 0 && outW > 0,
       'im2col',
-      `patch ${formatShape(geometry.patch)} is larger than the padded image x ${formatShape(s)}.`,
+      `patch ${formatShape(geometry.patch)} is larger than the padded image x ${formatShape(x)}.`,
     );
     return [B, outH * outW, C * PH * PW];
   },
-  forward: ([x], y, geometry) => {
+  forward: ({ x }, y, geometry) => {
     const rows = rowsOf(y.shape);
-    const all = { rows, ...params((x as Tensor).shape, geometry) };
-    y.gpu.run(forwardKernel, { x: x as Tensor, y }, all, rows);
-    return [];
+    y.gpu.run(forwardKernel, { x, y }, { rows, ...params(x.shape, geometry) }, rows);
   },
   backward: ({ dy, attrs, grad }) => {
-    const { tensor: dx, accumulate } = grad(0);
+    const { tensor: dx, accumulate } = grad('x');
     const all = { n: dx.size, ...params(dx.shape, attrs) };
     const overrides = { ACCUMULATE: accumulate };
     dy.gpu.run(backwardKernel, { dy, dx }, all, groupsFor(dx.size, ELEMENTWISE_WG), { overrides });
   },
   needs: {},
   flops: () => 0,
-  reference: ([x], [shape], geometry) => {
-    const [B] = shape as Images;
-    const { C, H, W, outH, outW, PH, PW, SH, SW, padH, padW } = params(shape as Shape, geometry);
+  reference: ({ x }, shapes, geometry) => {
+    const [B] = shapes.x as Images;
+    const { C, H, W, outH, outW, PH, PW, SH, SW, padH, padW } = params(shapes.x, geometry);
     return tabulate([B, outH * outW, C * PH * PW], (at) => {
       const [j, i] = [at % PW, Math.floor(at / PW) % PH];
       const c = Math.floor(at / (PW * PH)) % C;
@@ -92,23 +92,23 @@ export const im2colOp = defineOp<PatchGeometry>({
       const row = (Math.floor(patch / outW) % outH) * SH + i - padH;
       const column = (patch % outW) * SW + j - padW;
       if (row < 0 || row >= H || column < 0 || column >= W) return 0;
-      return x![((Math.floor(patch / (outW * outH)) * C + c) * H + row) * W + column]!;
+      return x[((Math.floor(patch / (outW * outH)) * C + c) * H + row) * W + column]!;
     });
   },
   samples: [
-    { inputs: [[1, 1, 1, 1]], attrs: square(1) },
-    { inputs: [[2, 3, 8, 8]], attrs: square(4) },
-    { inputs: [[1, 3, 7, 9]], attrs: square(3, 2, 1) },
-    { inputs: [[2, 2, 12, 18]], attrs: { patch: [3, 6], stride: [3, 3], padding: [0, 3] } },
-    { inputs: [[1, 2, 5, 5]], attrs: square(2, 3) },
-    { inputs: [[3, 1, 6, 4]], attrs: { patch: [1, 3], stride: [2, 1], padding: [0, 2] } },
+    row([1, 1, 1, 1], square(1)),
+    row([2, 3, 8, 8], square(4)),
+    row([1, 3, 7, 9], square(3, 2, 1)),
+    row([2, 2, 12, 18], { patch: [3, 6], stride: [3, 3], padding: [0, 3] }),
+    row([1, 2, 5, 5], square(2, 3)),
+    row([3, 1, 6, 4], { patch: [1, 3], stride: [2, 1], padding: [0, 2] }),
   ],
-  bench: [{ inputs: [[64, 3, 32, 32]], attrs: square(4) }],
+  bench: [row([64, 3, 32, 32], square(4))],
   errors: [
-    { shapes: [[2, 3, 8]], attrs: square(4), says: /\[im2col\] x \(2, 3, 8\) must be/ },
-    { shapes: [[2, 3, 4, 4]], attrs: square(5), says: /\[im2col\] patch \(5, 5\) is larger/ },
+    { shapes: { x: [2, 3, 8] }, attrs: square(4), says: /\[im2col\] x \(2, 3, 8\) must be/ },
+    { shapes: { x: [2, 3, 4, 4] }, attrs: square(5), says: /\[im2col\] patch \(5, 5\) is larger/ },
   ],
 });
 
 /** Cuts images into patches, one row each: x (B, C, H, W) to (B, N, C·PH·PW), as torch.nn.functional.unfold transposed. */
-export const im2col = (x: Tensor, geometry: PatchGeometry): Tensor => apply(im2colOp, [x], geometry);
+export const im2col = (x: Tensor, geometry: PatchGeometry): Tensor => apply(im2colOp, { x }, geometry);

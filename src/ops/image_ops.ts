@@ -7,7 +7,7 @@
 /** Kinds of the apply kernel; from TABLE on they are those of the table kernel. */
 const [IDENTITY, AFFINE, COLOR, SHARPNESS, HUE, TABLE] = [0, 1, 2, 3, 4, 5];
 
-/** What an op's `value` is, and the kind by which the kernels know it. */
+/** For each op, its kind in the kernels and the meaning of its `value`. */
 export const imageOps = {
   Identity: { kind: IDENTITY, value: 'none' },
   ShearX: { kind: AFFINE, value: 'columns a row moves by: x + value · y is read' },

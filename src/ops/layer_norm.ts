@@ -13,7 +13,7 @@ import { groupsFor, quadsOf, ROW_WG } from './common.js';
 
 interface Attrs {
   readonly eps: number;
-  /** Of the result, and of its gradient; f32 when absent. */
+  /** The dtype of the result and of its gradient; f32 when absent. */
   readonly dtype?: DType;
 }
 
@@ -41,7 +41,7 @@ const forwards = family('layer_norm_forward', forwardSubgroup, forward);
 const backwards = family('layer_norm_backward', backwardSubgroup, backward);
 const parameterKernel = defineKernel('layer_norm_parameters_backward', parameters);
 
-/** Rows that a subgroup works through, and what follows from it; plain kernels take a workgroup a row. */
+/** For the kernels with subgroups: rows a subgroup, the number of subgroups that have rows, and workgroups. */
 function subgroups({ gpu }: Tensor, R: number): { chunk: number; count: number; workgroups: number } {
   const chunk = Math.ceil(R / Math.min(R, gpu.info.knobs.layerNormSubgroups));
   const count = Math.ceil(R / chunk);
@@ -78,7 +78,7 @@ interface LayerNormGradient {
   readonly dy: Tensor;
 }
 
-/** The gradients that are given a place. */
+/** Writes the gradients that have a place. */
 export function layerNormBackward(
   { x, weight, stats, dy }: LayerNormGradient,
   places: { readonly dx: Target | null; readonly dweight: Target | null; readonly dbias: Target | null },
@@ -125,11 +125,16 @@ export function normalisedRow(
   return row.map((v, c) => (v - mean) * rstd * weight[c]! + bias[c]!);
 }
 
-export const layerNormOp = defineOp<Attrs>({
+function row(x: Shape) {
+  const parameter = [lastAxis(x)];
+  return { inputs: { x, weight: parameter, bias: parameter }, attrs: { eps: 1e-6 } };
+}
+
+export const layerNormOp = defineOp({
   name: 'layer_norm',
+  inputs: ['x', 'weight', 'bias'],
   formula: 'y = (x − mean) · rstd · weight + bias over the last axis,   rstd = 1/√(var + eps)',
-  shape: (shapes) => {
-    const [x, weight, bias] = shapes as [Shape, Shape, Shape];
+  shape: ({ x, weight, bias }) => {
     const fits = (s: Shape) => s.length === 1 && s[0] === lastAxis(x);
     need(
       x.length >= 1 && fits(weight) && fits(bias),
@@ -138,42 +143,39 @@ export const layerNormOp = defineOp<Attrs>({
     );
     return x;
   },
-  dtype: (_, { dtype = 'f32' }) => dtype,
-  forward: (inputs, y, { eps }) => {
-    const [x, weight, bias] = inputs as [Tensor, Tensor, Tensor];
-    return [layerNormForward(x, weight, bias, y, eps)];
+  dtype: (_, { dtype = 'f32' }: Attrs) => dtype,
+  forward: ({ x, weight, bias }, y, { eps }) => ({ stats: layerNormForward(x, weight, bias, y, eps) }),
+  backward: ({ inputs: { x, weight }, saved: { stats }, dy, wanted }) => {
+    const places = { dx: wanted('x'), dweight: wanted('weight'), dbias: wanted('bias') };
+    layerNormBackward({ x, weight, stats, dy }, places);
   },
-  backward: ({ inputs, saved, dy, wants, grad }) => {
-    const [x, weight] = inputs as [Tensor, Tensor];
-    const place = (i: number) => (wants(i) ? grad(i) : null);
-    const places = { dx: place(0), dweight: place(1), dbias: place(2) };
-    layerNormBackward({ x, weight, stats: saved[0] as Tensor, dy }, places);
-  },
-  needs: { inputs: [0, 1] },
-  flops: ([x]) => 8 * numel(x as Shape),
-  reference: ([x, weight, bias], [shape], { eps }) => {
-    const { R, C } = rowsAndColumns(shape as Shape);
-    const y = new Float64Array(R * C);
-    for (let r = 0; r < R; r++) {
-      const row = (x as Float64Array).subarray(r * C, (r + 1) * C);
-      y.set(normalisedRow(row, weight as Float64Array, bias as Float64Array, eps), r * C);
-    }
+  needs: { inputs: ['x', 'weight'] },
+  flops: ({ x }) => 8 * numel(x),
+  reference: ({ x, weight, bias }, shapes, { eps }) => {
+    const C = lastAxis(shapes.x);
+    const y = new Float64Array(x.length);
+    for (let start = 0; start < y.length; start += C)
+      y.set(normalisedRow(x.subarray(start, start + C), weight, bias, eps), start);
     return y;
   },
   samples: [
-    [1, 2],
-    [3, 7],
-    [2, 257],
-    [5, 8],
-    [65, 12],
-    [3, 64],
-    [17, 192],
-    [2, 1031],
-    [130, 4],
-  ].map(([R, C]) => ({ inputs: [[R!, C!], [C!], [C!]], attrs: { eps: 1e-6 } })),
-  bench: [{ inputs: [[64, 65, 192], [192], [192]], attrs: { eps: 1e-6 } }],
+    row([1, 2]),
+    row([3, 7]),
+    row([2, 257]),
+    row([5, 8]),
+    row([65, 12]),
+    row([3, 64]),
+    row([17, 192]),
+    row([2, 1031]),
+    row([130, 4]),
+  ],
+  bench: [row([64, 65, 192])],
   errors: [
-    { shapes: [[2, 5], [4], [5]], attrs: { eps: 1e-6 }, says: /\[layer_norm\] weight \(4,\).*x \(2, 5\)/ },
+    {
+      shapes: { x: [2, 5], weight: [4], bias: [5] },
+      attrs: { eps: 1e-6 },
+      says: /\[layer_norm\] weight \(4,\).*x \(2, 5\)/,
+    },
   ],
 });
 
@@ -187,4 +189,4 @@ export const layerNorm = (
   bias: Tensor,
   eps = 1e-6,
   dtype: DType = 'f32',
-): Tensor => apply(layerNormOp, [x, weight, bias], { eps, dtype });
+): Tensor => apply(layerNormOp, { x, weight, bias }, { eps, dtype });

@@ -1,9 +1,9 @@
-/** Which of an adapter's matrix units kernels can use. Pure. */
+/** The matrix units of an adapter that kernels can use. Pure. */
 import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
 
 const BITS: Readonly<Record<string, number>> = { f16: 16, f32: 32 };
 
-/** Of an element of an operand. */
+/** Bits of an element of an operand. */
 export const bitsOf = ({ componentType }: SubgroupMatrixConfig): number => BITS[componentType] as number;
 
 /** The adapter's matrices that serve, best first: f32 results, sizes that divide the tiles; those of float32 for f16 too. */

@@ -45,7 +45,7 @@ export interface AdamWConstants {
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
-  /** How many floats at the front decay. */
+  /** Number of floats at the front that decay. */
   readonly decayed: number;
 }
 
@@ -108,10 +108,10 @@ export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number, scale?
   });
 }
 
-/** What loss_scale_step keeps: scale, good steps since it changed, skipped steps, those in a row, 1 − β1^t, 1 − β2^t. */
+/** Words of loss_scale_step's state: scale, good steps since it changed, skipped steps, those in a row, 1 − β1^t, 1 − β2^t. */
 export const LOSS_SCALE_WORDS = 6;
 
-/** Moves the loss scale by what `clip` says of the gradient, and the bias corrections in `step` to the steps taken. */
+/** Updates the loss scale by the gradient norm in `clip`, and the bias corrections in `step` to the number of steps taken. */
 export function lossScaleStep(
   operands: { readonly clip: Tensor; readonly state: Tensor; readonly step: Tensor },
   constants: { readonly interval: number; readonly beta1: number; readonly beta2: number },
@@ -123,12 +123,12 @@ export function lossScaleStep(
 
 /** Partial minima of findNonFinite. */
 export const NON_FINITE_PARTIALS = 2048;
-/** What a partial minimum is when all is finite. */
+/** A partial minimum over values that are all finite. */
 export const ALL_FINITE = 0xffffffff;
 
 /**
- * first (NON_FINITE_PARTIALS) ← partial minima of the index of what is NaN or infinite in x, an arena. With `clip`, x is
- * looked at only when its norm there is not finite.
+ * first (NON_FINITE_PARTIALS) ← partial minima of the indices of NaN and infinite values in x, an arena. With `clip`, x is
+ * read only where the norm in `clip` is not finite.
  */
 export function findNonFinite(x: Tensor, first: Tensor, clip?: Tensor): void {
   const { gpu } = x;

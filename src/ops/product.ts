@@ -22,7 +22,7 @@ import {
 
 const pitchKernel = defineKernel('pitch_forward', pitch);
 
-/** What is done with a product while it is in registers; `aux` has the shape and the dtype of C. */
+/** Work on a product while it is in registers; `aux` has the shape and the dtype of C. */
 export type Epilogue =
   | { readonly kind: 'residual'; readonly aux: Tensor }
   /** aux is written: the product (and bias) before gelu. */
@@ -43,7 +43,7 @@ export interface MatmulOperands {
   readonly accumulate?: boolean;
 }
 
-/** A product as an op asks for it; whoever computes it sees what else there is to do from its operands. */
+/** The sizes of a product. Bias, epilogue and sums follow from its operands. */
 export type Product = Pick<MatmulShape, 'batch' | 'M' | 'N' | 'K' | 'transA' | 'transB'>;
 
 /** Runs one product, by the kernel that suits the adapter or by a given one that can. */
@@ -62,7 +62,7 @@ export function runMatmul(product: Product, operands: MatmulOperands, given?: Ch
 function inParts(choice: Choice, shape: MatmulShape, operands: MatmulOperands): void {
   const { a, c, sums, accumulate = false } = operands;
   const { M, N, K } = shape;
-  // What adds the parts up writes f32.
+  // The sum of the parts is written in f32.
   const chunk = c.dtype === 'f32' ? chunkOf(choice, a.gpu.info, shape) : K;
   if (chunk >= K) {
     dispatch(choice, shape, operands, K);

@@ -1,4 +1,4 @@
-/** Which kernel computes a matrix product on an adapter, and with which constants. Pure. */
+/** The choice of the kernel for a matrix product and of its constants, for an adapter. Pure. */
 import tiles from '../../kernels/matmul/matmul_forward.wgsl';
 import plain from '../../kernels/matmul/matmul_forward_plain.wgsl';
 import matrices from '../../kernels/matmul/matmul_forward_subgroup_matrix.wgsl';
@@ -16,11 +16,11 @@ export interface MatmulShape {
   readonly K: number;
   readonly transA: boolean;
   readonly transB: boolean;
-  /** Whether the elements of A and B are rounded to f16. */
+  /** The elements of A and B are rounded to f16. */
   readonly half?: boolean;
-  /** Whether any of the tensors is of f16. */
+  /** At least one of the tensors is f16. */
   readonly narrow?: boolean;
-  /** What is computed beside the product: + bias, an epilogue with an operand of C's shape, sums over A's rows. */
+  /** Work beside the product: + bias, an epilogue with an operand of C's shape, sums over A's rows. */
   readonly bias?: boolean;
   readonly aux?: boolean;
   readonly sums?: boolean;
@@ -34,11 +34,11 @@ export const matrixKernel = defineKernel('matmul_forward_subgroup_matrix', matri
 // Copies at another pitch cost as much as a small product.
 const WORTH_PITCHING = 1 << 18;
 
-/** Whether the contiguous axes of A, B and C are whole quads, as all kernels but the plain one need them. */
+/** True where the contiguous axes of A, B and C are whole quads, as all kernels but the plain one need them. */
 export const inQuads = ({ M, N, K, transA, transB }: MatmulShape): boolean =>
   N % 4 === 0 && (transA ? M : K) % 4 === 0 && (!transB || K % 4 === 0);
 
-/** Whether it can go through copies at whole quads: nothing but the product itself may be made beside a ragged C. */
+/** True where copies at whole quads can take the operands' place: a ragged C allows neither epilogue nor sums. */
 const canPitch = ({ N, aux = false, sums = false }: MatmulShape): boolean => N % 4 === 0 || !(aux || sums);
 
 const worthPitching = (shape: MatmulShape): boolean =>
@@ -57,7 +57,7 @@ export interface Tile {
 const groupsOf = ({ M, N, batch }: MatmulShape, { rows, columns }: Tile): number =>
   Math.ceil(M / rows) * Math.ceil(N / columns) * batch;
 
-/** Of tiles that fit, the largest first: the first of which there are enough, else the one of which there are most. */
+/** The first of the fitting tiles, largest first, with enough workgroups for the adapter; else the one with the most. */
 function chooseTile(adapter: AdapterInfo, shape: MatmulShape, all: readonly Tile[]): Tile | undefined {
   const fitting = all.filter(({ bytes }) => bytes <= adapter.workgroupBytes);
   const most = Math.max(...fitting.map((tile) => groupsOf(shape, tile)));
@@ -73,7 +73,7 @@ export const TILES: readonly Tile[] = [
   tile(2, 1, 8),
   tile(1, 1, 16),
 ];
-/** A CPU driver's compiler unrolls all that is done with a slice. */
+/** A CPU driver's compiler unrolls the work on a slice, so its slices are short. */
 export const SOFTWARE_TILES: readonly Tile[] = [tile(1, 1, 4)];
 
 function tile(QM: number, QN: number, DEPTH: number): Tile {
@@ -149,7 +149,7 @@ export function everyChoice(adapter: AdapterInfo, shape: MatmulShape): Choice[] 
   });
 }
 
-/** What a workgroup of the chosen kernel computes: rows and columns of C, and a slice of k; null for the plain kernel. */
+/** Rows and columns of C that a workgroup of the chosen kernel computes, and its slice of k; null for the plain kernel. */
 export function extentOf({ kernel, tune }: Choice): { rows: number; columns: number; depth: number } | null {
   const { LANES = 0, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
   if (kernel === tileKernel) return { rows: 64 * QM, columns: 64 * QN, depth: DEPTH };
@@ -158,13 +158,13 @@ export function extentOf({ kernel, tune }: Choice): { rows: number; columns: num
   return null;
 }
 
-// So many parts of a sum are added up in one pass, in order; a part of fewer slices is not worth a workgroup.
+// One pass adds at most so many parts of a sum, in order; a part of fewer slices is not worth a workgroup.
 const MOST_PARTS = 32;
 const LEAST_SLICES = 8;
 
 /**
- * How many k each workgroup sums: all, or a part where tiles alone leave the adapter idle, as in a weight's gradient:
- * its sum is over all tokens of a batch.
+ * The number of k that each workgroup sums: all, or a part where tiles alone leave the adapter idle. This is so in a weight's
+ * gradient, whose sum is over all tokens of a batch.
  */
 export function chunkOf(choice: Choice, adapter: AdapterInfo, shape: MatmulShape): number {
   const { batch, M, N, K, bias = false, aux = false } = shape;

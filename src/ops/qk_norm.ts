@@ -1,6 +1,6 @@
 /** Normalisation of queries and keys (Dehghani et al., 2023) in the packed qkv: layer_norm of every head, values untouched. */
 import { apply, defineOp } from '../autograd/op.js';
-import { formatShape, need, numel, type Shape } from '../core/shape.js';
+import { formatShape, lastAxis, need, numel } from '../core/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { wholeGrad } from './gradients.js';
 import { layerNormBackward, layerNormForward, normalisedRow } from './layer_norm.js';
@@ -11,13 +11,12 @@ interface Attrs {
   readonly eps: number;
 }
 
-/** What is normalised of the three parts of qkv; the values are not. */
-const QUERIES = 0;
-const KEYS = 1;
+/** The normalised parts of qkv, and their places in it; the values, in place 2, are copied. */
+const PLACES = { q: 0, k: 1 } as const;
 
 /** A tensor (B, N, 3·C) as the rows of its parts, (B·N, 3, C). */
 function byParts(qkv: Tensor): Tensor {
-  const width = qkv.shape.at(-1) as number;
+  const width = lastAxis(qkv.shape);
   return qkv.view([qkv.size / width, 3, width / 3]);
 }
 
@@ -30,27 +29,32 @@ function headsOf(qkv: Tensor, part: number, heads: number): Tensor {
   return copy.view([rows * heads, C / heads]);
 }
 
-/** The way back of `headsOf`. */
+/** Puts rows (B·N·heads, head_dim) back into their part of qkv: the inverse of `headsOf`. */
 function putHeads(from: Tensor, qkv: Tensor, part: number): void {
   const parts = byParts(qkv);
   const [rows, , C] = parts.shape as [number, number, number];
   copyTokens(from.view([rows, 1, C]), parts, { count: 1, source: 0, to: part });
 }
 
-export const qkNormOp = defineOp<Attrs>({
+function row([B, N]: readonly [number, number], heads: number, head: number) {
+  const parameters = { qWeight: [head], qBias: [head], kWeight: [head], kBias: [head] };
+  return { inputs: { qkv: [B, N, 3 * heads * head], ...parameters }, attrs: { heads, eps: 1e-6 } };
+}
+
+export const qkNormOp = defineOp({
   name: 'qk_norm',
+  inputs: ['qkv', 'qWeight', 'qBias', 'kWeight', 'kBias'],
   formula:
     'qkv with layer_norm of every head of q and of k,   qkv (B, N, 3·H·head_dim), weights and biases (head_dim)',
-  shape: (shapes, { heads }) => {
-    const [qkv, ...affine] = shapes as [Shape, ...Shape[]];
-    const width = qkv.at(-1) as number;
+  shape: ({ qkv, ...affine }, { heads }: Attrs) => {
+    const width = lastAxis(qkv);
     need(
       qkv.length === 3 && width % (3 * heads) === 0,
       'qk_norm',
       `qkv ${formatShape(qkv)} must be (B, N, 3·C) with C divisible by ${heads} heads.`,
     );
     const head = width / 3 / heads;
-    for (const s of affine)
+    for (const s of Object.values(affine))
       need(
         s.length === 1 && s[0] === head,
         'qk_norm',
@@ -58,72 +62,58 @@ export const qkNormOp = defineOp<Attrs>({
       );
     return qkv;
   },
-  forward: ([qkv, ...affine], y, { heads, eps }) => {
-    const x = qkv as Tensor;
-    x.gpu.copy(x, y);
-    return [QUERIES, KEYS].map((part) => {
-      const [weight, bias] = affine.slice(2 * part) as [Tensor, Tensor];
-      const rows = headsOf(x, part, heads);
-      const normal = Tensor.empty(x.gpu, rows.shape, 'f32', 'qk_norm.normal');
-      const stats = layerNormForward(rows, weight, bias, normal, eps);
-      putHeads(normal, y, part);
+  forward: ({ qkv, ...affine }, y, { heads, eps }) => {
+    const { gpu } = qkv;
+    gpu.copy(qkv, y);
+    const normalise = (part: 'q' | 'k') => {
+      const rows = headsOf(qkv, PLACES[part], heads);
+      const normal = Tensor.empty(gpu, rows.shape, 'f32', 'qk_norm.normal');
+      const stats = layerNormForward(rows, affine[`${part}Weight`], affine[`${part}Bias`], normal, eps);
+      putHeads(normal, y, PLACES[part]);
       return stats;
-    });
+    };
+    return { q: normalise('q'), k: normalise('k') };
   },
-  backward: (call) => {
-    const { inputs, saved, dy, attrs, wants, grad } = call;
-    const qkv = inputs[0] as Tensor;
-    const place = (i: number) => (wants(i) ? grad(i) : null);
-    wholeGrad(call, 0, (dqkv) => {
+  backward: ({ inputs: { qkv, ...affine }, saved: stats, attrs: { heads }, dy, grad, wanted }) =>
+    wholeGrad(grad('qkv'), (dqkv) => {
       dy.gpu.copy(dy, dqkv);
-      for (const part of [QUERIES, KEYS]) {
-        const first = 1 + 2 * part;
-        const x = headsOf(qkv, part, attrs.heads);
+      for (const part of ['q', 'k'] as const) {
+        const x = headsOf(qkv, PLACES[part], heads);
         const dx = Tensor.empty(x.gpu, x.shape, 'f32', 'qk_norm.dx');
         layerNormBackward(
+          { x, weight: affine[`${part}Weight`], stats: stats[part], dy: headsOf(dy, PLACES[part], heads) },
           {
-            x,
-            weight: inputs[first] as Tensor,
-            stats: saved[part] as Tensor,
-            dy: headsOf(dy, part, attrs.heads),
+            dx: { tensor: dx, accumulate: false },
+            dweight: wanted(`${part}Weight`),
+            dbias: wanted(`${part}Bias`),
           },
-          { dx: { tensor: dx, accumulate: false }, dweight: place(first), dbias: place(first + 1) },
         );
-        putHeads(dx, dqkv, part);
+        putHeads(dx, dqkv, PLACES[part]);
       }
-    });
-  },
-  needs: { inputs: [0, 1, 3] },
-  flops: ([qkv]) => (16 * numel(qkv as Shape)) / 3,
-  reference: ([qkv, ...affine], [shape], { heads, eps }) => {
-    const y = Float64Array.from(qkv as Float64Array);
-    const head = (shape!.at(-1) as number) / 3 / heads;
+    }),
+  needs: { inputs: ['qkv', 'qWeight', 'kWeight'] },
+  flops: ({ qkv }) => (16 * numel(qkv)) / 3,
+  reference: ({ qkv, qWeight, qBias, kWeight, kBias }, shapes, { heads, eps }) => {
+    const y = Float64Array.from(qkv);
+    const head = lastAxis(shapes.qkv) / 3 / heads;
     for (let start = 0; start < y.length; start += head) {
-      const part = Math.floor(start / head / heads) % 3;
-      if (part > KEYS) continue;
-      const [weight, bias] = affine.slice(2 * part) as [Float64Array, Float64Array];
+      const place = Math.floor(start / head / heads) % 3;
+      if (place > PLACES.k) continue;
+      const [weight, bias] = place === PLACES.q ? [qWeight, qBias] : [kWeight, kBias];
       y.set(normalisedRow(y.subarray(start, start + head), weight, bias, eps), start);
     }
     return y;
   },
-  samples: [
-    [1, 1, 1, 2],
-    [2, 3, 2, 7],
-    [3, 5, 3, 8],
-    [2, 65, 2, 16],
-  ].map(([B, N, heads, head]) => ({
-    inputs: [[B!, N!, 3 * heads! * head!], ...Array.from({ length: 4 }, () => [head!])],
-    attrs: { heads: heads!, eps: 1e-6 },
-  })),
-  bench: [{ inputs: [[64, 65, 576], [64], [64], [64], [64]], attrs: { heads: 3, eps: 1e-6 } }],
+  samples: [row([1, 1], 1, 2), row([2, 3], 2, 7), row([3, 5], 3, 8), row([2, 65], 2, 16)],
+  bench: [row([64, 65], 3, 64)],
   errors: [
     {
-      shapes: [[2, 3, 10], [5], [5], [5], [5]],
+      shapes: { qkv: [2, 3, 10], qWeight: [5], qBias: [5], kWeight: [5], kBias: [5] },
       attrs: { heads: 1, eps: 1e-6 },
       says: /\[qk_norm\] qkv \(2, 3, 10\)/,
     },
     {
-      shapes: [[2, 3, 12], [2], [2], [2], [4]],
+      shapes: { qkv: [2, 3, 12], qWeight: [2], qBias: [2], kWeight: [2], kBias: [4] },
       attrs: { heads: 2, eps: 1e-6 },
       says: /\[qk_norm\] a weight or bias \(4,\)/,
     },
@@ -138,4 +128,8 @@ interface Affine {
 
 /** qkv (B, N, 3·C) with queries and keys normalised over the channels of every head: timm's q_norm and k_norm. */
 export const qkNorm = (qkv: Tensor, q: Affine, k: Affine, heads: number, eps = 1e-6): Tensor =>
-  apply(qkNormOp, [qkv, q.weight, q.bias, k.weight, k.bias], { heads, eps });
+  apply(
+    qkNormOp,
+    { qkv, qWeight: q.weight, qBias: q.bias, kWeight: k.weight, kBias: k.bias },
+    { heads, eps },
+  );

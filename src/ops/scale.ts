@@ -14,30 +14,28 @@ function run(x: Tensor, y: Tensor, factor: number, accumulate: boolean): void {
   });
 }
 
-/** y += x, in place. */
+/** y += x, in place; x and y of one size, each of f32 or f16. */
 export const addInto = (x: Tensor, y: Tensor): void => run(x, y, 1, true);
 
-/** y = x, each in its own dtype. */
+/** y = x; x and y of one size, each of f32 or f16. */
 export const castInto = (x: Tensor, y: Tensor): void => run(x, y, 1, false);
 
-export const scaleOp = defineOp<{ factor: number }>({
+export const scaleOp = defineOp({
   name: 'scale',
+  inputs: ['x'],
   formula: 'y = factor · x',
-  shape: ([x]) => x as readonly number[],
-  forward: ([x], y, { factor }) => {
-    run(x as Tensor, y, factor, false);
-    return [];
-  },
+  shape: ({ x }) => x,
+  forward: ({ x }, y, { factor }: { factor: number }) => run(x, y, factor, false),
   backward: ({ dy, attrs, grad }) => {
-    const { tensor, accumulate } = grad(0);
+    const { tensor, accumulate } = grad('x');
     run(dy, tensor, attrs.factor, accumulate);
   },
   needs: {},
-  flops: ([x]) => numel(x as readonly number[]),
-  reference: ([x], _, { factor }) => (x as Float64Array).map((v) => v * Math.fround(factor)),
-  samples: [1, 2, 3, 7, 257, 1023].map((n) => ({ inputs: [[n]], attrs: { factor: 0.3 } })),
+  flops: ({ x }) => numel(x),
+  reference: ({ x }, _, { factor }) => x.map((v) => v * Math.fround(factor)),
+  samples: [1, 2, 3, 7, 257, 1023].map((n) => ({ inputs: { x: [n] }, attrs: { factor: 0.3 } })),
   errors: [],
 });
 
-/** y = factor · x. */
-export const scale = (x: Tensor, factor: number): Tensor => apply(scaleOp, [x], { factor });
+/** factor · x, of x's shape. */
+export const scale = (x: Tensor, factor: number): Tensor => apply(scaleOp, { x }, { factor });

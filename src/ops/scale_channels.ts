@@ -1,6 +1,6 @@
 import source from '../../kernels/elementwise/multiply_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
-import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
+import { formatShape, lastAxis, need, numel, rowsOf } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';
@@ -16,11 +16,13 @@ function multiply(a: Tensor, b: Tensor, y: Tensor, accumulate: boolean): void {
   a.gpu.run(kernel, { a, b, y }, { quads, period }, elementwise(y.size), { overrides });
 }
 
-export const scaleChannelsOp = defineOp<null>({
+const row = (R: number, C: number) => ({ inputs: { x: [R, C], gamma: [C] } });
+
+export const scaleChannelsOp = defineOp({
   name: 'scale_channels',
+  inputs: ['x', 'gamma'],
   formula: 'y = x · gamma,   x (…, C), gamma (C)',
-  shape: (shapes) => {
-    const [x, gamma] = shapes as [Shape, Shape];
+  shape: ({ x, gamma }) => {
     need(
       gamma.length === 1 && gamma[0] === lastAxis(x),
       'scale_channels',
@@ -28,36 +30,24 @@ export const scaleChannelsOp = defineOp<null>({
     );
     return x;
   },
-  forward: ([x, gamma], y) => {
-    multiply(x as Tensor, gamma as Tensor, y, false);
-    return [];
+  forward: ({ x, gamma }, y) => multiply(x, gamma, y, false),
+  backward: ({ inputs: { x, gamma }, dy, wanted }) => {
+    const dx = wanted('x');
+    if (dx) multiply(dy, gamma, dx.tensor, dx.accumulate);
+    const dgamma = wanted('gamma');
+    if (!dgamma) return;
+    const products = Tensor.empty(x.gpu, x.shape, 'f32', 'scale_channels.products');
+    multiply(dy, x, products, false);
+    const { tensor, accumulate } = dgamma;
+    columnSum(products, tensor, { rows: rowsOf(x.shape), columns: gamma.size, accumulate });
   },
-  backward: ({ inputs, dy, wants, grad }) => {
-    const [x, gamma] = inputs as [Tensor, Tensor];
-    if (wants(0)) {
-      const { tensor, accumulate } = grad(0);
-      multiply(dy, gamma, tensor, accumulate);
-    }
-    if (wants(1)) {
-      const { tensor, accumulate } = grad(1);
-      const products = Tensor.empty(x.gpu, x.shape, 'f32', 'scale_channels.products');
-      multiply(dy, x, products, false);
-      columnSum(products, tensor, { rows: rowsOf(x.shape), columns: gamma.size, accumulate });
-    }
-  },
-  needs: { inputs: [0, 1] },
-  flops: ([x]) => numel(x as Shape),
-  reference: ([x, gamma], [shape]) => tabulate(shape as Shape, (i) => x![i]! * gamma![i % gamma!.length]!),
-  samples: [
-    [1, 1],
-    [3, 7],
-    [2, 257],
-    [65, 12],
-    [70, 9],
-  ].map(([R, C]) => ({ inputs: [[R!, C!], [C!]], attrs: null })),
-  bench: [{ inputs: [[64, 65, 192], [192]], attrs: null }],
-  errors: [{ shapes: [[2, 5], [4]], attrs: null, says: /\[scale_channels\] gamma \(4,\).*x \(2, 5\)/ }],
+  needs: { inputs: ['x', 'gamma'] },
+  flops: ({ x }) => numel(x),
+  reference: ({ x, gamma }, shapes) => tabulate(shapes.x, (i) => x[i]! * gamma[i % gamma.length]!),
+  samples: [row(1, 1), row(3, 7), row(2, 257), row(65, 12), row(70, 9)],
+  bench: [{ inputs: { x: [64, 65, 192], gamma: [192] } }],
+  errors: [{ shapes: { x: [2, 5], gamma: [4] }, says: /\[scale_channels\] gamma \(4,\).*x \(2, 5\)/ }],
 });
 
 /** x · gamma, channel by channel: x (…, C), gamma (C). LayerScale (Touvron et al., 2021) is this with a small gamma. */
-export const scaleChannels = (x: Tensor, gamma: Tensor): Tensor => apply(scaleChannelsOp, [x, gamma], null);
+export const scaleChannels = (x: Tensor, gamma: Tensor): Tensor => apply(scaleChannelsOp, { x, gamma });

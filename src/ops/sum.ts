@@ -1,7 +1,7 @@
 import fillSource from '../../kernels/reduce/fill_forward.wgsl';
 import sumSource from '../../kernels/reduce/sum_reduce.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
-import { numel, type Shape } from '../core/shape.js';
+import { numel } from '../core/shape.js';
 import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -28,7 +28,7 @@ function reduce(x: Tensor | Region, y: Tensor, reduction: Reduction): void {
   y.gpu.run(sumKernel, { x, y }, { n, threads, scale }, groupsFor(threads, ROW_WG), { overrides });
 }
 
-/** Partial sums of x (or of x²), at most SECOND of them. */
+/** y (SECOND) = partial sums of the n floats of x, or of their squares. */
 function partials(x: Region, n: number, square: boolean, y: Tensor): void {
   const threads = Math.min(FIRST, quadsOf(n));
   if (threads <= SECOND) {
@@ -47,36 +47,34 @@ export function sumInto(x: Tensor, y: Tensor, scale = 1, accumulate = false): vo
   reduce(few, y, { n: SECOND, threads: 1, scale, accumulate });
 }
 
-/** SECOND partial sums of squares of n floats, for a norm: what clip_norm_step takes. */
+/** Number of partial sums of `sumSquares`. */
 export const PARTIALS = SECOND;
+/** y (PARTIALS) = partial sums of the squares of n floats of x, for clip_norm_step. */
 export const sumSquares = (x: Region, n: number, y: Tensor): void => partials(x, n, true, y);
 
-export const sumOp = defineOp<{ scale: number }>({
+export const sumOp = defineOp({
   name: 'sum',
+  inputs: ['x'],
   formula: 'y = scale · Σ x over all axes',
   shape: () => [1],
-  forward: ([x], y, { scale }) => {
-    sumInto(x as Tensor, y, scale);
-    return [];
-  },
+  forward: ({ x }, y, { scale }: { scale: number }) => sumInto(x, y, scale),
   backward: ({ dy, attrs, grad }) => {
-    const { tensor, accumulate } = grad(0);
+    const { tensor, accumulate } = grad('x');
     const params = { quads: quadsOf(tensor.size), factor: attrs.scale };
     const overrides = { ACCUMULATE: accumulate };
     dy.gpu.run(fillKernel, { x: dy, y: tensor }, params, elementwise(tensor.size), { overrides });
   },
   needs: {},
-  flops: ([x]) => numel(x as Shape),
-  terms: ([x]) => numel(x as Shape),
-  reference: ([x], _, { scale }) =>
-    Float64Array.of(Math.fround(scale) * (x as Float64Array).reduce((a, b) => a + b, 0)),
+  flops: ({ x }) => numel(x),
+  terms: ({ x }) => numel(x),
+  reference: ({ x }, _, { scale }) => Float64Array.of(Math.fround(scale) * x.reduce((a, b) => a + b, 0)),
   samples: [1, 2, 3, 7, 127, 128, 129, 257, 8191, 8197].map((n) => ({
-    inputs: [[n]],
+    inputs: { x: [n] },
     attrs: { scale: 0.5 },
   })),
-  bench: [{ inputs: [[64, 65, 192]], attrs: { scale: 1 } }],
+  bench: [{ inputs: { x: [64, 65, 192] }, attrs: { scale: 1 } }],
   errors: [],
 });
 
-/** scale · Σ x, one element; with scale = 1/n, the mean. */
-export const sum = (x: Tensor, scale = 1): Tensor => apply(sumOp, [x], { scale });
+/** scale · Σ x over all axes, of shape (1): the mean where scale is 1/n. */
+export const sum = (x: Tensor, scale = 1): Tensor => apply(sumOp, { x }, { scale });
