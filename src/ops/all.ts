@@ -1,4 +1,4 @@
-/** Every op with its functions, a line for each file. */
+/** The registry: every op with its functions, a line for each file. */
 export { add, addOp } from './add.js';
 export { attention, attentionOp } from './attention.js';
 export { correct, correctOp } from './correct.js';

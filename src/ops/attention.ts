@@ -144,7 +144,6 @@ export function attention(
   heads: number,
   dropout?: { rate: number; stream: number; key: Tensor },
 ): Tensor {
-  if (!dropout) return apply(attentionOp, { qkv }, { heads, rate: 0, stream: 0 });
-  const { rate, stream, key } = dropout;
+  const { rate = 0, stream = 0, key } = dropout ?? {};
   return apply(attentionOp, { qkv, key }, { heads, rate, stream });
 }

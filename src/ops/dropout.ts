@@ -1,7 +1,7 @@
 import source from '../../kernels/elementwise/dropout_forward.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { pcg4d, unit } from '../core/rng.js';
-import { need, numel } from '../core/shape.js';
+import { need, numel, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { elementwise, quadsOf } from './common.js';
@@ -34,9 +34,9 @@ function run(x: Tensor, key: Tensor, y: Tensor, { rate, stream, group }: Attrs, 
   x.gpu.run(kernel, { x, key, y }, params, elementwise(x.size), { tune: { Element: x.bits }, overrides });
 }
 
-const row = (n: number, group: number) => ({
-  inputs: { x: [n], key: { u32: [2], below: 4294967296 } },
-  attrs: { rate: 0.3, stream: 20, group },
+const row = (x: Shape, group = 1, rate = 0.3) => ({
+  inputs: { x, key: { u32: [2], below: 4294967296 } },
+  attrs: { rate, stream: 20, group },
 });
 
 export const dropoutOp = defineOp({
@@ -58,13 +58,8 @@ export const dropoutOp = defineOp({
   differentiable: ['x'],
   flops: ({ x }) => numel(x),
   reference: ({ x, key }, _, attrs) => x.map((v, i) => v * keepMask(key, attrs, Math.floor(i / attrs.group))),
-  samples: [row(1, 1), row(3, 1), row(257, 1), row(1031, 1), row(12, 4), row(21, 7), row(1028, 257)],
-  bench: [
-    {
-      inputs: { x: [64, 65, 192], key: { u32: [2], below: 1000 } },
-      attrs: { rate: 0.1, stream: 20, group: 1 },
-    },
-  ],
+  samples: [row([1]), row([3]), row([257]), row([1031]), row([12], 4), row([21], 7), row([1028], 257)],
+  bench: [row([64, 65, 192], 1, 0.1)],
   errors: [
     {
       shapes: { x: [4], key: [2] },

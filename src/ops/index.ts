@@ -1,8 +1,8 @@
-/** The registry: every differentiable op, and through it their tests, benchmarks and tables. */
+/** The ops, one by one and as a list from which tests, benchmarks and tables are made. */
 import type { AnyOp } from '../autograd/op.js';
 import * as all from './all.js';
 
 export * from './all.js';
 
-/** The exports of all.ts that are no functions, by name. */
+/** All ops, in alphabetical order: every object among the exports. */
 export const ops: readonly AnyOp[] = Object.values(all).filter((it) => typeof it === 'object');

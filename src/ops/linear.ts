@@ -124,7 +124,7 @@ export const linearOp = defineOp({
     const { rows, inputs, outputs } = sizes(shapes);
     return 2 * rows * inputs * outputs;
   },
-  backwardFlops: 2, // two gradients, a product each
+  backwardFlops: 2, // two gradients of the forward pass's product, a product each
   terms: (shapes) => sizes(shapes).inputs + 2,
   reference: ({ x, weight, bias, residual }, shapes) => {
     const { rows, inputs, outputs } = sizes(shapes);
@@ -152,13 +152,11 @@ export const linearOp = defineOp({
   errors: [
     {
       shapes: { x: [2, 5], weight: [4, 6] },
-      attrs: {},
       says: /\[linear\] last axis of x \(2, 5\) must equal the input axis of weight \(4, 6\)/,
     },
-    { shapes: { x: [2, 6], weight: [4, 6], bias: [6] }, attrs: {}, says: /\[linear\] bias \(6,\)/ },
+    { shapes: { x: [2, 6], weight: [4, 6], bias: [6] }, says: /\[linear\] bias \(6,\)/ },
     {
       shapes: { x: [2, 6], weight: [4, 6], residual: [2, 6] },
-      attrs: {},
       says: /\[linear\] residual \(2, 6\)/,
     },
   ],

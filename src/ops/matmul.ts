@@ -8,12 +8,12 @@ interface Attrs {
   readonly transB?: boolean;
 }
 
-interface Operands<T> {
-  readonly a: T;
-  readonly b: T;
+interface Shapes {
+  readonly a: Shape;
+  readonly b: Shape;
 }
 
-function productOf({ a, b }: Operands<Shape>, { transA = false, transB = false }: Attrs): Product {
+function productOf({ a, b }: Shapes, { transA = false, transB = false }: Attrs): Product {
   const text = `a ${formatShape(a)}${transA ? ' transposed' : ''} and b ${formatShape(b)}${transB ? ' transposed' : ''}`;
   need(
     a.length === b.length && a.length >= 2,
@@ -79,7 +79,7 @@ export const matmulOp = defineOp({
     const { batch, M, N, K } = productOf(shapes, attrs);
     return 2 * batch * M * N * K;
   },
-  backwardFlops: 2, // two gradients, a product each
+  backwardFlops: 2, // two gradients of the forward pass's product, a product each
   terms: (shapes, attrs) => productOf(shapes, attrs).K,
   reference: ({ a, b }, shapes, attrs) => {
     const { batch, M, N, K, transA, transB } = productOf(shapes, attrs);
