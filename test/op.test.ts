@@ -1,6 +1,6 @@
 /** Named inputs of ops: in samples, in `apply` and on the tape, and the names that the compiler refuses. */
 import { expect, it } from 'vitest';
-import { differentiable, given, mapInputs } from '../src/autograd/inputs.js';
+import { given, hasGradient, mapInputs } from '../src/autograd/inputs.js';
 import { apply, defineOp } from '../src/autograd/op.js';
 import { describeSample } from '../src/autograd/sample.js';
 import { Tape } from '../src/autograd/tape.js';
@@ -59,8 +59,17 @@ it('inputs that are left out are skipped, and the others keep their order', () =
     b: 'b10',
     a: 'a21',
   });
-  expect(differentiable(copyOp, { other: undefined, x: 1 })).toEqual(['x']);
-  expect(differentiable({ ...copyOp, differentiable: ['other'] }, { x: 1, other: 2 })).toEqual(['other']);
+});
+
+it('all inputs have a gradient, or those that are named, or none without a backward pass', () => {
+  const { backward: _, ...forwardOnly } = copyOp;
+  const some = [copyOp, { ...copyOp, differentiable: ['other' as const] }, forwardOnly];
+  const found = some.map((op) => ['x', 'other'].map((name) => hasGradient(op, name)));
+  expect(found).toEqual([
+    [true, true],
+    [false, true],
+    [false, false],
+  ]);
 });
 
 it('a backward pass reads inputs, saved tensors and gradients by name', async () => {

@@ -21,7 +21,7 @@ export type ByName<D extends string, T> = string extends D
 
 /** Names and values of the inputs that are not left out, in the object's order. */
 export const given = <T>(inputs: Inputs<T>): [name: string, value: T][] =>
-  Object.entries(inputs).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]));
+  Object.entries(inputs).filter((entry): entry is [string, T] => entry[1] !== undefined);
 
 /** Applies `f` to every input that is not left out. `index` counts these from 0. */
 export const mapInputs = <T, U>(
@@ -30,8 +30,6 @@ export const mapInputs = <T, U>(
 ): Record<string, U> =>
   Object.fromEntries(given(inputs).map(([name, value], index) => [name, f(value, name, index)]));
 
-/** Names of the given inputs for which the op has a gradient. */
-export const differentiable = (op: AnyOp, inputs: Inputs<unknown>): string[] =>
-  given(inputs)
-    .map(([name]) => name)
-    .filter((name) => op.backward && (op.differentiable?.includes(name) ?? true));
+/** True where the op has a gradient for the input. */
+export const hasGradient = ({ backward, differentiable }: AnyOp, name: string): boolean =>
+  backward !== undefined && (differentiable?.includes(name) ?? true);

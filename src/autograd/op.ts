@@ -92,6 +92,7 @@ export interface Op<D extends string, A, S extends ForwardResult> {
 // biome-ignore lint/suspicious/noExplicitAny: each op has types of its own; whoever iterates over ops passes an op's own values.
 export type AnyOp = Op<any, any, any>;
 
+/** A sample of any op. */
 export interface AnySample {
   readonly inputs: Inputs<SampleInput>;
   readonly attrs?: object | undefined;

@@ -5,7 +5,7 @@
 import { ShapeError } from '../core/errors.js';
 import { keep, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import { differentiable, type Inputs, mapInputs } from './inputs.js';
+import { hasGradient, type Inputs, mapInputs } from './inputs.js';
 import type { AnyOp, BackwardCall, Saved, Target } from './op.js';
 
 /** One run of an op. Attributes and saved tensors are of that op's own types. */
@@ -41,7 +41,7 @@ export class Tape {
   /** Puts a run on the tape when a gradient of one of its inputs is needed. */
   record(record: TapeRecord): void {
     const { op, inputs } = record;
-    if (!differentiable(op, inputs).some((name) => inputs[name]?.requiresGrad)) return;
+    if (!Object.keys(inputs).some((name) => inputs[name]?.requiresGrad && hasGradient(op, name))) return;
     record.output.requiresGrad = true;
     for (const tensor of held(record)) tensor.retain();
     this.records.push(record);

@@ -1,6 +1,6 @@
 /** Times every op of the registry at its benchmark shapes, forward and backward, by every variant that the adapter can run. */
 import { autocast, productType } from '../autograd/autocast.js';
-import { differentiable, given, mapInputs } from '../autograd/inputs.js';
+import { given, hasGradient, mapInputs } from '../autograd/inputs.js';
 import type { AnyOp, AnySample, BackwardCall, Saved, Target } from '../autograd/op.js';
 import { describeSample, shapesOf } from '../autograd/sample.js';
 import { numel } from '../core/shape.js';
@@ -88,9 +88,8 @@ function prepare(
   const bytes = bytesOf([...Object.values(inputs), output]);
   const tasks: Task[] = [{ op: op.name, shape, flops, bytes, run: forward }];
   if (op.backward) {
-    const wanted = differentiable(op, inputs);
     const targets = mapInputs(inputs, ({ shape, dtype }, name): Target | undefined =>
-      wanted.includes(name) ? { tensor: Tensor.empty(gpu, shape, dtype), accumulate: false } : undefined,
+      hasGradient(op, name) ? { tensor: Tensor.empty(gpu, shape, dtype), accumulate: false } : undefined,
     );
     const dy = Tensor.empty(gpu, output.shape, output.dtype);
     const values = normal(gpu, output.shape);

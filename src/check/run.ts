@@ -1,6 +1,6 @@
 /** One sample of an op on a device: forward, backward, backward once more on top, all into guarded memory. */
 import { autocast } from '../autograd/autocast.js';
-import { differentiable, type Inputs, mapInputs } from '../autograd/inputs.js';
+import { given, hasGradient, type Inputs, mapInputs } from '../autograd/inputs.js';
 import { apply, type Saved } from '../autograd/op.js';
 import { Tape } from '../autograd/tape.js';
 import { toHalves } from '../core/half.js';
@@ -69,8 +69,8 @@ export async function compute(gpu: Gpu, test: Case, dy: Float32Array<ArrayBuffer
   const saved: Saved = precisely(() => scope(() => op.forward(inputs, out.tensor, attrs))) ?? {};
   const y = await readGuarded(out, problems);
 
-  const targets = differentiable(op, inputs).map((name) => {
-    const input = inputs[name] as Tensor;
+  const differentiable = given(inputs).filter(([name]) => hasGradient(op, name));
+  const targets = differentiable.map(([name, input]) => {
     const target = guard(input.shape, input.dtype);
     input.requiresGrad = true;
     input.grad = target.tensor;

@@ -64,7 +64,7 @@ function parameters(op: ImageOpName, value: number, height: number, width: numbe
   }
 }
 
-/** (a, b, c, d, e, f): the pixel at (x, y) shows what was at (a x + b y + c, d x + e y + f), in pixels from the corner. */
+/** (a, b, c, d, e, f): the pixel at (x, y) shows the one at (a x + b y + c, d x + e y + f), in pixels from the corner. */
 type Matrix = readonly [number, number, number, number, number, number];
 
 /** As torchvision's functional.affine and rotate ask PIL: shears leave the corner, rotations the centre where it is. */

@@ -18,7 +18,7 @@ export const NEWTON_SCHULZ = { steps: 5, alpha: 3.4445, beta: -4.775, gamma: 2.0
 
 const perElement = (n: number): number => groupsFor(n, ELEMENTWISE_WG);
 
-/** m ← β m + (1 − β) g, and into x from float `to` on what Nesterov's momentum moves along; g is clipped by `clip`. */
+/** m ← β m + (1 − β) g, and into x, from float `to` on, the direction of Nesterov's momentum; g is clipped by `clip`. */
 export function muonMomentum(
   operands: { readonly gradient: Tensor; readonly m: Tensor; readonly x: Tensor; readonly clip: Tensor },
   to: number,

@@ -39,7 +39,7 @@ export interface MatmulOperands {
   readonly epilogue?: Epilogue | undefined;
   /** (M) (+)= Σ_k A[m, k]. */
   readonly sums?: Tensor | undefined;
-  /** Adds to what c and sums hold. */
+  /** Adds to the contents of c and sums. */
   readonly accumulate?: boolean;
 }
 
