@@ -62,6 +62,7 @@ const WALLED_WORDS: { what: string; pattern: RegExp; allowed: RegExp }[] = [
     pattern: /\bprocess\.|\bBuffer\b|\brequire\(|\b__dirname\b/,
     allowed: NODE,
   },
+  { what: 'a cast of an input', pattern: /\bas (Tensor|Shape)\b/, allowed: /^src\/(?!ops\/)/ },
   { what: 'navigator.gpu', pattern: /\bnavigator\s*\.\s*gpu\b|\.requestAdapter\(/, allowed: /^src\/gpu\// },
 ];
 

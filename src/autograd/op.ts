@@ -25,9 +25,9 @@ export interface BackwardCall<D extends string, A, S> {
   readonly attrs: A;
   /** The gradient of the loss with respect to `output`, of its shape. */
   readonly dy: Tensor;
-  /** The place for an input's gradient. */
+  /** The place for an input's gradient. Throws where the input was left out. */
   grad(name: InputName<D>): Target;
-  /** The place for an input's gradient; null where nobody needs the gradient. */
+  /** The same, but null where nobody needs the input's gradient. */
   wanted(name: InputName<D>): Target | null;
   /**
    * Makes dy itself the gradient of an input, without a copy. False where that cannot be, because the gradient has a place
