@@ -14,10 +14,10 @@ import type { Dataset, DatasetDescription, Split } from './dataset.js';
 import { generateShapes10, shapes10Classes } from './shapes10.js';
 
 export interface OpenOptions extends FetchOptions {
-  /** The folder that holds, or will hold, `cifar-10-batches-bin` and `cifar-100-binary`. */
-  readonly dataDir: string;
-  /** Whether missing files may be fetched. */
-  readonly download: boolean;
+  /** The folder that holds, or will hold, `cifar-10-batches-bin` and `cifar-100-binary`; `data` when absent. */
+  readonly dataDir?: string;
+  /** Whether missing files may be fetched; true when absent. */
+  readonly download?: boolean;
 }
 
 const GEOMETRY = { channels: 3, height: 32, width: 32 } as const;
@@ -64,7 +64,7 @@ const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, tes
  * The data set called `name` (cifar10, cifar100, shapes10), or the one in the folder `name`. A ConfigError says what is
  * missing and where to put it; a damaged file is a FormatError when its split is loaded.
  */
-export async function openDataset(name: string, options: OpenOptions): Promise<Dataset> {
+export async function openDataset(name: string, options: OpenOptions = {}): Promise<Dataset> {
   if (name === 'shapes10')
     return withSplits(descriptions.shapes10, (split) => generateShapes10(split, SHAPES10_COUNT[split]));
   const { layout, folder } =
@@ -97,7 +97,8 @@ interface Place {
 
 /** The files in the data directory, fetched if they are missing and may be. */
 async function provide(layout: CifarLayout, options: OpenOptions): Promise<Place> {
-  const folder = join(options.dataDir, layout.folder);
+  const { dataDir = 'data', download = true } = options;
+  const folder = join(dataDir, layout.folder);
   if (statOf(folder)?.isFile())
     throw new ConfigError(`${folder} is a file, where the folder of ${layout.kind} should be; move it away.`);
   const missing = missingFiles(folder, layout);
@@ -105,9 +106,9 @@ async function provide(layout: CifarLayout, options: OpenOptions): Promise<Place
     const advice =
       `${layout.kind} needs ${missing.join(', ')} in ${folder} (from ${CIFAR_ADDRESS}${layout.archive});` +
       ' --dataset shapes10 needs no files.';
-    if (!options.download) throw new ConfigError(advice);
+    if (!download) throw new ConfigError(advice);
     try {
-      await fetchCifar(options.dataDir, layout, options);
+      await fetchCifar(dataDir, layout, options);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       throw new ConfigError(`${error.message.replace(/\.$/, '')}: ${advice}`);
