@@ -5,7 +5,7 @@ import { Tape } from '../src/autograd/tape.js';
 import { type AttentionTrial, attentionSizes, checkAttention } from '../src/check/attention.js';
 import { fromHalfBits, toHalfBits } from '../src/core/half.js';
 import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
-import { pick } from '../src/gpu/tuning.js';
+import { pick } from '../src/gpu/variants.js';
 import { attention } from '../src/ops/attention.js';
 import { everyChoice, forwards, keyBackwards, queryBackwards } from '../src/ops/attention_kernels.js';
 import { Tensor } from '../src/tensor/tensor.js';

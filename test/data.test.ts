@@ -154,7 +154,7 @@ describe('odd files', () => {
   /** Where nothing can be downloaded from. */
   const dead = { download: true, address: 'http://127.0.0.1:1/' };
 
-  it.each<[string, (path: string) => void, (path: string) => [string, OpenOptions], RegExp]>([
+  it.each<[string, (path: string) => void, (path: string) => [string, DatasetOptions], RegExp]>([
     [
       'a file in place of the folder',
       (path) => writeFileSync(join(path, 'cifar-10-batches-bin'), ''),

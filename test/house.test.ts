@@ -44,8 +44,8 @@ const WALLED_IMPORTS: { what: string; imported: RegExp; allowed: RegExp }[] = [
   { what: 'kernels', imported: /^kernels\//, allowed: /^src\/ops\// },
   { what: 'gpu', imported: /^src\/gpu\//, allowed: /^src\/(?!nn\/)/ },
   { what: "Node's modules", imported: /^node:/, allowed: NODE },
-  { what: 'the WebGPU binding', imported: /^webgpu$/, allowed: /^src\/gpu\/binding\.ts$/ },
-  { what: 'tuning', imported: /^tuning\//, allowed: /^src\/gpu\/knobs\.ts/ },
+  { what: 'the WebGPU binding', imported: /^webgpu$/, allowed: /^src\/gpu\/host\.ts$/ },
+  { what: 'tuning', imported: /^tuning\//, allowed: /^src\/gpu\/tuning\.ts/ },
   {
     what: 'packages',
     imported: /^(?!(src|kernels|tuning)\/|node:|webgpu$)/,

@@ -7,8 +7,8 @@ import { readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { linkFile } from '../scripts/wgsl.mjs';
+import { DeviceErrors } from '../src/gpu/device_errors.js';
 import { defineKernel, type Kernel, PipelineCache } from '../src/gpu/pipeline.js';
-import { Reports } from '../src/gpu/reports.js';
 import { matrixBlocks, matrixKernels } from '../src/ops/attention_kernels.js';
 import { matrixTiles, SOFTWARE_TILES, TILES } from '../src/ops/product_kernels.js';
 
@@ -87,10 +87,10 @@ beforeAll(async () => {
 afterAll(() => device.destroy());
 
 /** Adds to the complaints what the compiler has to say. */
-async function told(reports: Reports): Promise<void> {
-  await reports.pending;
+async function told(errors: DeviceErrors): Promise<void> {
+  await errors.pending;
   try {
-    reports.check();
+    errors.check();
   } catch (error) {
     complaints.push((error as Error).message);
   }
@@ -107,15 +107,15 @@ describe.each([true, false])('immediates: %s', (immediates) => {
     const widths = elements.length > 0 ? [32, 16] : [32];
     complaints.length = 0;
     // The cache makes the layout that the engine would use; modules alone where no pipeline can be.
-    const reports = new Reports();
-    const cache = new PipelineCache(device, immediates, reports);
+    const errors = new DeviceErrors();
+    const cache = new PipelineCache(device, immediates, errors);
     const matrix = name.endsWith('_subgroup_matrix');
     for (const width of widths)
       for (const one of tunes) {
         const tune = { ...one, ...Object.fromEntries(elements.map((it) => [it, width])) };
         for (const overrides of matrix ? [{}] : overridesOf(kernel)) cache.get(kernel, { tune, overrides });
       }
-    await told(reports);
+    await told(errors);
     await device.queue.onSubmittedWorkDone();
     // A tile that needs more workgroup memory than the default limit is refused, by exactly what it says it needs.
     const refused = (text: string) =>
@@ -131,10 +131,10 @@ describe.each([true, false])('immediates: %s', (immediates) => {
 
 it('a kernel that is wrong is told', async () => {
   complaints.length = 0;
-  const reports = new Reports();
-  const cache = new PipelineCache(device, true, reports);
+  const errors = new DeviceErrors();
+  const cache = new PipelineCache(device, true, errors);
   cache.get(defineKernel('wrong', '@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }'), {});
-  await told(reports);
+  await told(errors);
   expect(complaints.some((it) => /wrong\.wgsl:1:/.test(it))).toBe(true);
 });
 

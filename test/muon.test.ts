@@ -1,7 +1,7 @@
 /** Muon against the same algorithm in float64, what it leaves to AdamW, and the kernels that its products run on. */
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../src/core/errors.js';
-import { softwareLanes } from '../src/gpu/tuning.js';
+import { softwareLanes } from '../src/gpu/variants.js';
 import { zeros } from '../src/nn/init.js';
 import { NEWTON_SCHULZ, orthogonalize } from '../src/ops/muon.js';
 import { makeStepState, writeStepState } from '../src/ops/step_state.js';

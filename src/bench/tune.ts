@@ -1,7 +1,7 @@
-/** Measures the knobs of `src/gpu/knobs.ts` on this adapter: each candidate at the shapes of a ViT-Tiny step. */
+/** Measures the knobs of `src/gpu/tuning.ts` on this adapter: each candidate at the shapes of a ViT-Tiny step. */
 import { Tape } from '../autograd/tape.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { Knobs } from '../gpu/knobs.js';
+import type { Knobs } from '../gpu/tuning.js';
 import { columnSum } from '../ops/column_sum.js';
 import { layerNorm, linear } from '../ops/index.js';
 import { keep } from '../tensor/scope.js';

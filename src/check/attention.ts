@@ -3,7 +3,7 @@ import { autocast } from '../autograd/autocast.js';
 import { toHalves } from '../core/half.js';
 import type { Shape } from '../core/shape.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { Choice, Family } from '../gpu/tuning.js';
+import type { Choice, Family } from '../gpu/variants.js';
 import { type AttentionOperands, runAttention } from '../ops/attention.js';
 import {
   type AttentionSizes,

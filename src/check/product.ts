@@ -3,7 +3,7 @@
 import { autocast } from '../autograd/autocast.js';
 import { roundToHalf, toHalves } from '../core/half.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { Choice } from '../gpu/tuning.js';
+import type { Choice } from '../gpu/variants.js';
 import { erf } from '../ops/gelu.js';
 import { type Product, runMatmul } from '../ops/product.js';
 import { everyChoice } from '../ops/product_kernels.js';

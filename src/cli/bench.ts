@@ -134,7 +134,7 @@ async function tuneAdapter(gpu: Gpu, effort: Effort, command: string, save: bool
   const file = join(import.meta.dirname, '../tuning', `${tuningName(gpu.info)}.json`);
   const measured = `${new Date().toISOString().slice(0, 10)}, ${command}`;
   writeFileSync(file, `${JSON.stringify({ adapter: gpu.info.name, measured, knobs }, null, 2)}\n`);
-  console.log(`\nSaved: ${file}. A file of a new name is used once src/gpu/knobs.ts lists it.`);
+  console.log(`\nSaved: ${file}. A file of a new name is used once src/gpu/tuning.ts lists it.`);
 }
 
 async function profile(gpu: Gpu, bench: StepBench, steps = 3): Promise<void> {

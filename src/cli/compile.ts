@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-/** `node dist/compile.js JOB.json`: fills the driver's shader cache. Started by the engine itself (src/gpu/ahead.ts). */
+/** `node dist/compile.js JOB.json`: fills the driver's shader cache. Started by the engine itself (src/gpu/compile_ahead.ts). */
 import { readFileSync } from 'node:fs';
-import { type CompileJob, compileAll } from '../gpu/ahead.js';
+import { type CompileJob, compileAll } from '../gpu/compile_ahead.js';
 import { openAdapter } from '../gpu/device.js';
 import { main, UsageError } from './main.js';
 

@@ -2,9 +2,9 @@
 /** `node dist/train.js`: trains a Vision Transformer and writes a run directory. */
 import { existsSync } from 'node:fs';
 import { ConfigError } from '../core/errors.js';
-import { adapterNames } from '../gpu/binding.js';
 import type { OpenOptions } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
+import { adapterNames } from '../gpu/host.js';
 import { formatBytes } from '../gpu/memory.js';
 import { buildModel } from '../recipe/model.js';
 import { checkImageSize, presetNamed, presets } from '../recipe/presets.js';

@@ -1,7 +1,7 @@
 /** Opening an adapter: which one, what it can do, and the limits we ask it for. */
 import { AdapterError } from '../core/errors.js';
-import { adapterNames, loadGpu, withoutNativeWarnings } from './binding.js';
-import { type Knobs, knobsFor } from './knobs.js';
+import { adapterNames, loadGpu, withoutNativeWarnings } from './host.js';
+import { type Knobs, knobsFor } from './tuning.js';
 
 export interface AdapterInfo {
   /** As the driver calls it, for example `llvmpipe (LLVM 15.0.6, 512 bits)`. */

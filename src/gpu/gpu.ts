@@ -1,18 +1,18 @@
 /** The engine's view of one device: run kernels, move bytes, wait, account. */
 import { DeviceLostError, KernelError, LimitError } from '../core/errors.js';
-import { jobFor } from './ahead.js';
-import { compileElsewhere } from './binding.js';
 import { type Command, encode, type Recording, stage } from './commands.js';
+import { jobFor } from './compile_ahead.js';
 import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
+import { DeviceErrors } from './device_errors.js';
+import { DeviceLoss } from './device_loss.js';
 import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
-import { Loss } from './loss.js';
+import { compileElsewhere } from './host.js';
 import { DeviceMemory } from './memory.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
 import { BufferPool, type FreeList, type PoolBuffer } from './pool.js';
 import { Profiler } from './profile.js';
-import { Reports } from './reports.js';
 import { StagedBuffers, type StagingTexture, TexturePool } from './textures.js';
-import { type Choice, type Family, pick } from './tuning.js';
+import { type Choice, type Family, pick } from './variants.js';
 import { waitFor } from './wait.js';
 
 /** A range of a buffer: what a kernel's binding is given. */
@@ -57,8 +57,8 @@ export class Gpu {
   private readonly readback = new Map<number, GPUBuffer[]>();
   private pending: Command[] = [];
   private log: Command[] | null = null;
-  private readonly reports = new Reports();
-  private readonly loss = new Loss();
+  private readonly errors = new DeviceErrors();
+  private readonly loss = new DeviceLoss();
   private closed = false;
 
   private constructor(
@@ -66,7 +66,7 @@ export class Gpu {
     readonly info: AdapterInfo,
     budgetBytes: number,
   ) {
-    this.memory = new DeviceMemory(device, budgetBytes, this.reports, {
+    this.memory = new DeviceMemory(device, budgetBytes, this.errors, {
       reclaim: () => this.reclaim(),
       distrust: () => this.distrust(),
     });
@@ -78,17 +78,17 @@ export class Gpu {
       return { buffer: { id, buffer, bytes: 16, home: new Map() }, offset: 0, bytes: 16 };
     };
     this.spare = [spare(-1), spare(-2)]; // the pool's ids start at 0
-    this.pipelines = new PipelineCache(device, info.immediates, this.reports);
+    this.pipelines = new PipelineCache(device, info.immediates, this.errors);
     this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
-      this.reports.fail(new KernelError(event.error.message));
+      this.errors.fail(new KernelError(event.error.message));
     });
     void device.lost.then(({ message, reason }) => {
       const why = this.closed ? 'it was closed' : message || reason;
       const sentence = `The GPU device was lost (${why}); nothing more can run on it.`;
       const error = new DeviceLostError(sentence, this.closed);
-      this.reports.fail(error, true);
+      this.errors.fail(error, true);
       this.loss.declare(error);
     });
   }
@@ -253,14 +253,14 @@ export class Gpu {
 
   /** Resolves when the driver has granted the memory asked for so far; rejects with OutOfMemoryError where it has not. */
   async granted(): Promise<void> {
-    const { pending } = this.reports;
+    const { pending } = this.errors;
     if (pending) await this.settle(pending);
     this.check();
   }
 
   /** Throws the first error that the device reported, if any; while an answer is open that may tell its cause, it waits. */
   check(): void {
-    this.reports.check();
+    this.errors.check();
   }
 
   close(): void {
@@ -281,7 +281,7 @@ export class Gpu {
   }
 
   private wait<T>(promise: Promise<T>): Promise<T> {
-    const both = Promise.allSettled([promise, this.reports.pending]).then(() => promise);
+    const both = Promise.allSettled([promise, this.errors.pending]).then(() => promise);
     return waitFor(this.loss.race(both), this.info.software);
   }
 

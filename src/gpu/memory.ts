@@ -1,6 +1,6 @@
 /** The one place where device memory is asked for: counted against a budget, and the driver's refusals told by name. */
 import { LimitError, OutOfMemoryError } from '../core/errors.js';
-import type { Reports } from './reports.js';
+import type { DeviceErrors } from './device_errors.js';
 
 export const formatBytes = (bytes: number): string =>
   bytes >= 1e9
@@ -28,7 +28,7 @@ export class DeviceMemory {
   constructor(
     private readonly device: GPUDevice,
     private readonly budgetBytes: number,
-    private readonly reports: Reports,
+    private readonly errors: DeviceErrors,
     private readonly owner: MemoryOwner,
   ) {}
 
@@ -78,13 +78,13 @@ export class DeviceMemory {
     this.peakBytes = Math.max(this.peakBytes, this.usedBytes);
     const hear = (error: GPUError | null) => {
       if (!error) return;
-      this.reports.fail(this.shortage(bytes, label, error.message), true);
+      this.errors.fail(this.shortage(bytes, label, error.message), true);
       if (this.gone.has(made)) return;
       this.usedBytes -= bytes;
       this.owner.distrust();
       refused();
     };
-    this.reports.expect(answer.then(hear));
+    this.errors.expect(answer.then(hear));
     return made;
   }
 

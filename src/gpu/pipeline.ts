@@ -1,6 +1,6 @@
 /** Kernels to pipelines: tuned, specialised, compiled once and kept; compile errors name file, line and column. */
 import { KernelError, LimitError } from '../core/errors.js';
-import type { Reports } from './reports.js';
+import type { DeviceErrors } from './device_errors.js';
 import { applyTuning, type Interface, immediatesAsUniform, originOf, readInterface } from './wgsl.js';
 
 /** The linked text of a `.wgsl` file, and what it declares. */
@@ -45,7 +45,7 @@ export class PipelineCache {
   constructor(
     private readonly device: GPUDevice,
     private readonly immediates: boolean,
-    private readonly reports: Reports,
+    private readonly errors: DeviceErrors,
   ) {}
 
   get(kernel: Kernel, specialisation: Specialisation): Compiled {
@@ -72,9 +72,9 @@ export class PipelineCache {
       const worst = messages.find((message) => message.type === 'error');
       if (!worst) return;
       const where = `${originOf(kernel.name, kernel.source, worst.lineNum)}:${worst.linePos}`;
-      this.reports.fail(new KernelError(`${where}: ${worst.message}`), true);
+      this.errors.fail(new KernelError(`${where}: ${worst.message}`), true);
     });
-    this.reports.expect(told);
+    this.errors.expect(told);
     return module;
   }
 

@@ -1,43 +1,27 @@
-/** Which variant of a kernel an adapter should run for a shape, and with which constants. Pure. */
-import { KernelError } from '../core/errors.js';
-import type { AdapterInfo } from './device.js';
-import type { Kernel } from './pipeline.js';
+/** Numbers that depend on the adapter alone, measured by `node dist/bench.js tune` and kept in `tuning/`. */
+import fallback from '../../tuning/default.json' with { type: 'json' };
+import mesaSoftware from '../../tuning/mesa-software.json' with { type: 'json' };
 
-export type Tuning = Readonly<Record<string, number>>;
-
-export interface Variant<S> {
-  readonly kernel: Kernel;
-  /** The constants for this adapter and shape, or null where the variant cannot run. */
-  tune(adapter: AdapterInfo, shape: S): Tuning | null;
-  /** Whether it is worth running where nobody asks for it; always when absent. */
-  wanted?(adapter: AdapterInfo, shape: S): boolean;
+export interface Knobs {
+  /** Subgroups that share the rows of a LayerNorm: few keep weights in registers, many fill a GPU. */
+  layerNormSubgroups: number;
+  /** Chunks that rows are cut into for the first stage of a sum over rows. */
+  columnChunks: number;
+  /** Products of fewer multiply-adds take the plain kernel where texels do not fit: it compiles at once. */
+  plainProducts: number;
+  /** Workgroups of a product that keep the adapter busy: tiles get smaller, then sums are split, until there are so many. */
+  productGroups: number;
+  /** 1 where mixed precision keeps tensors between products in f16; 0 where products go through textures of f32. */
+  halfTensors: number;
 }
 
-/** Kernels that compute the same thing, the best first; the last runs everywhere. */
-export interface Family<S> {
-  readonly name: string;
-  readonly variants: readonly Variant<S>[];
-}
+const measured: Readonly<Record<string, Knobs>> = { 'mesa-software': mesaSoftware.knobs };
 
-export interface Choice {
-  readonly kernel: Kernel;
-  readonly tune: Tuning;
-}
+/** What a file of `tuning/` is called for an adapter. */
+export const tuningName = ({ vendor, architecture }: { vendor: string; architecture: string }): string =>
+  `${vendor}-${architecture}`.toLowerCase().replace(/[^a-z0-9-]+/g, '-');
 
-/** The first variant that can run and is wanted, or `preferred` if it can. */
-export function pick<S>(family: Family<S>, adapter: AdapterInfo, shape: S, preferred?: string): Choice {
-  const first = family.variants.filter(({ kernel }) => kernel.name === preferred);
-  const rest = family.variants.filter(({ wanted }) => wanted?.(adapter, shape) ?? true);
-  for (const { kernel, tune } of [...first, ...rest]) {
-    const constants = tune(adapter, shape);
-    if (constants) return { kernel, tune: constants };
-  }
-  throw new KernelError(`[${family.name}] no variant runs on ${adapter.name}.`);
-}
-
-/** Lanes of a software adapter that our texture kernels are written for, or 0: on a GPU, or without fixed subgroups. */
-export const softwareLanes = (adapter: AdapterInfo): number =>
-  adapter.software && [8, 16].includes(adapter.lanes) ? adapter.lanes : 0;
-
-/** Texels of one staging texture: what a `texture` operand may hold at most. */
-export const MAX_TEXELS = 1024 * 8192;
+/** The adapter's own numbers where they were measured, else safe ones; a copy, which a tuner may change. */
+export const knobsFor = (adapter: { vendor: string; architecture: string }): Knobs => ({
+  ...(measured[tuningName(adapter)] ?? fallback.knobs),
+});

@@ -7,7 +7,7 @@ import { hostname } from 'node:os';
 import { FormatError } from '../core/errors.js';
 import { diskError, errorCode, writeFileAtomic } from './atomic.js';
 import { type Fail, isObject, parseJson } from './json.js';
-import { isRunning, startOf } from './process.js';
+import { isRunning, startOf } from './pid.js';
 import { readBytes } from './read.js';
 
 export interface Holder {

@@ -12,7 +12,7 @@ export class Streams {
 }
 
 /** The key of this step's draws; an error when a training pass was given none. */
-export function keyOf(mode: Mode): Tensor {
+export function requireKey(mode: Mode): Tensor {
   if (!mode.key) throw new Error('A training pass with dropout needs the key of its random draws.');
   return mode.key;
 }
@@ -31,7 +31,7 @@ export class Dropout {
   }
 
   forward(x: Tensor, mode: Mode): Tensor {
-    return !this.active(mode) ? x : dropout(x, keyOf(mode), this.rate, this.stream);
+    return !this.active(mode) ? x : dropout(x, requireKey(mode), this.rate, this.stream);
   }
 }
 
@@ -60,6 +60,6 @@ export class DropPath {
   }
 
   forward(x: Tensor, mode: Mode): Tensor {
-    return !this.active(mode) ? x : dropPath(x, keyOf(mode), this.rate, this.stream);
+    return !this.active(mode) ? x : dropPath(x, requireKey(mode), this.rate, this.stream);
   }
 }

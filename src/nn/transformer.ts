@@ -3,7 +3,7 @@ import { productType } from '../autograd/autocast.js';
 import { add, attention, gelu, mlp, qkNorm } from '../ops/index.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { Dropout, DropPath, keyOf, type Streams } from './dropout.js';
+import { Dropout, DropPath, requireKey, type Streams } from './dropout.js';
 import { attentionOutput, packedAttention, type Scheme, schemes } from './init.js';
 import { LayerNorm, LayerScale, Linear } from './layers.js';
 import { type Mode, Module } from './module.js';
@@ -71,7 +71,7 @@ export class Attention extends Module {
   /** residual + branch(attention(x)). */
   forward(x: Tensor, mode: Mode, residual: Tensor, branch: Branch): Tensor {
     const drop = this.rate > 0 && mode.training;
-    const random = drop ? { rate: this.rate, stream: this.stream, key: keyOf(mode) } : undefined;
+    const random = drop ? { rate: this.rate, stream: this.stream, key: requireKey(mode) } : undefined;
     const qkv = this.projected(x);
     mode.observeAttention?.(qkv);
     const mixed = attention(qkv, this.heads, random);

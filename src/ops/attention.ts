@@ -1,7 +1,7 @@
 import { autocasting } from '../autograd/autocast.js';
 import { apply, defineOp } from '../autograd/op.js';
 import { formatShape, need, type Shape } from '../core/shape.js';
-import type { Choice, Family } from '../gpu/tuning.js';
+import type { Choice, Family } from '../gpu/variants.js';
 import { Tensor } from '../tensor/tensor.js';
 import { type AttentionSizes, forwards, keyBackwards, queryBackwards, rowsOf } from './attention_kernels.js';
 import { groupsFor } from './common.js';

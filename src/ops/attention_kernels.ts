@@ -13,7 +13,7 @@ import queryBackwardMatrices from '../../kernels/attention/attention_query_backw
 import queryBackwardTexture from '../../kernels/attention/attention_query_backward_texture.wgsl';
 import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
 import { defineKernel } from '../gpu/pipeline.js';
-import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/tuning.js';
+import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/variants.js';
 import { ROW_WG } from './common.js';
 import { bitsOf, usable } from './matrix_units.js';
 

@@ -6,7 +6,7 @@ import parameters from '../../kernels/layer_norm/layer_norm_parameters_backward.
 import { apply, defineOp, type Target } from '../autograd/op.js';
 import { formatShape, lastAxis, need, numel, rowsOf, type Shape } from '../core/shape.js';
 import { defineKernel } from '../gpu/pipeline.js';
-import type { Family } from '../gpu/tuning.js';
+import type { Family } from '../gpu/variants.js';
 import { type DType, Tensor } from '../tensor/tensor.js';
 import { chunksOf, columnSum } from './column_sum.js';
 import { groupsFor, quadsOf, ROW_WG } from './common.js';

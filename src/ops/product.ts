@@ -4,7 +4,7 @@ import { autocasting } from '../autograd/autocast.js';
 import type { Workgroups } from '../gpu/dispatch.js';
 import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
-import type { Choice } from '../gpu/tuning.js';
+import type { Choice } from '../gpu/variants.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';

@@ -5,7 +5,7 @@ import matrices from '../../kernels/matmul/matmul_forward_subgroup_matrix.wgsl';
 import texture from '../../kernels/matmul/matmul_forward_texture.wgsl';
 import type { AdapterInfo, SubgroupMatrixConfig } from '../gpu/device.js';
 import { defineKernel } from '../gpu/pipeline.js';
-import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/tuning.js';
+import { type Choice, type Family, MAX_TEXELS, softwareLanes, type Tuning } from '../gpu/variants.js';
 import { bitsOf, usable } from './matrix_units.js';
 
 /** C (M, N) = A (M, K) · B (K, N), `batch` of them; with transA, A is stored (K, M), with transB, B is stored (N, K). */

@@ -14,7 +14,7 @@ import {
   replaceFile,
   writeContent,
 } from '../io/atomic.js';
-import { isRunning } from '../io/process.js';
+import { isRunning } from '../io/pid.js';
 import { statOf, withFile } from '../io/read.js';
 import type { TensorList } from '../io/safetensors_file.js';
 import { checkpointNames, readCheckpoint } from './checkpoint.js';

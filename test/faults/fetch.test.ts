@@ -9,7 +9,7 @@ import { ConfigError } from '../../src/core/errors.js';
 import { Counter } from '../../src/core/rng.js';
 import { type CifarLayout, recordBytes } from '../../src/io/cifar.js';
 import { fetchCifar, missingFiles, readCifar } from '../../src/io/cifar_files.js';
-import { startOf } from '../../src/io/process.js';
+import { startOf } from '../../src/io/pid.js';
 import { type Answer, md5, serve, serving } from '../server.js';
 import { archiveOf } from './archives.js';
 import { sleep } from './commands.js';

@@ -1,7 +1,7 @@
 /** What the device says went wrong: some of it at once, some of it later than what follows from it. */
 import { DeviceLostError, OutOfMemoryError, type PatchlightError } from '../core/errors.js';
 
-export class Reports {
+export class DeviceErrors {
   private failure: { readonly error: PatchlightError; readonly cause: boolean } | null = null;
   /** Questions that the device has not answered yet; and a promise for the time when there is none. */
   private open = 0;

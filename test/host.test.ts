@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AdapterError } from '../src/core/errors.js';
-import { loadGpu } from '../src/gpu/binding.js';
 import { cacheFolder, type Entry } from '../src/gpu/cache_folder.js';
 import { adapterName, isSoftware } from '../src/gpu/device.js';
+import { loadGpu } from '../src/gpu/host.js';
 
 const [FOLDER, FILE, LINK] = [0o040000, 0o100000, 0o120000];
 const ME = 1000;

@@ -132,7 +132,7 @@ async function ownCacheFolder(): Promise<string | null> {
 }
 
 /**
- * Has another process do a job of compilation (see ahead.ts), unless it was done before: the job's file stays beside the
+ * Has another process do a job of compilation (see compile_ahead.ts), unless it was done before: the job's file stays beside the
  * driver's cache. Where there is no command to start (a page, another bundle), the driver compiles each kernel when it
  * comes to it.
  */

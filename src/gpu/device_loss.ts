@@ -1,7 +1,7 @@
 /** The loss of a device, against which every wait for it is raced. */
 import type { DeviceLostError } from '../core/errors.js';
 
-export class Loss {
+export class DeviceLoss {
   private error: DeviceLostError | null = null;
   /** How to reject what is being waited for. */
   private readonly waiting = new Set<(error: DeviceLostError) => void>();

@@ -4,8 +4,8 @@
  * end while this one compiles and runs them from its start; where they meet, the rest is in the cache.
  */
 import { type Command, setImmediates, TEXELS_PER_ROW } from './commands.js';
+import { DeviceErrors } from './device_errors.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
-import { Reports } from './reports.js';
 
 /** What the other process is told: an adapter by its name, and kernels in order. */
 export interface CompileJob {
@@ -44,7 +44,7 @@ export function compileAll(
   immediates: boolean,
   kernels: readonly { readonly kernel: Kernel; readonly specialisation: Specialisation }[],
 ): void {
-  const cache = new PipelineCache(device, immediates, new Reports()); // the process that runs them reports errors
+  const cache = new PipelineCache(device, immediates, new DeviceErrors()); // the process that runs them reports errors
   const buffer = (usage: number, size = QUAD_BYTES) => device.createBuffer({ size, usage });
   // One a binding: what may be written must not be bound twice.
   const most = Math.max(...kernels.map(({ kernel }) => kernel.interface.bindings.length));
