@@ -77,7 +77,7 @@ describe('emulated matrix units', () => {
         { gradient },
       );
     });
-    expect(families.map(({ name }) => gpu.picked.get(name)?.kernel)).toEqual(MATRICES);
+    expect(families.map(({ name }) => gpu.diagnostics.picked.get(name)?.kernel)).toEqual(MATRICES);
     const dqkv = await qkv.grad.toFloat32();
     const found = [0, 1, 2].map((part) =>
       dqkv.filter((_, i) => Math.floor(i / 8) % 3 === part).every(Number.isFinite),

@@ -109,14 +109,17 @@ it('makes nothing anew and holds nothing more over a thousand steps', async () =
   const bench = new StepBench(gpu, tiny);
   const now = () => {
     const { liveBytes, reservedBytes, peakBytes, created } = gpu.pool;
-    return { liveBytes, reservedBytes, peakBytes, created, bindGroups: gpu.counts.bindGroups };
+    return { liveBytes, reservedBytes, peakBytes, created, bindGroups: gpu.diagnostics.counts.bindGroups };
   };
   for (let i = 0; i < 2; i++) bench.step();
   await gpu.finish();
   const before = now();
-  const { submits, dispatches } = gpu.counts;
+  const { submits, dispatches } = gpu.diagnostics.counts;
   bench.step();
-  const each = { submits: gpu.counts.submits - submits, dispatches: gpu.counts.dispatches - dispatches };
+  const each = {
+    submits: gpu.diagnostics.counts.submits - submits,
+    dispatches: gpu.diagnostics.counts.dispatches - dispatches,
+  };
   for (let i = 0; i < 1000; i++) {
     bench.step();
     if (i % 50 === 0) await gpu.finish();
@@ -124,7 +127,7 @@ it('makes nothing anew and holds nothing more over a thousand steps', async () =
   await gpu.finish();
   expect(now()).toEqual(before);
   expect(each.submits).toBe(1);
-  expect(gpu.counts.dispatches - dispatches).toBe(1001 * each.dispatches);
+  expect(gpu.diagnostics.counts.dispatches - dispatches).toBe(1001 * each.dispatches);
 });
 
 it('takes medians and draws tables', () => {

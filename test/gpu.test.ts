@@ -126,9 +126,9 @@ describe('a dispatch', () => {
     const gpu = gpuOf();
     const { y, go } = run(gpu, 1000);
     go();
-    const { bindGroups } = gpu.counts;
+    const { bindGroups } = gpu.diagnostics.counts;
     go();
-    expect(gpu.counts.bindGroups).toBe(bindGroups);
+    expect(gpu.diagnostics.counts.bindGroups).toBe(bindGroups);
     expect(await y.toFloat32()).toEqual(normals([1000], 1).map((v) => 2 * v));
   });
 

@@ -235,7 +235,7 @@ describe('a recorded step', () => {
     expect(await recorded.bits(loss)).toEqual(expected[0]);
     const made = () => ({
       buffers: gpu.pool.created,
-      bindGroups: gpu.counts.bindGroups,
+      bindGroups: gpu.diagnostics.counts.bindGroups,
       live: gpu.pool.liveBytes,
     });
     const counts: ReturnType<typeof made>[] = [];

@@ -82,7 +82,7 @@ describe('f16', () => {
     '%s rounds alike',
     async (name) => {
       const gpu = gpuOf();
-      gpu.preferences.set('matmul_forward', name);
+      gpu.diagnostics.preferences.set('matmul_forward', name);
       const a = Tensor.from(
         gpu,
         Float32Array.from({ length: 64 }, (_, i) => EDGES[i % EDGES.length] as number),
@@ -99,7 +99,7 @@ describe('f16', () => {
       runMatmul(shape, { a, b, c });
       expect(await c.toFloat32()).toEqual(await a.toFloat32());
       expect(await problemsOf({ M: 36, N: 40, K: 44, transA: true, sums: true, half: true })).toEqual([]);
-      gpu.preferences.clear();
+      gpu.diagnostics.preferences.clear();
     },
   );
 });

@@ -29,7 +29,7 @@ describe('emulated matrix units', () => {
   it.each(trials)('%s', async (_, only, trial) => {
     const gpu = gpuOf();
     Object.assign(gpu.info, { subgroupMatrix: [only], workgroupBytes: 16384 });
-    gpu.preferences.set('matmul_forward', 'matmul_forward_subgroup_matrix');
+    gpu.diagnostics.preferences.set('matmul_forward', 'matmul_forward_subgroup_matrix');
     const [{ variant, problems } = { variant: '', problems: [''] }] = await checkProduct(gpu, trial);
     expect(problems).toEqual([]);
     expect(variant).toBe('matmul_forward_subgroup_matrix');

@@ -142,7 +142,7 @@ function asInTraining(tensor: Tensor, activation: boolean): Tensor {
 async function benchTask(gpu: Gpu, task: Task, options: OpsOptions): Promise<OpRow[]> {
   const rows: OpRow[] = [];
   const measure = async (variant: () => string | null) => {
-    gpu.picked.clear();
+    gpu.diagnostics.picked.clear();
     const body = options.half ? () => autocast(task.run) : task.run;
     const ms = await timed(gpu, body, options.effort);
     const name = variant();
@@ -151,9 +151,9 @@ async function benchTask(gpu: Gpu, task: Task, options: OpsOptions): Promise<OpR
     rows.push(row);
     options.onRow?.(row);
   };
-  gpu.preferences.clear();
-  await measure(() => [...gpu.picked.values()].map(({ kernel }) => kernel).join(' + ') || '-');
-  const chosen = [...gpu.picked.values()];
+  gpu.diagnostics.preferences.clear();
+  await measure(() => [...gpu.diagnostics.picked.values()].map(({ kernel }) => kernel).join(' + ') || '-');
+  const chosen = [...gpu.diagnostics.picked.values()];
   if (!options.variants) return rows;
   for (const { family, kernel } of chosen)
     for (const { kernel: other } of family.variants) {

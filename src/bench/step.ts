@@ -144,6 +144,6 @@ export class StepBench {
   }
 
   private counts() {
-    return { ...this.gpu.counts, buffers: this.gpu.pool.created };
+    return { ...this.gpu.diagnostics.counts, buffers: this.gpu.pool.created };
   }
 }

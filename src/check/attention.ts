@@ -79,7 +79,7 @@ export async function checkAttention(
   choices = (family: Family<AttentionSizes>): readonly Choice[] =>
     everyChoice(family, gpu.info, attentionSizes(trial)),
 ): Promise<Finding[]> {
-  gpu.slackBytes = 4 * GUARD;
+  gpu.diagnostics.slackBytes = 4 * GUARD;
   const { inputs, expected } = setting(gpu, trial);
   const key = Tensor.from(gpu, KEY);
   const findings: Finding[] = [];

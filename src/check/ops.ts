@@ -50,15 +50,15 @@ export async function checkSample(gpu: Gpu, op: AnyOp, sample: AnySample, half =
 
 /** Runs `body` with the adapter's own choice of kernels, then with every other variant that can run the case. */
 export async function everyVariant<T>(gpu: Gpu, body: (variant: string) => Promise<T>): Promise<T[]> {
-  gpu.preferences.clear();
-  gpu.picked.clear();
+  gpu.diagnostics.preferences.clear();
+  gpu.diagnostics.picked.clear();
   const results = [await body('chosen')];
-  for (const { family, kernel } of [...gpu.picked.values()])
+  for (const { family, kernel } of [...gpu.diagnostics.picked.values()])
     for (const variant of family.variants) {
       if (variant.kernel.name === kernel) continue;
-      gpu.preferences.set(family.name, variant.kernel.name);
+      gpu.diagnostics.preferences.set(family.name, variant.kernel.name);
       results.push(await body(variant.kernel.name));
-      gpu.preferences.clear();
+      gpu.diagnostics.preferences.clear();
     }
   return results;
 }

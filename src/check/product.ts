@@ -148,7 +148,7 @@ interface Plan {
 async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Promise<Finding> {
   const { batch = 1, M, N, K, transA = false, transB = false, epilogue, accumulate = false } = trial;
   const { narrow = false } = trial;
-  gpu.slackBytes = 4 * GUARD;
+  gpu.diagnostics.slackBytes = 4 * GUARD;
   const held = (data: Float32Array<ArrayBuffer>) => (narrow ? toHalves(data) : data);
   const written = (data: HostArray) => {
     const it = guarded(gpu, [data.length], data instanceof Uint16Array ? 'f16' : 'f32');
@@ -185,7 +185,7 @@ async function run(gpu: Gpu, trial: Trial, { values, wanted, choice }: Plan): Pr
   await compare('sums', sums);
   for (const it of [c, aux, sums].flatMap((x) => (x ? [x.whole, x.tensor] : []))) it.release();
   for (const it of [operands.a, operands.b, bias]) it?.release();
-  const variant = choice ? nameOf(choice) : (gpu.picked.get('matmul_forward')?.kernel ?? '');
+  const variant = choice ? nameOf(choice) : (gpu.diagnostics.picked.get('matmul_forward')?.kernel ?? '');
   return { variant, worst: most, digest: digest(outputs), problems };
 }
 

@@ -1,60 +1,45 @@
 /** The engine's view of one device: run kernels, move bytes, wait, account. */
-import { DeviceLostError, KernelError, LimitError } from '../core/errors.js';
+import { DeviceLostError, KernelError } from '../core/errors.js';
+import { BindGroups } from './bind_groups.js';
 import { type Command, encode, type Recording, stage } from './commands.js';
 import { jobFor } from './compile_ahead.js';
 import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
 import { DeviceErrors } from './device_errors.js';
 import { DeviceLoss } from './device_loss.js';
+import { Diagnostics } from './diagnostics.js';
 import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
 import { compileElsewhere } from './host.js';
 import { DeviceMemory } from './memory.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
-import { BufferPool, type FreeList, type PoolBuffer } from './pool.js';
+import { BufferPool, type FreeList, type Region } from './pool.js';
 import { Profiler } from './profile.js';
-import { StagedBuffers, type StagingTexture, TexturePool } from './textures.js';
+import { ReadbackBuffers } from './readback.js';
+import { StagedBuffers, TexturePool } from './textures.js';
 import { type Choice, type Family, pick } from './variants.js';
 import { waitFor } from './wait.js';
 
-/** A range of a buffer: what a kernel's binding is given. */
-export interface Region {
-  readonly buffer: PoolBuffer;
-  /** Bytes; a multiple of the adapter's storage alignment. */
-  readonly offset: number;
-  /** Bytes; exact, so that nothing beyond is reachable. */
-  readonly bytes: number;
-}
-
 // Enough that encoding overlaps with execution, few enough that a submit's own cost does not show.
 const FLUSH_AT = 512;
-const MAX_BIND_GROUPS = 16384;
 /** Bytes of an upload that is submitted by itself. */
 const LARGE_UPLOAD = 1 << 20;
 
 export class Gpu {
   readonly memory: DeviceMemory;
   readonly pool: BufferPool;
-  readonly textures: TexturePool;
   readonly profiler: Profiler | null;
-  /** How many bind groups and submits there were: constant and few in the steady state. */
-  readonly counts = { bindGroups: 0, submits: 0, dispatches: 0 };
-
-  /** Which variant of a family to use instead of the best: for tests and benchmarks. */
-  readonly preferences = new Map<string, string>();
-  /** The families that ran, and the variant that was chosen last. */
-  readonly picked = new Map<string, { family: Family<never>; kernel: string }>();
-  /** Bytes bound beyond the end of every operand: a test that looks for stray stores must let them land. */
-  slackBytes = 0;
+  /** For tests, benchmarks and `check`. */
+  readonly diagnostics = new Diagnostics();
 
   /** Sixteen bytes each, for bindings that a specialisation of a kernel declares, may write by its type, and does not use. */
   readonly spare: readonly [Region, Region];
 
+  private readonly textures: TexturePool;
   private readonly staged: StagedBuffers;
   private readonly pipelines: PipelineCache;
   /** Pipelines that were submitted before. */
   private readonly ran = new Set<Compiled>();
-  private readonly bindGroups = new Map<string, GPUBindGroup>();
-  private readonly uniforms = new Map<string, GPUBuffer>();
-  private readonly readback = new Map<number, GPUBuffer[]>();
+  private readonly bindGroups: BindGroups;
+  private readonly readback: ReadbackBuffers;
   private pending: Command[] = [];
   private log: Command[] | null = null;
   private readonly errors = new DeviceErrors();
@@ -71,6 +56,8 @@ export class Gpu {
       distrust: () => this.distrust(),
     });
     this.pool = new BufferPool(this.memory, () => this.bindGroups.clear());
+    this.bindGroups = new BindGroups(device, this.memory, info.immediates, this.diagnostics);
+    this.readback = new ReadbackBuffers(this.memory);
     this.textures = new TexturePool(this.memory);
     this.staged = new StagedBuffers(this.textures);
     const spare = (id: number): Region => {
@@ -124,7 +111,7 @@ export class Gpu {
       if (fill) this.push(stage(buffer.buffer, offset, texels, staging.texture));
       return staging;
     });
-    const bindGroup = this.bindGroup(compiled, resources, immediates);
+    const bindGroup = this.bindGroups.get(compiled, resources, immediates);
     this.push({
       kind: 'dispatch',
       compiled,
@@ -141,8 +128,8 @@ export class Gpu {
 
   /** The variant of a kernel for this adapter and shape, with its tuning. */
   pick<S>(family: Family<S>, shape: S): Choice {
-    const choice = pick(family, this.info, shape, this.preferences.get(family.name));
-    this.picked.set(family.name, { family, kernel: choice.kernel.name });
+    const choice = pick(family, this.info, shape, this.diagnostics.preferences.get(family.name));
+    this.diagnostics.picked.set(family.name, { family, kernel: choice.kernel.name });
     return choice;
   }
 
@@ -223,16 +210,14 @@ export class Gpu {
   /** Reads bytes back; rejects with DeviceLostError, or with what went wrong since the last check. */
   async read({ buffer, offset, bytes }: Region): Promise<ArrayBuffer> {
     const size = align4(bytes);
-    const known = this.readback.get(size) ?? [];
-    this.readback.set(size, known);
-    const staging = known.pop() ?? this.memory.buffer(size, 0x08 | 0x01, 'readback');
+    const staging = this.readback.acquire(size);
     const to = { to: staging, toOffset: 0 };
     this.push({ kind: 'copy', from: buffer.buffer, fromOffset: offset, ...to, bytes: size });
     this.flush();
     const copied = staging.mapAsync(1, 0, size).then(() => staging.getMappedRange(0, size).slice(0, bytes));
     const copy = await this.settle(copied);
     staging.unmap();
-    known.push(staging);
+    this.readback.release(staging, size);
     this.check();
     return copy;
   }
@@ -289,14 +274,12 @@ export class Gpu {
   private reclaim(): void {
     this.flush();
     this.pool.trim();
-    for (const [size, buffers] of this.readback)
-      for (const buffer of buffers.splice(0)) this.memory.free(buffer, size);
+    this.readback.trim();
   }
 
   private distrust(): void {
     this.staged.clear();
-    this.bindGroups.clear();
-    this.uniforms.clear();
+    this.bindGroups.distrust();
   }
 
   private push(command: Command): void {
@@ -314,58 +297,9 @@ export class Gpu {
     const encoder = this.device.createCommandEncoder();
     encode(encoder, commands, this.profiler);
     this.device.queue.submit([encoder.finish()]);
-    this.counts.submits++;
-    for (const command of commands) if (command.kind === 'dispatch') this.counts.dispatches++;
-  }
-
-  private bindGroup(
-    compiled: Compiled,
-    resources: readonly (Region | StagingTexture)[],
-    params: Uint32Array<ArrayBuffer> | null,
-  ): GPUBindGroup {
-    let key = `${compiled.id}`;
-    for (const it of resources)
-      key += 'texture' in it ? `t${it.id}` : `b${it.buffer.id}+${it.offset}:${it.bytes}`;
-    const uniform = params && !this.info.immediates ? params.join() : '';
-    key += uniform;
-    const known = this.bindGroups.get(key);
-    if (known) return known;
-    const entries: GPUBindGroupEntry[] = resources.map((it, binding) => ({
-      binding,
-      resource:
-        'texture' in it
-          ? it.view
-          : { buffer: it.buffer.buffer, offset: it.offset, size: this.bound(compiled.kernel, it) },
-    }));
-    if (params && uniform)
-      entries.push({ binding: entries.length, resource: { buffer: this.uniform(uniform, params) } });
-    const group = this.device.createBindGroup({ layout: compiled.layout, entries });
-    this.counts.bindGroups++;
-    if (this.bindGroups.size >= MAX_BIND_GROUPS) this.bindGroups.clear();
-    this.bindGroups.set(key, group);
-    return group;
-  }
-
-  // Storage covers whole quads (vec4), so a kernel that works on vec4 may be shown the quad its last element is in.
-  private bound({ name }: Kernel, { buffer, offset, bytes }: Region): number {
-    const size = Math.min(Math.ceil(bytes / 16) * 16 + this.slackBytes, buffer.bytes - offset);
-    const most = this.device.limits.maxStorageBufferBindingSize;
-    if (size > most)
-      throw new LimitError(
-        `[${name}] binds ${size} bytes at once; this adapter allows ${most}. A smaller batch size needs less.`,
-      );
-    return size;
-  }
-
-  // Parameters are shapes and constants: the same contents recur every step, so each gets one buffer for good.
-  private uniform(key: string, params: Uint32Array<ArrayBuffer>): GPUBuffer {
-    let buffer = this.uniforms.get(key);
-    if (!buffer) {
-      buffer = this.memory.buffer(Math.ceil(params.byteLength / 16) * 16, 0x40 | 0x08, 'parameters');
-      this.device.queue.writeBuffer(buffer, 0, params);
-      this.uniforms.set(key, buffer);
-    }
-    return buffer;
+    const { counts } = this.diagnostics;
+    counts.submits++;
+    for (const command of commands) if (command.kind === 'dispatch') counts.dispatches++;
   }
 }
 

@@ -13,6 +13,15 @@ export interface PoolBuffer {
   readonly home: FreeList;
 }
 
+/** A range of a buffer, as a kernel binds it. */
+export interface Region {
+  readonly buffer: PoolBuffer;
+  /** In bytes; a multiple of the adapter's storage alignment. */
+  readonly offset: number;
+  /** Exact, so that a kernel can reach nothing beyond the range. */
+  readonly bytes: number;
+}
+
 /** Free buffers by capacity. A recording holds one of its own, so that nothing else gets its buffers. */
 export type FreeList = Map<number, PoolBuffer[]>;
 

@@ -2,8 +2,8 @@
 import pitch from '../../kernels/matmul/pitch_forward.wgsl';
 import { autocasting } from '../autograd/autocast.js';
 import type { Workgroups } from '../gpu/dispatch.js';
-import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
+import type { Region } from '../gpu/pool.js';
 import type { Choice } from '../gpu/variants.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';

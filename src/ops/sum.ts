@@ -4,6 +4,7 @@ import { apply, defineOp } from '../autograd/op.js';
 import { numel } from '../core/shape.js';
 import type { Region } from '../gpu/gpu.js';
 import { defineKernel } from '../gpu/pipeline.js';
+import type { Region } from '../gpu/pool.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementwise, groupsFor, quadsOf, ROW_WG } from './common.js';
 

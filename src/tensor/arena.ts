@@ -3,7 +3,8 @@
  * layout: the optimizer, the norm and checks are then one dispatch over one range. Every parameter starts on 512 bytes,
  * so that it can be bound by itself; what lies between is zero and stays zero.
  */
-import type { Gpu, Region } from '../gpu/gpu.js';
+import type { Gpu } from '../gpu/gpu.js';
+import type { Region } from '../gpu/pool.js';
 import type { Parameter } from './parameter.js';
 import { keep } from './scope.js';
 import { Tensor } from './tensor.js';

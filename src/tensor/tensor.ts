@@ -1,8 +1,8 @@
 /** A shaped view of GPU memory. Row-major, contiguous; storage is shared by reference count. */
 import { fromHalfBits } from '../core/half.js';
 import { formatShape, numel, type Shape } from '../core/shape.js';
-import type { Gpu, Region } from '../gpu/gpu.js';
-import type { PoolBuffer } from '../gpu/pool.js';
+import type { Gpu } from '../gpu/gpu.js';
+import type { PoolBuffer, Region } from '../gpu/pool.js';
 import { adopt } from './scope.js';
 
 export type DType = 'f32' | 'f16' | 'u32' | 'u8';

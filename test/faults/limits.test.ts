@@ -59,7 +59,7 @@ const limits: [string, RegExp, (gpu: Gpu) => void][] = [
   [
     'rows of a texture',
     /^\[staging texture\] wanted a texture of 1024 x \d+; this adapter allows (\d+) x \1\. A smaller batch size needs less\.$/,
-    (gpu) => gpu.textures.acquire(2 * 1024 * gpu.device.limits.maxTextureDimension2D),
+    (gpu) => new TexturePool(gpu.memory).acquire(2 * 1024 * gpu.device.limits.maxTextureDimension2D),
   ],
 ];
 

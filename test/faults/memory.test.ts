@@ -36,9 +36,10 @@ const stepOf = (trainer: Trainer): TrainingStep => trainer.training.step;
 
 /** What a device keeps from step to step, so that the next one asks for everything anew. */
 function forget(gpu: Gpu): void {
-  const kept = gpu as unknown as { readback: Map<number, unknown>; textures: { free: Map<number, unknown> } };
-  kept.readback.clear();
-  kept.textures.free.clear();
+  type Free = { free: Map<number, unknown> };
+  const { readback, textures } = gpu as unknown as { readback: Free; textures: Free };
+  readback.free.clear();
+  textures.free.clear();
 }
 
 /** One step on the first `count` images, and what it came to; it moves no parameter. */

@@ -1,0 +1,13 @@
+/** Counters and overrides for tests, benchmarks and `check`. Training neither reads nor sets any of them. */
+import type { Family } from './variants.js';
+
+export class Diagnostics {
+  /** Bind groups made, submits and dispatches so far. A recorded step makes no bind group and submits once. */
+  readonly counts = { bindGroups: 0, submits: 0, dispatches: 0 };
+  /** The variant to run instead of the best one, by the name of its family. */
+  readonly preferences = new Map<string, string>();
+  /** Every family that ran, by name, with the variant that was picked last. */
+  readonly picked = new Map<string, { family: Family<never>; kernel: string }>();
+  /** Bytes bound beyond the end of every operand, so that a stray store lands where a test can see it. */
+  slackBytes = 0;
+}
