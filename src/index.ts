@@ -10,7 +10,7 @@ export { openDataset } from './data/sources.js';
 export { adapterNames } from './gpu/binding.js';
 export type { AdapterInfo, OpenOptions } from './gpu/device.js';
 export { Gpu } from './gpu/gpu.js';
-export { adapterNames } from './gpu/host.js';
+export type { GrantedAdapter, Host, HostAdapter } from './gpu/host.js';
 export { defineKernel } from './gpu/pipeline.js';
 export { type DecodedImage, decodeImage } from './io/image.js';
 export { decodeSafetensors, encodeSafetensors } from './io/safetensors.js';

@@ -215,10 +215,11 @@ describe('the device', () => {
   it('that does not exist is an AdapterError with those that do', async () => {
     const error = await Gpu.open({ adapter: 'nonexistent' }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(AdapterError);
-    const says = /^No adapter's name contains "nonexistent"\. There is: (.+)\.$/;
+    const says = /^No adapter's name contains "nonexistent"\. There is: 0: (.+)\.$/;
     expect((error as Error).message).toMatch(says);
     const [, names] = says.exec((error as Error).message)!;
-    await openOwn({ adapter: names!.split('; ')[0] });
+    await openOwn({ adapter: names!.split('; 1: ')[0] });
+    await openOwn({ adapter: 0 });
   });
 });
 

@@ -1,13 +1,14 @@
-/** Where WebGPU comes from: the driver's environment in Node, and other hosts. */
+/** The host: the driver's environment in Node, adapters by number and by name, pages and Deno. */
 import { spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AdapterError } from '../src/core/errors.js';
+import { adapterName, isSoftware } from '../src/gpu/adapter_info.js';
+import { chooseAdapter, listAdapters } from '../src/gpu/adapters.js';
 import { cacheFolder, type Entry } from '../src/gpu/cache_folder.js';
-import { adapterName, isSoftware } from '../src/gpu/device.js';
-import { loadGpu } from '../src/gpu/host.js';
+import { DawnHost, hostHere } from '../src/gpu/host.js';
 
 const [FOLDER, FILE, LINK] = [0o040000, 0o100000, 0o120000];
 const ME = 1000;
@@ -160,6 +161,99 @@ describe('an adapter', () => {
   });
 });
 
+interface Card {
+  readonly name: string;
+  readonly pci?: string;
+}
+
+/** Dawn's binding and Vulkan's loader as they behave, on a machine with these cards. */
+function machine(cards: readonly Card[], layer: boolean): DawnHost {
+  const shown = (): readonly Card[] => {
+    const only = /^pci-(\w+)!$/.exec(process.env.DRI_PRIME ?? '')?.[1];
+    const found = layer && only ? cards.filter(({ pci }) => pci?.replace(/[:.]/g, '_') === only) : [];
+    return found.length > 0 ? found : cards;
+  };
+  const requestAdapter = async (flag: string) => {
+    if (shown().length === 0) return null;
+    const card = shown().find(({ name }) => name.includes(flag));
+    const list = shown().map(({ name }) => ` * backend: 'vulkan', name: '${name}'`);
+    if (!card) throw new Error(['no suitable backends found', 'Available adapters:', ...list].join('\n'));
+    const device = card.name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
+    return {
+      info: { vendor: '', architecture: '', device, description: `driver of ${card.pci ?? card.name}` },
+    };
+  };
+  const create = (flags: string[]) => {
+    const flag = flags.find((text) => text.startsWith('adapter='))?.slice('adapter='.length) ?? '';
+    return { requestAdapter: () => requestAdapter(flag), wgslLanguageFeatures: new Set() } as unknown as GPU;
+  };
+  const addresses = ['0000:02:00.0', ...cards.flatMap(({ pci }) => pci ?? [])].sort(); // the first drives a display
+  return new DawnHost(
+    async () => ({ create, compileElsewhere: () => {} }),
+    async () => addresses,
+  );
+}
+
+describe('--adapter', () => {
+  const A = { name: 'NVIDIA H100', pci: '0000:41:00.0' };
+  const B = { name: 'NVIDIA H100', pci: '0000:a1:00.0' };
+  const TI = { name: 'GeForce RTX 3080 Ti', pci: '0000:03:00.0' };
+  const PLAIN = { name: 'GeForce RTX 3080', pci: '0000:04:00.0' };
+  const CPU = { name: 'llvmpipe (LLVM 15.0.6, 256 bits)' };
+  const ODD = { name: "Ann's card 'two'" };
+  const WITH_LAYER = true;
+  const WITHOUT = false;
+  // biome-ignore format: a table
+  const cases: [string, Card[], boolean, string | number | undefined, Card | RegExp][] = [
+    ['is the best without the flag', [A, CPU], WITHOUT, undefined, A],
+    ['is a number', [A, CPU], WITHOUT, '1', CPU],
+    ['is a number of a program', [A, CPU], WITHOUT, 1, CPU],
+    ['is a part of a name', [A, CPU], WITHOUT, 'llvmpipe', CPU],
+    ['is a part with a quotation mark', [A, ODD], WITHOUT, "'two'", ODD],
+    ['is the first of several names with the part', [TI, A, CPU], WITHOUT, 'R', TI],
+    ['is the one whose whole name it is', [PLAIN, TI], WITHOUT, TI.name, TI],
+    ['is a part of a name where it has more than two digits', [CPU, PLAIN], WITHOUT, '3080', PLAIN],
+    ['is a number where a name has it, too', [PLAIN, CPU], WITHOUT, '0', PLAIN],
+    ['is no number that is too large, though a name has it', [A, CPU], WITHOUT, '2', /^There is no adapter 2\. There is: 0: NVIDIA H100; 1: llvmpipe \(LLVM 15\.0\.6, 256 bits\)\.$/],
+    ['is no negative number', [A], WITHOUT, '-1', /^No adapter's name contains "-1"\. There is: 0: NVIDIA H100\.$/],
+    ['is no part that no name has', [A], WITHOUT, 'nope', /^No adapter's name contains "nope"\. There is: 0: NVIDIA H100\.$/],
+    ['is nothing where there is no adapter', [], WITHOUT, '0', /^No WebGPU adapter was found\./],
+    ['is the first of two equal cards', [A, B], WITHOUT, '0', A],
+    ['is the first of two equal cards by name', [A, B], WITHOUT, 'H100', A],
+    ['is not the second of two equal cards that Dawn cannot tell apart', [A, B], WITHOUT, '1', /^Adapter 1 \(NVIDIA H100\) cannot be opened: .* leads to adapter 0\..*PCI address/],
+    ['is the first of two equal cards, by its address', [A, B], WITH_LAYER, '0', A],
+    ['is the second of two equal cards, by its address', [A, B], WITH_LAYER, '1', B],
+    ['counts equal cards by address where another is between', [B, CPU, A], WITH_LAYER, '2', B],
+    ['is not a card that a longer name hides', [TI, PLAIN], WITHOUT, PLAIN.name, /^Adapter 1 \(GeForce RTX 3080\) cannot be opened: .* leads to adapter 0\./],
+    ['is a card that a longer name hides, by its address', [TI, PLAIN], WITH_LAYER, PLAIN.name, PLAIN],
+    ['is the one with the longer name', [TI, PLAIN], WITHOUT, '3080', TI],
+  ];
+
+  it.each(cases)('%s', async (_, cards, layer, wanted, expected) => {
+    const chosen = chooseAdapter(machine(cards, layer), wanted);
+    if (expected instanceof RegExp) {
+      await expect(chosen).rejects.toThrow(AdapterError);
+      await expect(chosen).rejects.toThrow(expected);
+      return;
+    }
+    const { names, granted } = await chosen;
+    expect(names).toEqual(cards.map(({ name }) => name));
+    expect(granted.adapter.info.description).toBe(`driver of ${expected.pci ?? expected.name}`);
+    expect(process.env.DRI_PRIME).toBeUndefined();
+  });
+
+  it.each([
+    ['with', WITH_LAYER, true, `driver of ${B.pci}`],
+    ['without', WITHOUT, false, `driver of ${A.pci}`],
+  ])('lists two equal cards %s the layer', async (_, layer, reachable, driver) => {
+    expect(await listAdapters(machine([A, B, CPU], layer))).toEqual([
+      { name: A.name, driver: `driver of ${A.pci}`, software: false, reachable: true },
+      { name: B.name, driver, software: false, reachable },
+      { name: CPU.name, driver: `driver of ${CPU.name}`, software: true, reachable: true },
+    ]);
+  });
+});
+
 describe('a host without WebGPU', () => {
   afterEach(() => vi.unstubAllGlobals());
 
@@ -168,16 +262,28 @@ describe('a host without WebGPU', () => {
     ['a page', { process: undefined }, /^This browser has no WebGPU.*https/],
   ] as const)('%s, says what to do', async (_, globals, says) => {
     for (const [name, value] of Object.entries(globals)) vi.stubGlobal(name, value);
-    const error = await loadGpu().catch((reason: unknown) => reason);
+    const error = await hostHere()
+      .adapters()
+      .catch((reason: unknown) => reason);
     vi.unstubAllGlobals();
     expect(error).toBeInstanceOf(AdapterError);
     expect((error as Error).message).toMatch(says);
   });
 
-  it('does not come first: Deno and pages use their own', async () => {
-    const own = { requestAdapter: async () => null };
+  it('that has its own WebGPU uses that', async () => {
+    const requestAdapter = async () => ({
+      info: { vendor: 'apple', architecture: 'metal-3', device: '', description: '' },
+    });
     vi.stubGlobal('Deno', {});
-    vi.stubGlobal('navigator', { gpu: own });
-    expect(await loadGpu()).toBe(own);
+    vi.stubGlobal('navigator', { gpu: { requestAdapter, wgslLanguageFeatures: new Set(['own']) } });
+    const { names, granted } = await chooseAdapter(hostHere());
+    expect(names).toEqual(['apple metal-3']);
+    expect(granted.languageFeatures.has('own')).toBe(true);
+  });
+
+  it('that has WebGPU but no adapter says so', async () => {
+    vi.stubGlobal('Deno', {});
+    vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => null } });
+    await expect(chooseAdapter(hostHere())).rejects.toThrow(/^No WebGPU adapter was found\./);
   });
 });

@@ -146,5 +146,5 @@ export function adapterName() {
   const { stdout } = spawnSync(process.execPath, [join(root, 'dist/train.js'), '--list-adapters'], {
     encoding: 'utf8',
   });
-  return stdout.split('\n')[0] ?? '';
+  return /^0: (.*?); [CG]PU; /.exec(stdout)?.[1] ?? '';
 }

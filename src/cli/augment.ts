@@ -28,7 +28,11 @@ const options = {
   columns: { type: 'number', default: 12, describe: 'the image as it is, and draws' },
   scale: { type: 'number', default: 3, describe: 'size of a pixel' },
   list: { type: 'boolean', default: false, describe: 'print what happened to every image' },
-  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  adapter: {
+    type: 'string',
+    requiresArg: true,
+    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
+  },
   ...imageOptions,
 } as const;
 

@@ -41,7 +41,11 @@ const options = {
   quick: { type: 'boolean', default: false, describe: 'shorter runs, and the chosen kernels only' },
   json: { type: 'string', requiresArg: true, describe: 'write the rows to this file' },
   save: { type: 'boolean', default: false, describe: 'write tables and rows to bench/results/<adapter>.*' },
-  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  adapter: {
+    type: 'string',
+    requiresArg: true,
+    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
+  },
   steps: {
     type: 'number',
     requiresArg: true,

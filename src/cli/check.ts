@@ -25,7 +25,11 @@ const options = {
     describe:
       'write the results to this file, with a digest of the outputs that shows whether two machines or versions agree to the bit',
   },
-  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  adapter: {
+    type: 'string',
+    requiresArg: true,
+    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
+  },
 } as const;
 
 interface Parsed {

@@ -43,7 +43,11 @@ const options = {
     requiresArg: true,
     describe: 'where to write the page [RUN/report.html; none for a file or --weights]; --no-report for none',
   },
-  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  adapter: {
+    type: 'string',
+    requiresArg: true,
+    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
+  },
   json: { type: 'boolean', default: false, describe: 'print the result as JSON' },
 } as const;
 

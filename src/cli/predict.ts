@@ -31,7 +31,11 @@ const options = {
     describe: 'flip: the mean over the image and its mirror image',
   },
   weights: { type: 'string', requiresArg: true, describe: 'another file of weights, for the model of RUN' },
-  adapter: { type: 'string', requiresArg: true, describe: "a part of an adapter's name" },
+  adapter: {
+    type: 'string',
+    requiresArg: true,
+    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
+  },
   json: { type: 'boolean', default: false, describe: 'print an array of {file, predictions}' },
 } as const;
 

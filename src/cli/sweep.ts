@@ -56,7 +56,7 @@ const options = {
   preset: { ...text, describe: 'settings by name that all configurations share' },
   config: { ...text, describe: 'a JSON file of settings that all share; flags win over it' },
   init: { ...text, describe: 'a safetensors file of weights that every run starts from' },
-  adapter: { ...text, describe: "a part of an adapter's name" },
+  adapter: { ...text, describe: "an adapter's number in train.js --list-adapters, or a part of its name" },
   quiet: { type: 'boolean', group: 'Sweep:', default: false, describe: 'print nothing of the runs' },
   ...settingOptions(),
 } as const;

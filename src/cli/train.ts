@@ -2,9 +2,9 @@
 /** `node dist/train.js`: trains a Vision Transformer and writes a run directory. */
 import { existsSync } from 'node:fs';
 import { ConfigError } from '../core/errors.js';
+import { listAdapters } from '../gpu/adapters.js';
 import type { OpenOptions } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
-import { adapterNames } from '../gpu/host.js';
 import { formatBytes } from '../gpu/memory.js';
 import { buildModel } from '../recipe/model.js';
 import { checkImageSize, presetNamed, presets } from '../recipe/presets.js';
@@ -81,8 +81,17 @@ const options = {
     requiresArg: true,
     describe: 'the most megabytes to use on the device [no limit]',
   },
-  adapter: { type: 'string', group: 'Run:', requiresArg: true, describe: "a part of an adapter's name" },
-  'list-adapters': { type: 'boolean', group: 'Run:', describe: 'print the names of the adapters and end' },
+  adapter: {
+    type: 'string',
+    group: 'Run:',
+    requiresArg: true,
+    describe: "an adapter's number in --list-adapters, or a part of its name [0, the best]",
+  },
+  'list-adapters': {
+    type: 'boolean',
+    group: 'Run:',
+    describe: 'print the number, name and driver of every adapter, and end',
+  },
   quiet: { type: 'boolean', group: 'Run:', default: false, describe: 'print nothing but errors' },
   json: { type: 'boolean', group: 'Run:', default: false, describe: 'print one JSON object a line' },
 } as const;
@@ -179,9 +188,13 @@ function columns(items: readonly string[], across = 4): string[] {
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed & { 'list-adapters'?: boolean };
   if (parsed['list-adapters']) {
-    const names = await adapterNames();
-    console.log(names.length > 0 ? names.join('\n') : 'No WebGPU adapter was found.');
-    return names.length > 0 ? 0 : 1;
+    const adapters = await listAdapters();
+    const lines = adapters.map(
+      ({ name, driver, software, reachable }, number) =>
+        `${number}: ${name}; ${software ? 'CPU' : 'GPU'}; driver ${driver || 'unknown'}${reachable ? '' : '; hidden by an adapter above whose name contains this one'}`,
+    );
+    console.log(lines.length > 0 ? lines.join('\n') : 'No WebGPU adapter was found.');
+    return lines.length > 0 ? 0 : 1;
   }
   checkUsage(parsed);
   const opening = deviceOptions(parsed);

@@ -8,7 +8,7 @@ import { DeviceErrors } from './device_errors.js';
 import { DeviceLoss } from './device_loss.js';
 import { Diagnostics } from './diagnostics.js';
 import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
-import { compileElsewhere } from './host.js';
+import { type Host, hostHere } from './host.js';
 import { DeviceMemory } from './memory.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
 import { BufferPool, type FreeList, type Region } from './pool.js';
@@ -50,6 +50,7 @@ export class Gpu {
     readonly device: GPUDevice,
     readonly info: AdapterInfo,
     budgetBytes: number,
+    private readonly host: Host,
   ) {
     this.memory = new DeviceMemory(device, budgetBytes, this.errors, {
       reclaim: () => this.reclaim(),
@@ -81,9 +82,9 @@ export class Gpu {
   }
 
   /** Opens the best adapter, or the one named. Throws AdapterError with the remedy when there is none. */
-  static async open(options: OpenOptions = {}): Promise<Gpu> {
-    const { device, info } = await openAdapter(options);
-    return new Gpu(device, info, options.budgetBytes ?? Number.POSITIVE_INFINITY);
+  static async open(options: OpenOptions = {}, host: Host = hostHere()): Promise<Gpu> {
+    const { device, info } = await openAdapter(options, host);
+    return new Gpu(device, info, options.budgetBytes ?? Number.POSITIVE_INFINITY, host);
   }
 
   /**
@@ -290,7 +291,7 @@ export class Gpu {
   // A software adapter compiles what is new while this thread waits in submit.
   private compileAhead(commands: readonly Command[]): void {
     const job = this.info.software ? jobFor(this.info.name, commands, this.ran) : null;
-    if (job) compileElsewhere(job);
+    if (job) this.host.compileElsewhere(job);
   }
 
   private submit(commands: readonly Command[]): void {

@@ -1,65 +1,193 @@
 /**
- * Where WebGPU comes from: `navigator.gpu` of a browser or of Deno, or Dawn's Node binding. The only file of the engine that
- * knows Node exists, so that everything else runs in a page as it stands.
+ * The host: how WebGPU is reached here. A page and Deno have `navigator.gpu`; Node gets Dawn from the package `webgpu`.
+ * This is the only file of the engine that knows Node, so all others run in a page unchanged.
  */
 import { crc32c } from '../core/crc32c.js';
 import { AdapterError } from '../core/errors.js';
+import { adapterName, isSoftware } from './adapter_info.js';
 import { cacheFolder } from './cache_folder.js';
 
-/**
- * Dawn features switched on or off for every device, and why:
- * - allow_unsafe_apis: exposes subgroup matrices where an adapter has them;
- * - disable_robustness: our kernels guard their own stores (guard-band tests hold them to it); clamping every
- *   access costs 10-20 % on the software adapter;
- * - vulkan_enable_f16_on_nvidia: Dawn hides shader-f16, and with it the matrix units' f16, on every NVIDIA card under
- *   Vulkan, because drivers failed conformance tests of f16 (crbug.com/42251215). It must be given before the adapter
- *   is known, and is looked at for NVIDIA's alone.
- */
-const DAWN_FEATURES = [
-  'allow_unsafe_apis',
-  'disable_robustness',
-  'disable_workgroup_init',
-  'vulkan_enable_f16_on_nvidia',
-];
+/** A way to reach WebGPU. Another runtime, or a test, can bring its own. */
+export interface Host {
+  /** The adapters of this machine, best first, which is the order that `--adapter` counts in; empty if there is none. */
+  adapters(): Promise<HostAdapter[]>;
+  /**
+   * Compiles kernels in another process, to fill the driver's cache (see compile_ahead.ts). Does nothing where there is
+   * no such process or no such cache: the driver then compiles each kernel when it first runs.
+   */
+  compileElsewhere(job: unknown): void;
+}
 
-// Dawn's binding crashes some time after the object that create() returned is collected, so it is held here for the
-// life of the process.
-const held: GPU[] = [];
+export interface HostAdapter {
+  /** Two equal cards have the same name. */
+  readonly name: string;
+  /** Null if this host can only open another adapter in its place. */
+  request(): Promise<GrantedAdapter | null>;
+}
+
+export interface GrantedAdapter {
+  readonly adapter: GPUAdapter;
+  /** It runs on the CPU. */
+  readonly software: boolean;
+  readonly languageFeatures: ReadonlySet<string>;
+}
+
+/** The host that this code runs in. */
+export const hostHere = (): Host => (inNode() ? dawn : page);
 
 // Deno has Node's `process` as well, and a WebGPU of its own.
 const inDeno = (): boolean => 'Deno' in globalThis;
 const inNode = (): boolean =>
   typeof process !== 'undefined' && process.versions?.node !== undefined && !inDeno();
 
+/** An integrated GPU comes after a discrete one. */
+const PREFERENCE = { powerPreference: 'high-performance' } as const;
+
+async function grant(gpu: GPU): Promise<GrantedAdapter | null> {
+  const adapter = await gpu.requestAdapter(PREFERENCE).catch(() => null);
+  if (!adapter) return null;
+  // Not yet, or no longer, in the type definitions of WebGPU.
+  const { isFallbackAdapter = false } = adapter as { isFallbackAdapter?: boolean };
+  return {
+    adapter,
+    software: isSoftware(adapter.info, isFallbackAdapter),
+    languageFeatures: gpu.wgslLanguageFeatures,
+  };
+}
+
 const NO_WEBGPU = 'This browser has no WebGPU. Use a newer one; a page must come by https or from localhost.';
 const NO_WEBGPU_IN_DENO = 'This Deno has no WebGPU. Start it with --unstable-webgpu.';
 
-/** A `GPU` entry point; in Node, `adapter` is a substring of an adapter's name. Throws AdapterError where there is none. */
-export async function loadGpu(adapter?: string): Promise<GPU> {
-  if (!inNode()) {
-    if (!globalThis.navigator?.gpu) throw new AdapterError(inDeno() ? NO_WEBGPU_IN_DENO : NO_WEBGPU);
-    return globalThis.navigator.gpu;
+/** A page or Deno: it hands out one adapter and does not say which others there are. */
+const page: Host = {
+  async adapters() {
+    const gpu = globalThis.navigator?.gpu;
+    if (!gpu) throw new AdapterError(inDeno() ? NO_WEBGPU_IN_DENO : NO_WEBGPU);
+    const granted = await grant(gpu);
+    if (!granted) return [];
+    // An adapter gives one device, so each request asks for an adapter of its own.
+    return [{ name: adapterName(granted.adapter.info, []), request: () => grant(gpu) }];
+  },
+  compileElsewhere() {},
+};
+
+/** The part of the package `webgpu` that is used here, and its way to compile ahead. */
+export interface Dawn {
+  /** Flags are `name=value`. The binding opens the first adapter whose name contains the flag `adapter`. */
+  create(flags: string[]): GPU;
+  compileElsewhere(job: unknown): void;
+}
+
+/**
+ * Dawn features switched on or off for every device, and why:
+ * - allow_unsafe_apis: exposes subgroup matrices where an adapter has them;
+ * - disable_robustness: our kernels guard their own stores, which the guard-band tests verify; clamping every access
+ *   costs 10-20 % on the software adapter;
+ * - vulkan_enable_f16_on_nvidia: Dawn hides shader-f16, and with it the matrix units' f16, on every NVIDIA card under
+ *   Vulkan, because drivers failed conformance tests of f16 (crbug.com/42251215). It must be set before the adapter is
+ *   known and has no effect on other vendors' cards.
+ */
+const DAWN_FLAGS = [
+  'enable-dawn-features=allow_unsafe_apis,disable_robustness,disable_workgroup_init,vulkan_enable_f16_on_nvidia',
+  'disable-dawn-features=timestamp_quantization',
+];
+
+/** No adapter's name contains this, so the binding refuses it and lists the names that it has. */
+const NO_NAME = '\u0000';
+
+/** Node, by Dawn's binding. */
+export class DawnHost implements Host {
+  // Dawn's binding crashes some time after the object that create() returned is collected.
+  private readonly held: GPU[] = [];
+  private dawn: Dawn | null = null;
+
+  constructor(
+    private readonly load: () => Promise<Dawn>,
+    /** PCI addresses of the machine's graphics cards, such as `0000:41:00.0`. */
+    private readonly cards: () => Promise<readonly string[]>,
+  ) {}
+
+  async adapters(): Promise<HostAdapter[]> {
+    const names = await this.names();
+    return names.map((name, index) => ({ name, request: () => this.request(names, index) }));
   }
-  await prepareSoftwareAdapter();
+
+  compileElsewhere(job: unknown): void {
+    this.dawn?.compileElsewhere(job);
+  }
+
+  private async instance(adapter: string): Promise<GPU> {
+    this.dawn ??= await this.load();
+    const gpu = this.dawn.create([...DAWN_FLAGS, `adapter=${adapter}`]);
+    this.held.push(gpu);
+    return gpu;
+  }
+
+  private async names(): Promise<string[]> {
+    const gpu = await this.instance(NO_NAME);
+    const refusal = await withoutNativeWarnings(() => gpu.requestAdapter(PREFERENCE).then(() => '', String));
+    return [...refusal.matchAll(/name: '(.*)'$/gm)].map((match) => match[1] as string);
+  }
+
+  // The binding cannot reach an adapter behind one whose name is equal or contains its own. A card can be reached if
+  // Vulkan shows this process no other.
+  private async request(names: readonly string[], index: number): Promise<GrantedAdapter | null> {
+    const name = names[index] as string;
+    const open = () => this.instance(name).then((gpu) => withoutNativeWarnings(() => grant(gpu)));
+    if (names.filter((other) => other.includes(name)).length === 1) return open();
+    let equals = names.slice(0, index).filter((other) => other === name).length;
+    for (const card of await this.cards()) {
+      const [shown, ...others] = await withOnlyCard(card, () => this.names());
+      if (shown === name && others.length === 0 && equals-- === 0) return withOnlyCard(card, open);
+    }
+    return names.findIndex((other) => other.includes(name)) === index ? open() : null;
+  }
+}
+
+/**
+ * Runs `body` while Mesa's device selection layer, where it is installed, shows Vulkan this one card. The layer serves
+ * the cards of every vendor and reads the variable whenever an instance lists its devices.
+ */
+async function withOnlyCard<T>(address: string, body: () => Promise<T>): Promise<T> {
+  const before = process.env.DRI_PRIME;
+  process.env.DRI_PRIME = `pci-${address.replace(/[:.]/g, '_')}!`; // with the exclamation mark the others are hidden
+  try {
+    return await body();
+  } finally {
+    if (before === undefined) delete process.env.DRI_PRIME;
+    else process.env.DRI_PRIME = before;
+  }
+}
+
+/** PCI devices of class 3, display controllers, in order of their addresses. Linux only. */
+async function graphicsCards(): Promise<string[]> {
+  const { readdirSync, readFileSync } = await import('node:fs');
+  const devices = '/sys/bus/pci/devices';
+  try {
+    const isDisplay = (address: string) =>
+      readFileSync(`${devices}/${address}/class`, 'utf8').startsWith('0x03');
+    return readdirSync(devices).filter(isDisplay).sort();
+  } catch {
+    return []; // another system, or a container without /sys
+  }
+}
+
+async function loadDawn(): Promise<Dawn> {
+  const compileElsewhere = await prepareSoftwareAdapter();
   const { create, globals } = await import('webgpu');
   Object.assign(globalThis, globals);
-  const options = [
-    `enable-dawn-features=${DAWN_FEATURES.join(',')}`,
-    'disable-dawn-features=timestamp_quantization',
-  ];
-  if (adapter) options.push(`adapter=${adapter}`);
-  const gpu = create(options);
-  held.push(gpu);
-  return gpu;
+  return { create, compileElsewhere };
 }
+
+const dawn = new DawnHost(loadDawn, graphicsCards);
 
 /**
  * Runs `body` while what native code prints to standard error is dropped: Dawn warns twice about a limit that we do not
  * use, each time it looks at an adapter. Linux only; where the descriptor cannot be reopened, the warnings show, and in
  * a plain file too: reopened, it would be written at a place of its own, over what standard output writes to the same file.
  */
-export async function withoutNativeWarnings<T>(body: () => Promise<T>): Promise<T> {
-  if (!inNode() || process.platform !== 'linux') return body();
+async function withoutNativeWarnings<T>(body: () => Promise<T>): Promise<T> {
+  if (process.platform !== 'linux') return body();
   const { closeSync, fstatSync, openSync } = await import('node:fs');
   const reopen = (path: string, flags: string): boolean => {
     closeSync(2);
@@ -81,22 +209,13 @@ export async function withoutNativeWarnings<T>(body: () => Promise<T>): Promise<
   }
 }
 
-/** Names of the adapters on this machine, best first as Dawn orders them; empty when there is none. */
-export async function adapterNames(): Promise<string[]> {
-  const gpu = await loadGpu('\u0000');
-  if (!inNode()) return [(await gpu.requestAdapter())?.info.description ?? ''].filter(Boolean);
-  // The binding names the adapters it has when it is asked for one that cannot exist.
-  const complaint = await withoutNativeWarnings(() => gpu.requestAdapter().then(() => '', String));
-  return [...complaint.matchAll(/name: '([^']*)'/g)].map((match) => match[1] as string);
-}
-
 /**
  * Sets the environment that Mesa's llvmpipe reads when the driver loads. It compiles for vectors of 256 bits unless told
  * otherwise; 512 is 1.5 to 2 times faster where the CPU has AVX-512. Its shader cache does not tell widths apart and
  * runs stale code when they mix, so each width gets a folder of its own. Without a safe folder there is no cache.
  */
-async function prepareSoftwareAdapter(): Promise<void> {
-  if (process.platform !== 'linux') return;
+async function prepareSoftwareAdapter(): Promise<Compiler> {
+  if (process.platform !== 'linux') return ignored;
   const { readFileSync } = await import('node:fs');
   const env = process.env;
   if (!env.LP_NATIVE_VECTOR_WIDTH && process.arch === 'x64') {
@@ -108,9 +227,12 @@ async function prepareSoftwareAdapter(): Promise<void> {
     if (folder) env.MESA_SHADER_CACHE_DIR = `${folder}/mesa-${env.LP_NATIVE_VECTOR_WIDTH ?? 'default'}`;
     else env.MESA_SHADER_CACHE_DISABLE = 'true';
   }
-  if (env.MESA_SHADER_CACHE_DIR && env.MESA_SHADER_CACHE_DISABLE !== 'true')
-    await prepareCompilation(env.MESA_SHADER_CACHE_DIR);
+  if (!env.MESA_SHADER_CACHE_DIR || env.MESA_SHADER_CACHE_DISABLE === 'true') return ignored;
+  return compilerInto(env.MESA_SHADER_CACHE_DIR);
 }
+
+type Compiler = Dawn['compileElsewhere'];
+const ignored: Compiler = () => {};
 
 async function ownCacheFolder(): Promise<string | null> {
   const { lstatSync, mkdirSync, realpathSync } = await import('node:fs');
@@ -132,25 +254,22 @@ async function ownCacheFolder(): Promise<string | null> {
 }
 
 /**
- * Has another process do a job of compilation (see compile_ahead.ts), unless it was done before: the job's file stays beside the
- * driver's cache. Where there is no command to start (a page, another bundle), the driver compiles each kernel when it
- * comes to it.
+ * Starts another process for a job of compilation (see compile_ahead.ts). A job that was done before is not repeated: its
+ * file stays beside the driver's cache. Another bundle of this code may lack the command; then nothing is started.
  */
-export let compileElsewhere: (job: unknown) => void = () => {};
-
-async function prepareCompilation(cacheFolder: string): Promise<void> {
+async function compilerInto(cache: string): Promise<Compiler> {
   const { existsSync, mkdirSync, writeFileSync } = await import('node:fs');
   const { spawn } = await import('node:child_process');
   const { join } = await import('node:path');
   const { fileURLToPath } = await import('node:url');
   const command = fileURLToPath(new URL('./compile.js', import.meta.url));
-  if (!existsSync(command)) return;
-  compileElsewhere = (job) => {
+  if (!existsSync(command)) return ignored;
+  return (job) => {
     const text = new TextEncoder().encode(JSON.stringify(job));
-    const path = join(cacheFolder, `compiled-${crc32c(text).toString(16)}.json`);
+    const path = join(cache, `compiled-${crc32c(text).toString(16)}.json`);
     try {
       if (existsSync(path)) return;
-      mkdirSync(cacheFolder, { recursive: true });
+      mkdirSync(cache, { recursive: true });
       writeFileSync(path, text);
     } catch {
       return; // no cache can be written: what another process compiles would be lost
