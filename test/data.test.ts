@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -228,6 +236,33 @@ describe('odd files', () => {
       expect((await openDataset(join(path, layout.folder), offline)).name).toBe(layout.kind);
     },
   );
+});
+
+describe('data/README.md', () => {
+  const readme = readFileSync(join(import.meta.dirname, '../data/README.md'), 'utf8');
+
+  it.each(Object.values(cifarLayouts))('names the archive, checksum and folder of $kind', (layout) => {
+    const { archive, md5, folder: unpacked, files, kind } = layout;
+    expect(readme).toContain(`\`${archive}\` | \`${md5}\``);
+    expect(readme).toContain(`--dataset ${kind}`);
+    const [, listed = ''] = new RegExp(`^${unpacked}/(.*)$`, 'm').exec(readme) ?? [];
+    for (const name of [files.train[0], files.train.at(-1), ...files.test]) expect(listed).toContain(name);
+  });
+
+  it('is no data set, and does not stand in the way of one', async () => {
+    const dataDir = join(folder, 'with-readme');
+    mkdirSync(dataDir);
+    writeFileSync(join(dataDir, 'README.md'), readme);
+    await expect(openDataset(dataDir, offline)).rejects.toThrow(
+      /does not hold all files of cifar10 or cifar100/,
+    );
+    await expect(openDataset('cifar10', { dataDir, download: false })).rejects.toThrow(
+      /^cifar10 needs data_batch_1\.bin, .* in .*cifar-10-batches-bin/,
+    );
+    const { test, train } = cifarLayouts.cifar100.files;
+    for (const name of [...test, ...train]) writeFileSync(join(dataDir, name), '');
+    expect((await openDataset(dataDir, offline)).name).toBe('cifar100');
+  });
 });
 
 describe('the official files', () => {
