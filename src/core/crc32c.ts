@@ -1,6 +1,6 @@
 /**
  * CRC32C (Castagnoli, RFC 3720 appendix B.4; reflected polynomial 0x82F63B78): the checksum of TensorBoard's records
- * and of our checkpoints. Eight bytes a turn through eight tables (Kounavis and Berry, "Novel Table Lookup-Based
+ * and of our checkpoints. Each iteration takes eight bytes through eight tables (Kounavis and Berry, "Novel Table Lookup-Based
  * Algorithms for High-Performance CRC Generation", 2008), because a checkpoint is hundreds of megabytes.
  */
 
@@ -16,7 +16,7 @@ for (let i = 256; i < tables.length; i++) {
   tables[i] = (shorter >>> 8) ^ (tables[shorter & 255] as number);
 }
 
-/** The checksum of `bytes`; given the checksum of what came before as `crc`, that of both together. */
+/** The checksum of `bytes`. With `crc`, the checksum of the bytes before them, it is the checksum of all. */
 export function crc32c(bytes: Uint8Array, crc = 0): number {
   const t = tables;
   const b = bytes;

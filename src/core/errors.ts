@@ -10,8 +10,8 @@ export class PatchlightError extends Error {
 const MOST_CHARACTERS = 1000;
 
 /**
- * What a message quotes may come from a file, which holds anything: characters that would end the line or steer a terminal
- * are written as `\\u001b`, and the middle of what nobody would read to its end is left out.
+ * Makes text from a file safe to quote in a message: characters that would end the line or steer a terminal are written
+ * as `\\u001b`, and a long text loses its middle.
  */
 function oneLine(text: string): string {
   const kept =
@@ -65,7 +65,7 @@ export class DiskError extends PatchlightError {
   }
 }
 
-/** A flag, a config field or a combination of them that cannot be. */
+/** A flag, a config field or a combination of them that is not possible. */
 export class ConfigError extends PatchlightError {
   override name = 'ConfigError';
   constructor(sentence: string) {
@@ -83,7 +83,7 @@ export class DeviceLostError extends PatchlightError {
   override name = 'DeviceLostError';
   constructor(
     sentence: string,
-    /** Whether we closed it ourselves: then another device is not wanted. */
+    /** True if we closed the device ourselves; then no other device is opened. */
     readonly closed: boolean,
   ) {
     super(sentence);
@@ -100,7 +100,7 @@ export class LimitError extends PatchlightError {
   override name = 'LimitError';
 }
 
-/** What was under way was asked to end before it was done. */
+/** Work was asked to end before it was done. */
 export class InterruptedError extends PatchlightError {
   override name = 'InterruptedError';
 }

@@ -1,10 +1,10 @@
-/** IEEE 754 binary16 as float64 sees it. */
+/** Float16 (IEEE 754 binary16), computed in float64. */
 
-const LEAST_EXPONENT = -14; // of a normal number; what is smaller has its step of 2^-24
+const LEAST_EXPONENT = -14; // of a normal number; subnormal numbers are multiples of 2^-24
 const FRACTION_BITS = 10;
 const LARGEST = 65504;
 
-/** The nearest of f16's numbers, ties to even; what rounds beyond the largest is infinite. */
+/** Rounds to the nearest f16, ties to even; beyond the largest f16 the result is infinite. */
 export function roundToHalf(x: number): number {
   if (x === 0 || !Number.isFinite(x)) return x;
   const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), LEAST_EXPONENT);
@@ -17,7 +17,7 @@ export function roundToHalf(x: number): number {
   return Math.abs(rounded) > LARGEST ? Math.sign(x) * Number.POSITIVE_INFINITY : rounded;
 }
 
-/** The value that 16 bits stand for. */
+/** The value of an f16 from its 16 bits. */
 export function fromHalfBits(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> FRACTION_BITS) & 31;
@@ -26,7 +26,7 @@ export function fromHalfBits(bits: number): number {
   return exponent ? sign * (1024 + fraction) * 2 ** (exponent - 25) : sign * fraction * 2 ** -24;
 }
 
-/** The 16 bits of what `roundToHalf` gives. */
+/** The 16 bits of a value that is an f16, as `roundToHalf` returns it. */
 export function toHalfBits(x: number): number {
   const size = Math.abs(roundToHalf(x));
   if (Number.isNaN(size)) return 0x7e00;
@@ -37,6 +37,6 @@ export function toHalfBits(x: number): number {
   return sign | (((exponent - LEAST_EXPONENT) << FRACTION_BITS) + steps);
 }
 
-/** The nearest f16s of values, as a tensor of them is written. */
+/** Values rounded to f16, as the bits that are written into a tensor. */
 export const toHalves = (values: Float32Array): Uint16Array<ArrayBuffer> =>
   Uint16Array.from(values, toHalfBits);

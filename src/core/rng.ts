@@ -1,7 +1,7 @@
 /**
  * Counter-based random numbers: a pure function of (seed, stream, step, element), with no state to save or lose.
  * The hash is pcg4d (Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020): four 32-bit words in,
- * four out. Kernels that need randomness carry the same eight lines in WGSL, and a test holds the two together.
+ * four out. kernels/lib/random.wgsl has the same function, and a test compares the two.
  */
 
 /** One stream per independent use, so that no two uses ever see the same counter. */
@@ -49,7 +49,7 @@ export class Counter {
     private readonly seed: number,
     private readonly streamId: number,
     private readonly step = 0,
-    /** The first element: counters of one step that start far enough apart share no draw. */
+    /** The first element. Two counters of one step share no draw if they start far enough apart. */
     private element = 0,
   ) {}
 

@@ -5,14 +5,14 @@ export type Shape = readonly number[];
 
 export const numel = (shape: Shape): number => shape.reduce((n, d) => n * d, 1);
 
-/** `(64, 192)`, `(7,)`, `()` for a scalar: Python's way of writing a tuple, which users know. */
+/** `(64, 192)`, `(7,)`, or `()` for a scalar, as Python and PyTorch print a shape. */
 export const formatShape = (shape: Shape): string =>
   shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
 
 export const sameShape = (a: Shape, b: Shape): boolean =>
   a.length === b.length && a.every((d, i) => d === b[i]);
 
-/** Product of all axes but the last: the number of rows that a last-axis operation sees. */
+/** The number of rows for an operation over the last axis: the product of all other axes. */
 export const rowsOf = (shape: Shape): number => numel(shape.slice(0, -1));
 
 export const lastAxis = (shape: Shape): number => shape[shape.length - 1] ?? 1;

@@ -1,7 +1,7 @@
-/** Rows as tables: aligned for a terminal, which is Markdown as well. */
+/** Tables that are aligned for a terminal and are also valid Markdown. */
 export type Cell = string | number;
 
-/** Three digits that mean something. */
+/** Numbers with three significant digits. */
 function formatted(cell: Cell): string {
   if (typeof cell === 'string') return cell;
   if (Number.isInteger(cell)) return `${cell}`;
@@ -10,7 +10,7 @@ function formatted(cell: Cell): string {
 
 const NUMBER = /^(-|[\d.,]+( %)?)$/;
 
-/** Numbers to the right, words to the left; a dash is a number that is not there. */
+/** Numbers are aligned right, words left. A dash counts as a number: a value that is missing. */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const cells = [head, ...rows].map((row) => row.map(formatted));
   const widths = head.map((_, c) => Math.max(3, ...cells.map((row) => (row[c] as string).length)));

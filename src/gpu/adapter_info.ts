@@ -1,6 +1,6 @@
-/** Reading GPUAdapterInfo: hosts fill its fields differently. */
+/** An adapter's name, and whether it runs on the CPU, from GPUAdapterInfo. Hosts fill its fields differently. */
 
-/** What an adapter says of itself (GPUAdapterInfo); a host that keeps something to itself has an empty string for it. */
+/** The fields of GPUAdapterInfo. A field that the host does not reveal is an empty string. */
 export interface Said {
   readonly vendor: string;
   readonly architecture: string;
@@ -10,9 +10,9 @@ export interface Said {
 }
 
 /**
- * Whether an adapter runs on the CPU. WebGPU calls such an adapter a fallback adapter: a flag of the info, `flagged` where an
- * older host has it on the adapter. Without the flag, names tell: Dawn gives vendor and architecture, in Node the
- * device too; wgpu, in Deno, a description. Where there is neither, as in a Firefox without the flag, an adapter
+ * True if an adapter runs on the CPU. WebGPU calls it a fallback adapter and has a flag for it: in the info, or, in older
+ * hosts, on the adapter (`flagged`). Without the flag the names decide: Dawn fills vendor and architecture, in Node also
+ * the device; wgpu (Deno) fills the description. With neither flag nor names, as in some versions of Firefox, an adapter
  * counts as a GPU.
  */
 export function isSoftware(info: Said, flagged = false): boolean {
@@ -26,8 +26,8 @@ export function isSoftware(info: Said, flagged = false): boolean {
 }
 
 /**
- * An adapter's name for people. `known` are the names as the driver writes them, which `--adapter` matches; Dawn gives the device
- * as an identifier made of one of them. Elsewhere the device is a number or missing, and the description is the name.
+ * An adapter's name for people. `known` has the drivers' own names, which `--adapter` matches; Dawn's `device` is one of
+ * them in lower case with dashes. On other hosts `device` is a number or empty, and the description is the name.
  */
 export function adapterName(
   { vendor, architecture, device, description }: Said,

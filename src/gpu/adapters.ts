@@ -1,4 +1,4 @@
-/** Which adapters there are, and which of them `--adapter` means. */
+/** Listing the adapters of a machine, and choosing one as `--adapter` does. */
 import { AdapterError } from '../core/errors.js';
 import { isSoftware } from './adapter_info.js';
 import { type GrantedAdapter, type Host, type HostAdapter, hostHere } from './host.js';
@@ -34,8 +34,8 @@ const NO_ADAPTER =
   'No WebGPU adapter was found. On Debian or Ubuntu, `node scripts/setup.mjs` installs a software one; elsewhere, install a Vulkan driver.';
 
 /**
- * Requests the adapter that is wanted: by its number, by its whole name, or by a part of its name; if several names have
- * that part, the first of them, which is the best. Without a wish, the best adapter. Returns all names with it.
+ * Requests an adapter by its number, its whole name or a part of its name; if several names contain the part, the first
+ * (best) of them is taken. Without `wanted` it is the best adapter. `names` are the names of all adapters.
  */
 export async function chooseAdapter(
   host: Host,

@@ -11,16 +11,16 @@ export interface Entry {
 
 export interface User {
   readonly uid: number;
-  /** Links resolved; empty where the user has no home folder. */
+  /** With links resolved; empty if the user has no home folder. */
   readonly home: string;
-  /** The system's folder for temporary files, where every user can make names. */
+  /** The system's folder for temporary files, where every user can create files. */
   readonly temporary: string;
 }
 
 export interface FileSystem {
-  /** Follows no link; null where there is nothing. */
+  /** Does not follow links; null if the path does not exist. */
   stat(path: string): Entry | null;
-  /** Makes a folder of mode 0700 where there is nothing of that name. Where it cannot, it does nothing. */
+  /** Creates a folder of mode 0700 if the path does not exist. A failure is ignored. */
   makePrivate(path: string): void;
 }
 
@@ -30,9 +30,9 @@ const WRITABLE_BY_ALL = 0o002;
 const OPEN_TO_OTHERS = 0o077;
 
 /**
- * `$XDG_CACHE_HOME/patchlight`, else `~/.cache/patchlight`, else `patchlight-<uid>` among the temporary files. A home folder
- * counts when it is the user's own and not everybody's to write. Among the temporary files another user may have
- * taken the name first: the owner and the mode are checked, and null says that there is no safe folder.
+ * `$XDG_CACHE_HOME/patchlight`, else `~/.cache/patchlight`, else `patchlight-<uid>` among the temporary files. The home
+ * folder is used only if the user owns it and not everybody may write to it. Among the temporary files, another user may
+ * have created the name first, so owner and mode are checked. Null if no folder is safe.
  */
 export function cacheFolder(
   env: Readonly<Record<string, string | undefined>>,
@@ -43,9 +43,9 @@ export function cacheFolder(
     const entry = stat(path);
     return entry !== null && entry.uid === uid && (entry.mode & TYPE) === FOLDER && !(entry.mode & forbidden);
   };
-  // The XDG base directory specification has relative paths ignored.
+  // The XDG base directory specification says to ignore relative paths.
   if (env.XDG_CACHE_HOME?.startsWith('/')) return `${env.XDG_CACHE_HOME}/patchlight`;
-  // A container without users has the home folder /: for root, owning it says nothing.
+  // In a container without users, home is `/`; that root owns it does not make it root's home.
   if (/^\/./.test(home) && owned(home, WRITABLE_BY_ALL)) return `${home}/.cache/patchlight`;
   const own = `${temporary}/patchlight-${uid}`;
   makePrivate(own);

@@ -1,6 +1,6 @@
 /**
- * What the GPU is asked to do, as plain records in order. They are encoded when flushed, and kept when a step is
- * recorded: playing a recording is encoding the same records again, with no graph, buffer or bind group made anew.
+ * Commands for the GPU as plain records, in order. A flush encodes them. A recorded step keeps them: playing it encodes
+ * the same records again, without building a graph, a buffer or a bind group.
  */
 import type { Compiled } from './pipeline.js';
 import type { FreeList } from './pool.js';
@@ -10,7 +10,7 @@ export interface Dispatch {
   readonly kind: 'dispatch';
   readonly compiled: Compiled;
   readonly bindGroup: GPUBindGroup;
-  /** A buffer, not a view of one: the binding takes it in a quarter of the time. */
+  /** An ArrayBuffer and not a view of one: Dawn's Node binding takes it in a quarter of the time. */
   readonly immediates: ArrayBuffer | null;
   readonly groups: readonly [number, number, number];
 }
@@ -31,16 +31,16 @@ export interface Clear {
   readonly bytes: number;
 }
 
-/** A buffer laid out as texels of 16 bytes, TEXELS_PER_ROW to a row, for kernels that read through textures. */
+/** Copies a buffer into a texture, 16 bytes a texel and TEXELS_PER_ROW texels a row, for kernels that read textures. */
 export interface Stage {
   readonly kind: 'stage';
-  /** Arguments of copyBufferToTexture, made once: whole rows, and what is left of the last. */
+  /** Arguments of copyBufferToTexture, made once: one copy for the whole rows, one for a last, shorter row. */
   readonly copies: readonly [GPUTexelCopyBufferInfo, GPUTexelCopyTextureInfo, readonly [number, number]][];
 }
 
 export type Command = Dispatch | Copy | Clear | Stage;
 
-/** The commands of one step, and the free list that owns the buffers they name. */
+/** The commands of one step, and the free list that their buffers belong to. */
 export interface Recording {
   readonly commands: readonly Command[];
   readonly buffers: FreeList;

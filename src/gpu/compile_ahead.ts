@@ -1,22 +1,22 @@
 /**
- * Compiling ahead, for software adapters. Their driver compiles a kernel on the processor when it first runs, one after
- * another, and keeps the result in a cache on disk. A second process compiles the kernels of a long submission from its
- * end while this one compiles and runs them from its start; where they meet, the rest is in the cache.
+ * Compiling ahead, for software adapters. Their driver compiles each kernel on the CPU when it first runs and caches the
+ * result on disk. A second process compiles the kernels of a long submission from the last to the first, while this
+ * process runs them from the first to the last. Once the two meet, the remaining kernels are in the cache.
  */
 import { type Command, setImmediates, TEXELS_PER_ROW } from './commands.js';
 import { DeviceErrors } from './device_errors.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
 
-/** What the other process is told: an adapter by its name, and kernels in order. */
+/** The file that the other process reads: the adapter's name, and the kernels in the order to compile them. */
 export interface CompileJob {
   readonly adapter: string;
   readonly kernels: readonly { readonly kernel: Kernel; readonly specialisation: Specialisation }[];
 }
 
-/** Fewer new kernels than this are not worth a process. */
+/** With fewer new kernels than this, starting a process costs more than it saves. */
 const WORTH_IT = 8;
 
-/** The job for those pipelines of a submission that have not run before, last ones first; null when there are few. */
+/** A job with the pipelines of a submission that have not run before, last ones first; null if they are few. */
 export function jobFor(
   adapter: string,
   commands: readonly Command[],
@@ -35,7 +35,7 @@ export function jobFor(
   };
 }
 
-// Bound in place of operands: nothing is read or written, because nothing runs.
+// Size of the buffers bound as operands. With zero workgroups, nothing is read or written.
 const QUAD_BYTES = 16;
 
 /** Compiles kernels on `device`, in order, by dispatching zero workgroups of each. */
@@ -46,11 +46,11 @@ export function compileAll(
 ): void {
   const cache = new PipelineCache(device, immediates, new DeviceErrors()); // the process that runs them reports errors
   const buffer = (usage: number, size = QUAD_BYTES) => device.createBuffer({ size, usage });
-  // One a binding: what may be written must not be bound twice.
+  // One buffer for each binding, because WebGPU forbids binding a writable buffer twice.
   const most = Math.max(...kernels.map(({ kernel }) => kernel.interface.bindings.length));
   const storage = Array.from({ length: most }, () => buffer(0x80));
   const uniform = buffer(0x40, 64);
-  // WebGPU itself would drop a direct dispatch of nothing; one whose size is in a buffer reaches the driver.
+  // Dawn drops a direct dispatch of zero workgroups; an indirect one, whose size is in a buffer, reaches the driver.
   const zeroGroups = buffer(0x100);
   const texture = device
     .createTexture({ size: [TEXELS_PER_ROW, 1], format: 'rgba32float', usage: 0x08 })

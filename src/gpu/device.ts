@@ -1,4 +1,4 @@
-/** Opening an adapter: which one, what it can do, and the limits we ask it for. */
+/** Opening a device: the adapter, its features, and the limits to request. */
 import { adapterName } from './adapter_info.js';
 import { chooseAdapter } from './adapters.js';
 import { type Host, hostHere } from './host.js';
@@ -10,15 +10,15 @@ export interface AdapterInfo {
   readonly vendor: string;
   readonly architecture: string;
   readonly driver: string;
-  /** Runs on the CPU: kernels without barriers are chosen, and waiting leaves it the cores. */
+  /** It runs on the CPU: kernels without barriers are chosen, and waiting does not take a core from it. */
   readonly software: boolean;
-  /** Lanes of a subgroup where the adapter fixes them, else 0. */
+  /** Subgroup size if the adapter has only one, else 0. */
   readonly lanes: number;
-  /** The fewest and the most lanes of a subgroup. */
+  /** The smallest and the largest subgroup size. */
   readonly subgroupSizes: readonly [number, number];
-  /** What its matrix units multiply; empty where it has none. */
+  /** The products that its matrix units can compute; empty if it has none. */
   readonly subgroupMatrix: readonly SubgroupMatrixConfig[];
-  /** Workgroup memory that a kernel may have, in bytes. */
+  /** Workgroup memory that a kernel may use, in bytes. */
   readonly workgroupBytes: number;
   readonly features: ReadonlySet<string>;
   readonly immediates: boolean;
@@ -37,9 +37,9 @@ export interface SubgroupMatrixConfig {
 export interface OpenOptions {
   /** Its number in `listAdapters`, or a part of its name; the best adapter when absent. */
   readonly adapter?: string | number | undefined;
-  /** Buffers in all, in bytes; no limit when absent. */
+  /** Limit for all buffers and textures together, in bytes; no limit when absent. */
   readonly budgetBytes?: number;
-  /** Optional features not to use though the adapter has them: for tests of the fallbacks. */
+  /** Optional features not to use although the adapter has them, for tests of the fallbacks. */
   readonly without?: readonly string[];
 }
 
@@ -101,7 +101,7 @@ export async function openAdapter(
   };
 }
 
-// The binding's own object reads its fields from the adapter.
+// The binding's object reads each field from the adapter, so it is copied.
 const plainConfig = ({ componentType, resultComponentType, M, N, K }: SubgroupMatrixConfig) => ({
   componentType,
   resultComponentType,

@@ -1,32 +1,32 @@
-/** What the device says went wrong: some of it at once, some of it later than what follows from it. */
+/** Errors that the device reports. Some replies arrive after the errors that follow from their cause. */
 import { DeviceLostError, OutOfMemoryError, type PatchlightError } from '../core/errors.js';
 
 export class DeviceErrors {
   private failure: { readonly error: PatchlightError; readonly cause: boolean } | null = null;
-  /** Questions that the device has not answered yet; and a promise for the time when there is none. */
+  /** Replies that the device still owes, and a promise that resolves when it owes none. */
   private open = 0;
   private answered: Promise<unknown> = Promise.resolve();
 
-  /** The first error is kept; a `cause`, which may be told later, takes the place of errors that follow from it. */
+  /** Keeps the first error. A `cause` may be reported later and replaces an error that follows from it. */
   fail(error: PatchlightError, cause = false): void {
     if (!this.failure || (cause && !this.failure.cause)) this.failure = { error, cause };
   }
 
-  /** An answer of the device's that may call `fail`; until it is there, `check` stays silent. */
+  /** Registers a pending reply that may call `fail`. Until it arrives, `check` throws nothing. */
   expect(answer: Promise<unknown>): void {
     this.open++;
     const done = answer.catch(ignore).finally(() => this.open--);
     this.answered = this.answered.then(() => done);
   }
 
-  /** Resolves when all answers asked for so far are there; null where they are already. */
+  /** Resolves when all replies registered so far have arrived; null if none is pending. */
   get pending(): Promise<unknown> | null {
     return this.open > 0 ? this.answered : null;
   }
 
   /**
-   * Throws what went wrong, if anything did: from then on every time, but for memory that was refused, which is told once:
-   * less may fit.
+   * Throws the error, if there is one, now and at every later call. Only OutOfMemoryError is thrown once, because a
+   * smaller batch may fit.
    */
   check(): void {
     if (!this.failure) return;
@@ -37,5 +37,5 @@ export class DeviceErrors {
   }
 }
 
-// A device that is lost before it answers is reported where it is waited for.
+// If the device is lost before it replies, the code that waits for the device throws DeviceLostError.
 const ignore = (): void => {};

@@ -1,20 +1,20 @@
-/** The loss of a device, against which every wait for it is raced. */
+/** Makes every wait for a device reject when the device is lost. */
 import type { DeviceLostError } from '../core/errors.js';
 
 export class DeviceLoss {
   private error: DeviceLostError | null = null;
-  /** How to reject what is being waited for. */
+  /** Reject functions of the promises that are being waited for. */
   private readonly waiting = new Set<(error: DeviceLostError) => void>();
 
-  /** The device is lost: whatever is waited for rejects with `error`, now and from now on. */
+  /** Rejects every pending and every later wait with `error`. */
   declare(error: DeviceLostError): void {
     this.error = error;
     for (const reject of this.waiting) reject(error);
   }
 
   /**
-   * Settles as `promise` does, or rejects at the loss. Promise.race would leave every result, and so all bytes ever read, with a
-   * promise of the loss for as long as the device is there.
+   * Settles as `promise` does, or rejects when the device is lost. Promise.race with a promise of the loss would keep every
+   * result alive, and so all bytes ever read back, for as long as the device lives.
    */
   race<T>(promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {

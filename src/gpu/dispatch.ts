@@ -1,4 +1,4 @@
-/** What a dispatch takes besides its operands: how many workgroups, and the kernel's parameters as bytes. */
+/** The number of workgroups of a dispatch, and its parameters as bytes. */
 import { KernelError, LimitError } from '../core/errors.js';
 import type { Kernel } from './pipeline.js';
 
@@ -6,7 +6,7 @@ export type Workgroups = number | readonly [number, number] | readonly [number, 
 
 const MAX_GROUPS = 65535;
 
-/** Workgroups along three axes; LimitError where they are more than a dispatch can have. */
+/** Workgroups along three axes. Throws LimitError if an axis exceeds WebGPU's limit. */
 export function shapeGroups({ name }: Kernel, groups: Workgroups): readonly [number, number, number] {
   const shaped = typeof groups === 'number' ? spill(groups) : ([...groups, 1].slice(0, 3) as Axes);
   if (shaped.some((n) => n > MAX_GROUPS))
@@ -16,14 +16,14 @@ export function shapeGroups({ name }: Kernel, groups: Workgroups): readonly [num
 
 type Axes = [number, number, number];
 
-// One axis that is too long spills into the second; kernels number their workgroups by x + y · width and guard the tail.
+// An axis that is too long is folded into two; kernels number their workgroups by x + y · width and guard the tail.
 function spill(groups: number): Axes {
   if (groups <= MAX_GROUPS) return [groups, 1, 1];
   const rows = Math.ceil(groups / MAX_GROUPS);
   return [Math.ceil(groups / rows), rows, 1];
 }
 
-/** The parameters by the names and types that the kernel gives them; null where it has none. */
+/** Packs the parameters in the order and with the types of the kernel's `struct Params`; null if it has none. */
 export function packParams(
   { name: kernel, interface: { fields } }: Kernel,
   params: Readonly<Record<string, number>>,

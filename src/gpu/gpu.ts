@@ -1,4 +1,4 @@
-/** The engine's view of one device: run kernels, move bytes, wait, account. */
+/** One device: runs kernels, moves bytes, waits, and accounts for memory. */
 import { DeviceLostError, KernelError } from '../core/errors.js';
 import { BindGroups } from './bind_groups.js';
 import { type Command, encode, type Recording, stage } from './commands.js';
@@ -18,9 +18,9 @@ import { StagedBuffers, TexturePool } from './textures.js';
 import { type Choice, type Family, pick } from './variants.js';
 import { waitFor } from './wait.js';
 
-// Enough that encoding overlaps with execution, few enough that a submit's own cost does not show.
+// Commands a submit. With fewer, the cost of submitting shows; with more, the GPU idles while the host encodes.
 const FLUSH_AT = 512;
-/** Bytes of an upload that is submitted by itself. */
+/** An upload of this many bytes or more is submitted at once. */
 const LARGE_UPLOAD = 1 << 20;
 
 export class Gpu {
@@ -30,7 +30,7 @@ export class Gpu {
   /** For tests, benchmarks and `check`. */
   readonly diagnostics = new Diagnostics();
 
-  /** Sixteen bytes each, for bindings that a specialisation of a kernel declares, may write by its type, and does not use. */
+  /** Dummy buffers of 16 bytes, for bindings that a specialisation of a kernel declares but never touches. */
   readonly spare: readonly [Region, Region];
 
   private readonly textures: TexturePool;
@@ -81,15 +81,15 @@ export class Gpu {
     });
   }
 
-  /** Opens the best adapter, or the one named. Throws AdapterError with the remedy when there is none. */
+  /** Opens the best adapter, or the one that `options` choose. Throws AdapterError with a remedy if there is none. */
   static async open(options: OpenOptions = {}, host: Host = hostHere()): Promise<Gpu> {
     const { device, info } = await openAdapter(options, host);
     return new Gpu(device, info, options.budgetBytes ?? Number.POSITIVE_INFINITY, host);
   }
 
   /**
-   * Adds a dispatch. Operands and parameters go by the names that the kernel itself gives them; a missing one is a
-   * KernelError, one that this variant does not have is passed over.
+   * Adds a dispatch. Operands and parameters have the names that the kernel declares. A missing one is a KernelError; one
+   * that this variant does not declare is ignored.
    */
   run(
     kernel: Kernel,
@@ -127,14 +127,14 @@ export class Gpu {
     if (this.pending.length >= FLUSH_AT && !this.log) this.flush();
   }
 
-  /** The variant of a kernel for this adapter and shape, with its tuning. */
+  /** Picks the variant of a kernel for this adapter and shape, and its tuned constants. */
   pick<S>(family: Family<S>, shape: S): Choice {
     const choice = pick(family, this.info, shape, this.diagnostics.preferences.get(family.name));
     this.diagnostics.picked.set(family.name, { family, kernel: choice.kernel.name });
     return choice;
   }
 
-  /** Copies bytes between buffers; within one buffer WebGPU refuses it. */
+  /** Copies bytes between two buffers. WebGPU does not allow a copy within one buffer. */
   copy(from: Region, to: Region): void {
     this.staged.wrote(to.buffer.id);
     this.push({
@@ -153,7 +153,7 @@ export class Gpu {
     this.push({ kind: 'clear', buffer: buffer.buffer, offset, bytes: align4(bytes) });
   }
 
-  /** Writes host data. What was asked for before runs before it; what comes after sees it. */
+  /** Writes host data. Earlier commands run before the write; later ones see it. */
   upload(to: Region, data: ArrayBufferView<ArrayBuffer>): void {
     this.flush();
     this.staged.wrote(to.buffer.id);
@@ -162,11 +162,11 @@ export class Gpu {
     const padded = whole ? bytes : new Uint8Array(align4(data.byteLength));
     if (!whole) padded.set(bytes);
     this.device.queue.writeBuffer(to.buffer.buffer, to.offset, padded);
-    // Dawn holds a copy of the data until it is submitted and has run: of many large uploads, only the last ones at a time.
+    // Dawn keeps a copy of the data until it was submitted and has run. Submitting each large upload frees the earlier ones.
     if (padded.byteLength >= LARGE_UPLOAD) this.device.queue.submit([]);
   }
 
-  /** Submits what is pending. */
+  /** Submits the pending commands. */
   flush(): void {
     this.check();
     if (this.pending.length === 0) return;
@@ -177,13 +177,13 @@ export class Gpu {
   }
 
   /**
-   * Runs `body` and keeps its commands for `play`. Buffers acquired inside stay with the recording, so that nothing
-   * else is given them between two plays; recordings that need nothing of each other's may share them by one list.
-   * Where `body` throws, none of its commands runs.
+   * Runs `body` and keeps its commands for `play`. Buffers acquired inside belong to the recording, so that nothing else
+   * gets them between two plays. Recordings that do not read each other's buffers may share one list. If `body` throws,
+   * none of its commands runs.
    */
   record<T>(body: () => T, buffers: FreeList = new Map()): { result: T; recording: Recording } {
     this.flush();
-    this.staged.clear(); // what a play finds in a texture, it has copied there itself
+    this.staged.clear(); // a recording copies its own operands to textures, so that a play depends on nothing before it
     const commands: Command[] = [];
     const shared = buffers.size > 0;
     this.log = commands;
@@ -193,7 +193,7 @@ export class Gpu {
       return { result, recording: { commands, buffers } };
     } catch (error) {
       this.pending = [];
-      if (!shared) this.pool.trim(buffers); // what other recordings play on is theirs
+      if (!shared) this.pool.trim(buffers); // a shared list has buffers of other recordings
       throw error;
     } finally {
       this.log = null;
@@ -204,11 +204,11 @@ export class Gpu {
   /** Runs a recording once more. */
   play(recording: Recording): void {
     this.flush();
-    this.staged.clear(); // the recording writes textures and buffers of its own accord
+    this.staged.clear(); // the recording overwrites textures and buffers that are remembered as staged
     this.submit(recording.commands);
   }
 
-  /** Reads bytes back; rejects with DeviceLostError, or with what went wrong since the last check. */
+  /** Reads bytes back. Rejects with DeviceLostError, or with an error since the last check. */
   async read({ buffer, offset, bytes }: Region): Promise<ArrayBuffer> {
     const size = align4(bytes);
     const staging = this.readback.acquire(size);
@@ -223,28 +223,28 @@ export class Gpu {
     return copy;
   }
 
-  /** A promise for the end of what was submitted so far; give it to `settle`. */
+  /** A promise for the end of all work submitted so far; await it by `settle`. */
   submitted(): Promise<unknown> {
     const done = this.device.queue.onSubmittedWorkDone();
-    done.catch(() => {}); // whoever settles it hears of a failure
+    done.catch(() => {}); // `settle` rejects if this does
     return done;
   }
 
-  /** Resolves when all that was asked for has run. */
+  /** Resolves when all commands so far have run. */
   async finish(): Promise<void> {
     this.flush();
     await this.settle(this.device.queue.onSubmittedWorkDone());
     this.check();
   }
 
-  /** Resolves when the driver has granted the memory asked for so far; rejects with OutOfMemoryError where it has not. */
+  /** Resolves when the driver has granted all memory requested so far; rejects with OutOfMemoryError if it refused any. */
   async granted(): Promise<void> {
     const { pending } = this.errors;
     if (pending) await this.settle(pending);
     this.check();
   }
 
-  /** Throws the first error that the device reported, if any; while an answer is open that may tell its cause, it waits. */
+  /** Throws the first error that the device reported, unless a reply is pending that may name its cause. */
   check(): void {
     this.errors.check();
   }
@@ -254,13 +254,13 @@ export class Gpu {
     this.device.destroy();
   }
 
-  /** Awaits a promise of the device's, racing its loss. */
+  /** Awaits a promise of the device. Rejects if the device is lost. */
   async settle<T>(promise: Promise<T>): Promise<T> {
     try {
       return await this.wait(promise);
     } catch (error) {
       this.check();
-      // After a loss the promise itself may reject first, without a reason: let the loss speak.
+      // After a loss the promise itself may reject first, without naming the loss; DeviceLostError does.
       await this.loss.race(new Promise((resolve) => setTimeout(resolve, 50)));
       throw error;
     }
@@ -271,7 +271,7 @@ export class Gpu {
     return waitFor(this.loss.race(both), this.info.software);
   }
 
-  // Commands that wait may use what is free by now: they go first.
+  // Pending commands may use buffers that are free by now, so they are submitted before those are destroyed.
   private reclaim(): void {
     this.flush();
     this.pool.trim();
@@ -288,7 +288,7 @@ export class Gpu {
     this.log?.push(command);
   }
 
-  // A software adapter compiles what is new while this thread waits in submit.
+  // A software adapter compiles new kernels on this thread during submit; another process helps.
   private compileAhead(commands: readonly Command[]): void {
     const job = this.info.software ? jobFor(this.info.name, commands, this.ran) : null;
     if (job) this.host.compileElsewhere(job);

@@ -182,9 +182,9 @@ async function loadDawn(): Promise<Dawn> {
 const dawn = new DawnHost(loadDawn, graphicsCards);
 
 /**
- * Runs `body` while what native code prints to standard error is dropped: Dawn warns twice about a limit that we do not
- * use, each time it looks at an adapter. Linux only; where the descriptor cannot be reopened, the warnings show, and in
- * a plain file too: reopened, it would be written at a place of its own, over what standard output writes to the same file.
+ * Runs `body` while native code's output to standard error is dropped: Dawn prints two warnings about a limit that we do
+ * not use whenever it lists adapters. Linux only. The warnings stay if the descriptor cannot be reopened, and if it is a
+ * plain file: once reopened, it would have a file position of its own and overwrite standard output in the same file.
  */
 async function withoutNativeWarnings<T>(body: () => Promise<T>): Promise<T> {
   if (process.platform !== 'linux') return body();
@@ -210,9 +210,9 @@ async function withoutNativeWarnings<T>(body: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Sets the environment that Mesa's llvmpipe reads when the driver loads. It compiles for vectors of 256 bits unless told
- * otherwise; 512 is 1.5 to 2 times faster where the CPU has AVX-512. Its shader cache does not tell widths apart and
- * runs stale code when they mix, so each width gets a folder of its own. Without a safe folder there is no cache.
+ * Sets the environment that Mesa's llvmpipe reads when the driver loads. By default it compiles for vectors of 256 bits;
+ * 512 is 1.5 to 2 times faster on a CPU with AVX-512. Its shader cache does not distinguish the widths and would run code
+ * of the wrong one, so each width has a cache folder of its own. Without a safe folder the cache is disabled.
  */
 async function prepareSoftwareAdapter(): Promise<Compiler> {
   if (process.platform !== 'linux') return ignored;
@@ -272,7 +272,7 @@ async function compilerInto(cache: string): Promise<Compiler> {
       mkdirSync(cache, { recursive: true });
       writeFileSync(path, text);
     } catch {
-      return; // no cache can be written: what another process compiles would be lost
+      return; // no cache can be written, so compiling ahead would be wasted
     }
     const child = spawn(process.execPath, [command, path], { stdio: 'ignore' });
     child.on('error', () => {});

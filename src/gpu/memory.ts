@@ -1,4 +1,4 @@
-/** The one place where device memory is asked for: counted against a budget, and the driver's refusals told by name. */
+/** The one place where device memory is allocated. It counts bytes against a budget and names what the driver refused. */
 import { LimitError, OutOfMemoryError } from '../core/errors.js';
 import type { DeviceErrors } from './device_errors.js';
 
@@ -9,11 +9,11 @@ export const formatBytes = (bytes: number): string =>
       ? `${(bytes / 1e6).toFixed(1)} MB`
       : `${bytes} B`;
 
-/** What the owner of memory does when it is short. */
+/** The owner of the memory, which is called when memory is short. */
 export interface MemoryOwner {
-  /** Destroys what nobody holds, by `free`. */
+  /** Destroys, by `free`, the buffers that nobody holds. */
   reclaim(): void;
-  /** Forgets what it made of memory that may have been refused. */
+  /** Forgets all objects made from memory that the driver may have refused. */
   distrust(): void;
 }
 
@@ -22,7 +22,7 @@ export class DeviceMemory {
   usedBytes = 0;
   /** The highest usedBytes so far. */
   peakBytes = 0;
-  /** What was destroyed: a refusal that comes later takes nothing away again. */
+  /** Destroyed buffers and textures. A refusal that arrives later must not subtract their bytes again. */
   private readonly gone = new WeakSet<GPUBuffer | GPUTexture>();
 
   constructor(
@@ -33,8 +33,8 @@ export class DeviceMemory {
   ) {}
 
   /**
-   * A buffer. Throws OutOfMemoryError where the budget or the driver refuses at once; a driver that refuses later is
-   * reported, and `refused` is called: the buffer is then none, and counts no more.
+   * Allocates a buffer. Throws OutOfMemoryError if the budget or the driver refuses at once. If the driver refuses later,
+   * the error is reported, the bytes no longer count, and `refused` is called: the buffer is invalid.
    */
   buffer(bytes: number, usage: number, label: string, refused: () => void = () => {}): GPUBuffer {
     const { maxBufferSize } = this.device.limits;
@@ -45,7 +45,7 @@ export class DeviceMemory {
     return this.create(bytes, label, () => this.device.createBuffer({ size: bytes, usage, label }), refused);
   }
 
-  /** A texture of 16 bytes a texel; as `buffer`. Throws LimitError where it has more rows or columns than can be. */
+  /** Allocates a texture of 16 bytes a texel, as `buffer` does. Throws LimitError if the adapter allows no such size. */
   texture(width: number, height: number, usage: number, label: string, refused: () => void): GPUTexture {
     const most = this.device.limits.maxTextureDimension2D;
     if (Math.max(width, height) > most)
@@ -57,7 +57,7 @@ export class DeviceMemory {
     return this.create(16 * width * height, label, create, refused);
   }
 
-  /** Destroys a buffer or texture of so many bytes. */
+  /** Destroys a buffer or texture of `bytes`. */
   free(resource: GPUBuffer | GPUTexture, bytes: number): void {
     resource.destroy();
     this.gone.add(resource);
@@ -88,7 +88,7 @@ export class DeviceMemory {
     return made;
   }
 
-  /** What was made, and what the driver will have said of it. */
+  /** The new buffer or texture, and a promise of the driver's error, null if it granted the memory. */
   private ask<T>(
     bytes: number,
     label: string,

@@ -4,18 +4,18 @@ import type { Gpu } from './gpu.js';
 /** At most two submissions in flight: the host prepares one while the device runs the other. */
 const IN_FLIGHT = 2;
 
-/** Seconds from which a submission is waited for at once: who asks for the end must wait for all that is in flight. */
+/** A submission of this many seconds is waited for at once, because stopping a run must wait for all work in flight. */
 const LONG = 2;
 
 export class Pace {
   private readonly submitted: Promise<unknown>[] = [];
   private since = performance.now();
-  /** From one submission to the next; the first, of which nothing is known, is taken for a long one. */
+  /** Time between the last two submissions. The first one counts as long, because its time is not known yet. */
   private seconds = LONG;
 
   constructor(private readonly gpu: Gpu) {}
 
-  /** Submits what is pending; waits where more would be in flight than may be, and for their memory to be granted. */
+  /** Submits the pending commands; waits until their memory is granted and no more than IN_FLIGHT submissions run. */
   async next(): Promise<void> {
     this.gpu.flush();
     await this.gpu.granted();

@@ -1,9 +1,9 @@
-/** Kernels to pipelines: tuned, specialised, compiled once and kept; compile errors name file, line and column. */
+/** Pipelines from kernels: tuned, specialised, compiled once, and cached. Compile errors name file, line and column. */
 import { KernelError, LimitError } from '../core/errors.js';
 import type { DeviceErrors } from './device_errors.js';
 import { applyTuning, type Interface, immediatesAsUniform, originOf, readInterface } from './wgsl.js';
 
-/** The linked text of a `.wgsl` file, and what it declares. */
+/** The linked text of a `.wgsl` file, and its bindings, parameters and constants. */
 export interface Kernel {
   readonly name: string;
   readonly source: string;

@@ -1,6 +1,6 @@
 /**
- * GPU buffers by size class, with exact accounting. A released buffer is free at once: everything runs on one queue in
- * order, so whoever gets it next writes after the last reader has read.
+ * GPU buffers by size class, with exact accounting. A released buffer can be reused at once: all commands run in order on
+ * one queue, so its next user writes after its last reader has read.
  */
 import type { DeviceMemory } from './memory.js';
 
@@ -22,10 +22,10 @@ export interface Region {
   readonly bytes: number;
 }
 
-/** Free buffers by capacity. A recording holds one of its own, so that nothing else gets its buffers. */
+/** Free buffers by capacity. A recording has a list of its own, so that nothing else gets its buffers. */
 export type FreeList = Map<number, PoolBuffer[]>;
 
-/** Eight classes an octave: at most one eighth is wasted, and a 256-byte granule keeps every offset alignable. */
+/** Eight classes for each power of two, so at most an eighth is wasted; multiples of 256 bytes keep offsets aligned. */
 export function sizeClass(bytes: number): number {
   const granule = Math.max(256, 2 ** (Math.floor(Math.log2(Math.max(bytes, 1))) - 3));
   return Math.ceil(bytes / granule) * granule;
@@ -46,7 +46,7 @@ export class BufferPool {
   private nextId = 0;
   private readonly common: FreeList = new Map();
   private active: FreeList = this.common;
-  /** What the driver refused after it was lent: never lent again. */
+  /** Buffers that the driver refused after they were handed out. They are never handed out again. */
   private readonly refused = new WeakSet<PoolBuffer>();
 
   constructor(
@@ -69,7 +69,7 @@ export class BufferPool {
     else buffer.home.set(buffer.bytes, [buffer]);
   }
 
-  /** Runs `body` with a free list of its own: the buffers it acquires go back there and nowhere else. */
+  /** Runs `body` with `list` as the free list: buffers acquired inside return to it when released. */
   withList<T>(list: FreeList, body: () => T): T {
     const before = this.active;
     this.active = list;
@@ -80,7 +80,7 @@ export class BufferPool {
     }
   }
 
-  /** Destroys every free buffer of a list, the common one unless told. */
+  /** Destroys every free buffer of a list, by default the common one. */
   trim(list: FreeList = this.common): void {
     for (const buffers of list.values())
       for (const { buffer, bytes } of buffers) {

@@ -1,4 +1,4 @@
-/** GPU time per kernel by timestamp queries; every dispatch gets a pass of its own while it is on. */
+/** GPU time of each kernel, by timestamp queries. While it is enabled, every dispatch gets a pass of its own. */
 
 export interface KernelTime {
   readonly kernel: string;
@@ -27,7 +27,7 @@ export class Profiler {
     this.readable = device.createBuffer({ size, usage: COPY_DST | MAP_READ });
   }
 
-  /** The descriptor for the next pass; passes beyond the query set go untimed. */
+  /** The descriptor of the next pass. Passes beyond the size of the query set are not timed. */
   pass(kernel: string): GPUComputePassDescriptor {
     const at = 2 * this.labels.length;
     if (at >= 2 * MAX_PASSES) return {};
@@ -41,7 +41,7 @@ export class Profiler {
     };
   }
 
-  /** Reads the timestamps of all that was submitted since the last call; call it once a step. */
+  /** Reads the timestamps of all passes since the last call. Call it once a step. */
   async collect(): Promise<void> {
     const labels = this.labels;
     this.labels = [];
@@ -62,7 +62,7 @@ export class Profiler {
     this.readable.unmap();
   }
 
-  /** All that was collected, the most expensive kernel first. */
+  /** All times collected, the most expensive kernel first. */
   table(): KernelTime[] {
     return [...this.totals]
       .map(([kernel, { calls, nanoseconds }]) => ({ kernel, calls, milliseconds: nanoseconds / 1e6 }))

@@ -1,4 +1,4 @@
-/** Staging buffers for reading back, by size. A buffer whose copy was taken serves the next read of that size. */
+/** Staging buffers for reading back, by size. A buffer is reused by the next read of the same size. */
 import type { DeviceMemory } from './memory.js';
 
 const USAGE = 0x08 | 0x01; // COPY_DST | MAP_READ

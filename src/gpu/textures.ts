@@ -1,4 +1,4 @@
-/** Textures that buffers are staged through, by power-of-two height; lent for one dispatch, so a few serve all. */
+/** Staging textures, which hold a copy of a buffer. Heights are powers of two; few are needed, as most serve one dispatch. */
 import { TEXELS_PER_ROW } from './commands.js';
 import type { DeviceMemory } from './memory.js';
 
@@ -38,7 +38,7 @@ export class TexturePool {
     else this.free.set(staging.height, [staging]);
   }
 
-  // What the driver refuses, it refuses between dispatches: the texture is free, or staged and free soon.
+  // A refusal arrives between dispatches, when the texture is free, or staged and soon released.
   private forget({ id, height }: StagingTexture): void {
     const list = this.free.get(height) ?? [];
     this.free.set(
@@ -48,9 +48,9 @@ export class TexturePool {
   }
 }
 
-/** How many staged buffers are remembered: the operands of a backward pass's two products, and some more. */
+/** How many staged buffers are remembered: the operands of a layer's two backward products, and a few more. */
 const REMEMBERED = 6;
-/** How many of at most 64 rows, a megabyte: the weights of a small model, from the forward pass to the backward pass. */
+/** How many textures of at most 64 rows (1 MiB): enough to keep a small model's weights from forward to backward pass. */
 const REMEMBERED_SMALL = 96;
 const isSmall = ({ height }: StagingTexture): boolean => height <= 64;
 
@@ -61,8 +61,8 @@ interface Staged {
 }
 
 /**
- * Which buffers a texture already holds. A gradient is an operand of two products in a row: it is copied once. A buffer
- * that was written since is copied again.
+ * Remembers which texture holds a copy of which buffer. A gradient is an operand of two products in a row, and is copied
+ * only once. A buffer that was written since is copied again.
  */
 export class StagedBuffers {
   private readonly staged = new Map<string, Staged>();
@@ -70,18 +70,18 @@ export class StagedBuffers {
 
   constructor(private readonly pool: TexturePool) {}
 
-  /** A texture for so many texels of a buffer, and whether it must be filled first. */
+  /** A texture for `texels` texels of a buffer; `fill` is true if the buffer must be copied to it first. */
   take(buffer: number, offset: number, texels: number): { staging: StagingTexture; fill: boolean } {
     const key = `${buffer}+${offset}:${texels}`;
     const version = this.writes.get(buffer) ?? 0;
     const known = this.staged.get(key);
-    if (known) this.staged.delete(key); // to the end: the first is the one used longest ago
+    if (known) this.staged.delete(key); // moves it to the end: the Map's first entry is the least recently used
     const staging = known?.staging ?? this.pool.acquire(texels);
     this.staged.set(key, { staging, version });
     return { staging, fill: known?.version !== version };
   }
 
-  /** Forgets all but the latest: called between dispatches, so that no operand of one takes another's texture. */
+  /** Releases all but the latest. Called between dispatches, because the operands of one must not share a texture. */
   trim(most = REMEMBERED, mostSmall = REMEMBERED_SMALL): void {
     const all = [...this.staged.values()];
     let small = all.filter(({ staging }) => isSmall(staging)).length;
@@ -96,7 +96,7 @@ export class StagedBuffers {
     }
   }
 
-  /** Forgets all. */
+  /** Releases all textures. */
   clear(): void {
     this.trim(0, 0);
   }

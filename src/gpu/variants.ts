@@ -1,4 +1,4 @@
-/** Which variant of a kernel an adapter should run for a shape, and with which constants. Pure. */
+/** Picking the variant of a kernel, and its constants, for an adapter and a shape. Pure functions. */
 import { KernelError } from '../core/errors.js';
 import type { AdapterInfo } from './device.js';
 import type { Kernel } from './pipeline.js';
@@ -7,9 +7,9 @@ export type Tuning = Readonly<Record<string, number>>;
 
 export interface Variant<S> {
   readonly kernel: Kernel;
-  /** The constants for this adapter and shape, or null where the variant cannot run. */
+  /** The constants for this adapter and shape, or null if the variant cannot run. */
   tune(adapter: AdapterInfo, shape: S): Tuning | null;
-  /** Whether it is worth running where nobody asks for it; always when absent. */
+  /** True if the variant should be picked by default, and not only when it is preferred. Absent means always. */
   wanted?(adapter: AdapterInfo, shape: S): boolean;
 }
 
@@ -35,9 +35,9 @@ export function pick<S>(family: Family<S>, adapter: AdapterInfo, shape: S, prefe
   throw new KernelError(`[${family.name}] no variant runs on ${adapter.name}.`);
 }
 
-/** Lanes of a software adapter that our texture kernels are written for, or 0: on a GPU, or without fixed subgroups. */
+/** Subgroup size of a software adapter that the texture kernels are written for; 0 on all other adapters. */
 export const softwareLanes = (adapter: AdapterInfo): number =>
   adapter.software && [8, 16].includes(adapter.lanes) ? adapter.lanes : 0;
 
-/** Texels of one staging texture: what a `texture` operand may hold at most. */
+/** Texels of the largest staging texture, and so of a `texture` operand. */
 export const MAX_TEXELS = 1024 * 8192;

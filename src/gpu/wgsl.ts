@@ -1,6 +1,6 @@
 /**
- * Reads from a kernel's own text what the host must know: its bindings, the fields of its parameters, its tunable
- * constants. Call sites then name buffers and numbers as the kernel does, and nothing is declared twice.
+ * Reads a kernel's bindings, parameter fields and tunable constants from its text. Call sites name buffers and numbers as
+ * the kernel does, so that nothing is declared twice.
  */
 import { KernelError } from '../core/errors.js';
 
@@ -61,7 +61,7 @@ export function applyTuning(label: string, source: string, values: Readonly<Reco
     left.delete(name) ? `${before}${values[name]}${after}` : line,
   );
   if (left.size > 0) throw new KernelError(`[${label}] has no tunable constant ${[...left].join(', ')}.`);
-  // A kernel that can do with f32 does not ask for f16 itself. On the first line: line numbers stay the file's.
+  // A kernel that also works in f32 does not enable f16 itself. It is added to the first line, to keep the line numbers.
   const lacks = HALVES.test(tuned) && !ENABLE_F16.test(tuned);
   return lacks ? `enable f16; ${tuned}` : tuned;
 }
@@ -69,7 +69,7 @@ export function applyTuning(label: string, source: string, values: Readonly<Reco
 const IMPORTED = /^\/\/ from (\S+\.wgsl):(\d+)$/;
 const OWN = /^\/\/ end of (\S+\.wgsl)$/m;
 
-/** `file:line` that line `line` of a linked text comes from (scripts/wgsl.mjs), both counted from 1. */
+/** The `file:line` that a line of a linked text comes from (scripts/wgsl.mjs). Lines count from 1. */
 export function originOf(name: string, source: string, line: number): string {
   const above = source.split('\n').slice(0, line - 1);
   const mark = above.findLastIndex((text) => IMPORTED.test(text));
@@ -78,7 +78,7 @@ export function originOf(name: string, source: string, line: number): string {
   return `${OWN.exec(source)?.[1] ?? `kernels/${name}.wgsl`}:${line}`;
 }
 
-/** For devices without immediates: the same parameters as a uniform buffer behind the last binding. */
+/** For devices without immediates: moves the parameters to a uniform buffer after the last binding. */
 export function immediatesAsUniform(source: string, binding: number): string {
   return source
     .replace(/^requires immediate_address_space;$/m, '')

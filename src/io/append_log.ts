@@ -1,8 +1,8 @@
-/** Files that grow by entries. */
+/** Log files, which grow by entries. */
 import * as nodeFs from 'node:fs';
 import { diskError, type FileSystem, writeAll } from './atomic.js';
 
-/** Entries wait in memory until they are written. Not synced: after a crash of the system the last ones may be missing. */
+/** Entries wait in memory until they are written. They are not synced, so a crash of the system may lose the last ones. */
 export class AppendLog {
   private waiting: Uint8Array[] = [];
 
@@ -15,7 +15,7 @@ export class AppendLog {
     this.waiting.push(entry);
   }
 
-  /** Writes what waits, all of it or nothing: after a DiskError it goes on waiting. */
+  /** Writes all waiting entries or none. After a DiskError they keep waiting. */
   flush(): void {
     if (this.waiting.length === 0) return;
     appendBytes(this.path, Buffer.concat(this.waiting), this.fs);
@@ -35,7 +35,7 @@ function appendBytes(path: string, bytes: Uint8Array, fs: FileSystem): void {
         try {
           fs.ftruncateSync(fd, size);
         } catch {
-          // The first failure is the one worth telling.
+          // Report the first failure; this one followed from it.
         }
         throw error;
       }

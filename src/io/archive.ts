@@ -1,4 +1,4 @@
-/** Takes known files out of a .tar.gz. What an archive says about paths is never used: only the names asked for are written. */
+/** Takes known files out of a .tar.gz. Only paths that the caller names are written, never a path from the archive. */
 import { createReadStream, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
@@ -6,18 +6,18 @@ import { FormatError, PatchlightError } from '../core/errors.js';
 import { diskError, reason, writeFileAtomic } from './atomic.js';
 import { readTar, type TarEntry } from './tar.js';
 
-/** What headers, padding and the files beside the members (a readme, names of classes) may add to them. */
+/** Bytes allowed for headers, padding and files beside the members, such as a readme or the names of classes. */
 const SLACK = 1 << 20;
 
-/** The most bytes that an archive of `members` unpacks to; packed, it has hardly more. */
+/** Limit for the bytes of an archive of `members`, unpacked or packed: gzip adds very little to data it cannot pack. */
 export const largestArchive = (members: ReadonlyMap<string, number>): number =>
   [...members.values()].reduce((sum, size) => sum + size, SLACK);
 
 /**
- * Unpacks `members` (slash-separated path in the archive -> its size in bytes) into `folder`, each written atomically;
- * other plain files are skipped. One member at a time is in memory. A FormatError names the archive and what is wrong: an
- * entry that is a link or a device or whose path leaves the folder, a member that is missing, twice there or of another
- * size, an archive that is damaged or larger than its members explain. A DiskError says what cannot be written.
+ * Unpacks `members` (slash-separated path in the archive -> its size in bytes) into `folder`, each written atomically, one
+ * at a time in memory. Other plain files are skipped. Throws a FormatError if an entry is a link or a device, if a path
+ * leaves the folder, if a member is missing, duplicated or of another size, and if the archive is damaged or far larger
+ * than its members. Throws a DiskError if a member cannot be written.
  */
 export async function unpackTarGz(
   archive: string,
@@ -42,7 +42,7 @@ export async function unpackTarGz(
   try {
     await readTar(archive, unpacked(archive, largestArchive(members)), take, done);
   } catch (error) {
-    // gzip's checksum comes last: what was written before it cannot be trusted.
+    // gzip's checksum comes last. If it is wrong, the members already written cannot be trusted.
     for (const name of members.keys()) if (!missing.has(name)) rmSync(join(folder, ...name.split('/')));
     if (error instanceof PatchlightError) throw error;
     throw new FormatError(archive, `the archive cannot be unpacked: ${reason(error)}.`);
@@ -52,13 +52,13 @@ export async function unpackTarGz(
 
 const plainName = (name: string): string => name.replace(/^(\.\/)+/, '');
 
-/** None of these could be written here, but an archive that has them is not the one that was asked for. */
+/** Such paths are never written, but an archive that contains one is not the expected one. */
 function refuseEscape(archive: string, name: string): void {
   if (/^[/\\]|^[A-Za-z]:/.test(name) || name.split(/[/\\]/).includes('..'))
     throw new FormatError(archive, `entry ${name} would leave the folder that it is unpacked into.`);
 }
 
-/** The bytes that gzip packed, of which a small file may hold any number. */
+/** The unpacked bytes, up to a limit: a small gzip file can unpack to any number of bytes. */
 async function* unpacked(archive: string, limit: number): AsyncGenerator<Uint8Array> {
   const packed = createReadStream(archive);
   const gunzip = createGunzip();

@@ -1,13 +1,13 @@
 /**
- * File writes that survive a crash: whoever reads `path` finds the old bytes or the new ones, never a mixture.
- * Write a neighbour, make it durable, rename it over the old one, make the rename durable. Each step is needed:
- * without the first fsync the rename may reach the disk before the data, without the second it may not reach it at all.
+ * File writes that survive a crash: a reader of `path` finds the old bytes or the new ones, never a mixture. The new bytes
+ * go to a file beside it, are synced and renamed over the old file, and the folder is synced. Without the first fsync the
+ * rename could reach the disk before the data; without the second it might not reach the disk at all.
  */
 import * as nodeFs from 'node:fs';
 import { dirname } from 'node:path';
 import { DiskError, PatchlightError } from '../core/errors.js';
 
-/** The system calls that are used here and in `train/states.ts`, so that a test can make any one of them fail. */
+/** The system calls used to write files and states. A test can replace them and make any one fail. */
 export type FileSystem = Pick<
   typeof nodeFs,
   | 'openSync'
@@ -23,23 +23,23 @@ export type FileSystem = Pick<
   | 'ftruncateSync'
 >;
 
-/** One call moves at most this many bytes: the kernel refuses or shortens calls of 2 GiB and more. */
+/** The most bytes of one read or write call: Linux refuses or shortens calls of 2 GiB and more. */
 export const LARGEST_CALL = 64 << 20;
 
-/** Bytes of a file that are in memory at a time where it is read piece by piece: a multiple of every element's size. */
+/** Size of a piece of a file that is read piece by piece. A multiple of the size of every dtype. */
 export const PIECE = 4 << 20;
 
-/** What the system said, short enough to end a sentence with: `ENOSPC: no space left on device`. */
+/** The system's message, short enough to end a sentence: `ENOSPC: no space left on device`. */
 export function reason(error: unknown): string {
   const { message } = error instanceof Error ? error : new Error(String(error));
   return /^E[A-Z0-9]+: /.test(message) ? (message.split(', ')[0] as string) : message;
 }
 
-/** The system's name of what it refused: `ENOENT`; undefined where something else went wrong. */
+/** The system's error code, such as `ENOENT`; undefined for an error that is not the system's. */
 export const errorCode = (error: unknown): string | undefined =>
   (error as NodeJS.ErrnoException | null)?.code;
 
-/** What to do about it, where something can be done. */
+/** A remedy for an error code, if there is one. */
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: 'free some space there or write to another disk',
   EDQUOT: 'free some of your quota or write to another disk',
@@ -48,7 +48,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EACCES: 'write to a folder that you may write to',
 };
 
-/** Bytes that are free where `path` is; undefined where the system does not say. */
+/** Free bytes on the disk of `path`; undefined if the system does not say. */
 function availableBytes(path: string): number | undefined {
   try {
     const { bavail, bsize } = nodeFs.statfsSync(dirname(path));
@@ -58,7 +58,7 @@ function availableBytes(path: string): number | undefined {
   }
 }
 
-/** `action` is what could not be done: `write`, `append to`. */
+/** `action` names the failed operation: `write`, `append to`. */
 export function diskError(action: string, path: string, needed: number, error: unknown): DiskError {
   const code = errorCode(error);
   const available = availableBytes(path);
@@ -68,7 +68,7 @@ export function diskError(action: string, path: string, needed: number, error: u
   return new DiskError(path, code, needed, available, sentence);
 }
 
-/** Writes all of `bytes` from byte `position` of the file on, or where the last call ended. */
+/** Writes all of `bytes` at byte `position` of the file, or after the last write. */
 export function writeAll(
   fs: FileSystem,
   fd: number,
@@ -94,7 +94,7 @@ function syncFolder(fs: FileSystem, folder: string): void {
   }
 }
 
-/** Where the new bytes of `path` wait for their rename. The number tells whose they are. */
+/** The temporary file that holds the new bytes of `path` until the rename. The number is the PID of its process. */
 const temporaryOf = (path: string): string => `${path}.${process.pid}.tmp`;
 
 /** Writes bytes at a place of a file. */
@@ -102,13 +102,13 @@ export type Put = (bytes: Uint8Array, at: number) => void;
 
 /** A new file that is written piece by piece, because it may be larger than memory. */
 export interface FileContent {
-  /** Bytes in all. */
+  /** Size of the file in bytes. */
   readonly bytes: number;
-  /** Puts every byte of the file once, in any order. */
+  /** Writes every byte of the file once, in any order. */
   readonly write: (put: Put) => Promise<void>;
 }
 
-/** The bytes that are to replace the file at `path`. Each method throws a DiskError where the system refuses. */
+/** The new bytes for the file at `path`. Each method throws a DiskError if the system refuses. */
 class Replacement {
   private readonly temporary: string;
   private readonly fd: number;
@@ -127,7 +127,7 @@ class Replacement {
     this.refusing(() => writeAll(this.fs, this.fd, bytes, at));
   }
 
-  /** Makes the bytes durable, calls `keep` while the old file is still there, and gives the new one its name. */
+  /** Syncs the new bytes, calls `keep` while the old file still has its name, then renames the new file over it. */
   finish(keep: () => void = () => {}): void {
     const { fs, path, temporary } = this;
     this.refusing(() => {
@@ -139,13 +139,13 @@ class Replacement {
     });
   }
 
-  /** Removes what was written: the old file stays. */
+  /** Removes the new bytes; the old file stays. */
   abandon(): void {
     for (const step of [() => this.close(), () => this.fs.rmSync(this.temporary, { force: true })])
       try {
         step();
       } catch {
-        // The first failure is the one worth telling.
+        // Report the first failure; this one followed from it.
       }
   }
 
@@ -165,14 +165,14 @@ class Replacement {
 }
 
 /**
- * Replaces the file at `path`, whose folder must exist. On failure the old file is untouched, the temporary one removed, and
- * a DiskError says in a sentence what the system refused, the bytes that were needed and those that are free.
+ * Replaces the file at `path`, whose folder must exist. On failure the old file is untouched, the temporary file is removed,
+ * and a DiskError has the system's message, the bytes needed and the bytes free.
  */
 export function writeFileAtomic(path: string, bytes: Uint8Array, fs: FileSystem = nodeFs): void {
   replaceFile(path, bytes.length, (put) => put(bytes, 0), fs);
 }
 
-/** As writeFileAtomic: `write` puts the `needed` bytes. An error of its own passes as it is. */
+/** Like writeFileAtomic, with a function that writes the `needed` bytes. Errors that it throws itself pass unchanged. */
 export function replaceFile(
   path: string,
   needed: number,
@@ -189,7 +189,7 @@ export function replaceFile(
   }
 }
 
-/** As replaceFile, of content that takes time. `keep` runs when the new bytes are durable and the old file is still there. */
+/** Like replaceFile, asynchronously. `keep` runs after the new bytes are synced, while the old file still has its name. */
 export async function writeContent(
   path: string,
   content: FileContent,
@@ -198,7 +198,7 @@ export async function writeContent(
 ): Promise<void> {
   const file = new Replacement(path, content.bytes, fs);
   const abandon = (): void => file.abandon();
-  process.on('exit', abandon); // a second Ctrl-C ends the process while the content is awaited
+  process.on('exit', abandon); // a second Ctrl-C may end the process during an await
   try {
     await content.write((bytes, at) => file.put(bytes, at));
     file.finish(keep);

@@ -1,21 +1,21 @@
 /**
  * The official CIFAR binary files (https://www.cs.toronto.edu/~kriz/cifar.html): records of the label bytes, then 3,072
  * bytes of image as three planes (red, green, blue) of 32 rows of 32 pixels. CIFAR-10 has one label byte, CIFAR-100 two:
- * the coarse class (20 of them) and the fine one (100), of which the fine one is the label here.
+ * the coarse class (of 20) and the fine one (of 100). We use the fine one.
  */
 import { FormatError } from '../core/errors.js';
 
 export type CifarKind = 'cifar10' | 'cifar100';
 export type SplitName = 'train' | 'test';
 
-/** One data set as it is distributed: an archive that unpacks to one folder of record files. */
+/** A data set as it is distributed: an archive that unpacks to a folder of record files. */
 export interface CifarLayout {
   readonly kind: CifarKind;
   /** File name under `CIFAR_ADDRESS`, and its MD5. */
   readonly archive: string;
   readonly md5: string;
   readonly folder: string;
-  /** File names in training order, and the records that each of them holds. */
+  /** File names in training order, and the number of records in each file. */
   readonly files: Readonly<Record<SplitName, readonly string[]>>;
   readonly records: Readonly<Record<SplitName, number>>;
 }
@@ -61,8 +61,8 @@ const emptyRecords = (count: number): CifarRecords => ({
 });
 
 /**
- * All records of one file, in `into` where that is given, which must have room for exactly as many.
- * A FormatError names the file, and the record if a label is out of range.
+ * All records of one file, written to `into` if it is given; it must have room for exactly as many. A FormatError names the
+ * file, and the record if a label is out of range.
  */
 export function parseCifar(
   file: string,

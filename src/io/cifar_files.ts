@@ -19,7 +19,7 @@ import { readBytes, statOf } from './read.js';
 
 const fileNames = ({ files }: CifarLayout): readonly string[] => [...files.train, ...files.test];
 
-/** The files that `folder` lacks: none of them if the data set is there, all of them if the folder is not. */
+/** The names of the files that are missing in `folder`; all of them if the folder does not exist. */
 export const missingFiles = (folder: string, layout: CifarLayout): string[] =>
   fileNames(layout).filter((file) => !statOf(join(folder, file))?.isFile());
 
@@ -40,7 +40,7 @@ export function readCifar(folder: string, layout: CifarLayout, split: SplitName)
   return { images, labels };
 }
 
-/** What the archive must hold: path in it -> bytes. */
+/** The files that the archive must contain: path in the archive -> size in bytes. */
 function membersOf({ folder, files, records, kind }: CifarLayout): Map<string, number> {
   const splits = ['train', 'test'] as const;
   return new Map(
@@ -52,18 +52,18 @@ function membersOf({ folder, files, records, kind }: CifarLayout): Map<string, n
 
 export interface FetchOptions {
   readonly onProgress?: Progress | undefined;
-  /** Called once with a sentence where another process is downloading the same data set, which is then waited for. */
+  /** Called once with a sentence if another process is downloading the same data set; we then wait for it. */
   readonly onWait?: ((sentence: string) => void) | undefined;
-  /** Where the archive is, if not at its author's; ends with a slash. */
+  /** Address of the archive's folder, ending with a slash; the author's site by default. */
   readonly address?: string | undefined;
-  /** Milliseconds that another process may bring nothing until it is no longer waited for. */
+  /** Milliseconds without progress after which another process is no longer waited for. */
   readonly patience?: number | undefined;
 }
 
 /**
- * Downloads the archive into `dataDir`, unpacks it to `<dataDir>/<layout.folder>`, and removes it. One process at a time does:
- * another waits, and takes up what one that ended has left. Throws a ConfigError where the network does not deliver, or where
- * the process that is waited for brings nothing any longer.
+ * Downloads the archive into `dataDir`, unpacks it to `<dataDir>/<layout.folder>` and removes it. One process at a time does
+ * so; others wait, and continue a download whose process has ended. Throws a ConfigError if the network fails, or if the
+ * process that we wait for makes no progress.
  */
 export async function fetchCifar(
   dataDir: string,
@@ -80,7 +80,7 @@ export async function fetchCifar(
   }
   const lock = await takeTurn(dataDir, layout, options);
   try {
-    if (missingFiles(join(dataDir, layout.folder), layout).length === 0) return; // Brought by the one before.
+    if (missingFiles(join(dataDir, layout.folder), layout).length === 0) return; // Another process has brought them meanwhile.
     const url = new URL(layout.archive, address).href;
     await download(url, archive, layout.md5, { onProgress, limit: largestArchive(members) });
     await unpackTarGz(archive, dataDir, members);
@@ -90,11 +90,11 @@ export async function fetchCifar(
   }
 }
 
-/** Between two looks at what another process does, in milliseconds. */
+/** Milliseconds between two looks at the other process's progress. */
 const LOOK = 100;
 const PATIENCE = 300_000;
 
-/** The lock of the archive, once no other process downloads it. */
+/** Waits until no other process downloads the archive, then takes its lock. */
 async function takeTurn(
   dataDir: string,
   layout: CifarLayout,

@@ -1,6 +1,6 @@
 /**
- * One file over HTTP, resumable and checksummed. What has arrived is kept in `<target>.part`; the next attempt asks for the
- * rest. The MD5 decides whether the pieces belong together, so no validator of the server's has to be remembered.
+ * One file over HTTP, resumable and checksummed. Received bytes are kept in `<target>.part`, and the next attempt requests
+ * the rest. The MD5 verifies that the pieces belong together, so the server's ETag need not be stored.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -8,19 +8,19 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
 import { diskError, reason } from './atomic.js';
 
-/** Bytes received so far, including those of earlier attempts, and in all (undefined where the server does not say). */
+/** Called with the bytes received so far, earlier attempts included, and the total (undefined if the server omits it). */
 export type Progress = (received: number, total: number | undefined) => void;
 
 export interface DownloadOptions {
   readonly onProgress?: Progress | undefined;
-  /** The most bytes that the file can have; none unless given. */
+  /** The largest size that the file may have, in bytes; no limit by default. */
   readonly limit?: number | undefined;
 }
 
 /**
- * Fetches `url` into `target`, whose folder must exist. Throws a ConfigError if the network does not deliver (what has
- * arrived is kept), a FormatError if what it delivers is larger than `limit` or has another MD5 (nothing is kept), a
- * DiskError if it cannot be written.
+ * Fetches `url` into `target`, whose folder must exist. Throws a ConfigError if the network fails (received bytes are kept),
+ * a FormatError if the file is larger than `limit` or has another MD5 (nothing is kept), and a DiskError if it cannot be
+ * written.
  */
 export async function download(
   url: string,
@@ -33,7 +33,7 @@ export async function download(
   await fetchRest(url, part, options);
   let actual = await md5Of(part);
   if (actual !== md5 && resumed) {
-    // The first piece may come from an older version of the file: once more, from the start.
+    // The kept piece may be from an older version of the file, so try once more from the start.
     await remove(part);
     await fetchRest(url, part, options);
     actual = await md5Of(part);
@@ -47,7 +47,7 @@ export async function download(
   });
 }
 
-/** Goes on after a cut for as long as every attempt brings something. */
+/** Retries after a broken connection, as long as every attempt receives something. */
 async function fetchRest(url: string, part: string, options: DownloadOptions): Promise<void> {
   for (;;) {
     const before = await sizeOf(part);
@@ -68,7 +68,7 @@ async function fetchRest(url: string, part: string, options: DownloadOptions): P
 async function fetchOnce(url: string, part: string, options: DownloadOptions): Promise<void> {
   const { onProgress, limit = Infinity } = options;
   const have = await sizeOf(part);
-  // Compressed on the way, byte positions would mean something else.
+  // With a compressed transfer, byte positions would count compressed bytes.
   const headers: Record<string, string> = { 'accept-encoding': 'identity' };
   if (have > 0) headers.range = `bytes=${have}-`;
   const response = await fetch(url, { headers });
@@ -89,7 +89,7 @@ async function fetchOnce(url: string, part: string, options: DownloadOptions): P
     );
   }
 
-  // A server that ignores the range answers 200 with the whole file.
+  // A server that does not support ranges answers 200 with the whole file.
   const resumes = response.status === 206;
   const length = response.headers.get('content-length');
   let received = resumes ? have : 0;

@@ -1,10 +1,10 @@
-/** Image files of common formats as the bytes that a model is fed. sharp decodes and resizes, and is loaded by the first image. */
+/** Decodes image files of common formats to the bytes of a model's input. `sharp` is loaded when the first image is read. */
 import type { Metadata, Sharp } from 'sharp';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { reason } from './atomic.js';
 import { statOf } from './read.js';
 
-/** What part of an image that is not of the model's proportions is seen: its middle, or all of it, distorted. */
+/** How an image of other proportions is made to fit: `crop` takes its middle, `squash` distorts it. */
 export const fits = ['crop', 'squash'] as const;
 export type Fit = (typeof fits)[number];
 
@@ -17,20 +17,20 @@ export interface ImageSize {
 export interface DecodedImage {
   /** (C, H, W). */
   readonly bytes: Uint8Array;
-  /** Pixels that the file's image has, upright. */
+  /** Size of the image in the file, in pixels, after its EXIF rotation. */
   readonly height: number;
   readonly width: number;
 }
 
-/** Half a GiB as RGBA. A file of a few bytes can claim any size. */
+/** Pixels: half a GiB as RGBA. The limit is needed because a file of a few bytes can claim any size. */
 const MOST_PIXELS = 1 << 27;
 
 const FORMATS = 'PNG, JPEG, WebP, GIF, AVIF, TIFF and SVG';
 
 /**
- * A file's image (its first, where there are several) upright, on white where it is transparent, as sRGB or grey of 8 bits,
- * resized with Catmull-Rom's cubic: the shorter side to the model's size and the middle of it, as timm's eval transform with
- * crop_pct 1, or squashed. An image of the model's size keeps its pixels. Throws FormatError with what is wrong and the remedy.
+ * Decodes the (first) image of a file: rotated upright, transparency over white, converted to 8-bit sRGB or grey, resized by
+ * Catmull-Rom's cubic. Resizing takes the shorter side to the model's size and crops the middle, as timm's eval transform
+ * with crop_pct 1, or squashes. An image of the model's size keeps its pixels. Throws FormatError with a remedy.
  */
 export async function decodeImage(path: string, size: ImageSize, fit: Fit): Promise<DecodedImage> {
   refuseOther(path);
@@ -49,16 +49,16 @@ export async function decodeImage(path: string, size: ImageSize, fit: Fit): Prom
 function pixels(image: Sharp, { channels, height, width }: ImageSize, fit: Fit): Sharp {
   const upright = image.autoOrient().flatten({ background: '#fff' });
   const coloured = channels === 1 ? upright.greyscale().toColourspace('b-w') : upright.toColourspace('srgb');
-  // Shrinking while a JPEG is decoded is faster, and not what other formats get.
+  // Shrinking during JPEG decoding would be faster, but would give other pixels than other formats get.
   const how = { kernel: 'cubic', fastShrinkOnLoad: false } as const;
   return coloured.resize(width, height, { fit: fit === 'crop' ? 'cover' : 'fill', ...how });
 }
 
-/** Inks of 8 bits, and nothing that says which colours they are. libvips would take the inks of a printing press. */
+/** 8-bit CMYK without a colour profile. For such images libvips would assume the inks of a printing press. */
 const isPlainCmyk = ({ space, hasProfile, channels, depth }: Partial<Metadata>): boolean =>
   space === 'cmyk' && !hasProfile && channels === 4 && depth === 'uchar';
 
-/** Each colour is what its ink and black let through, R = 255 (1 − C) (1 − K), as Pillow's convert('RGB') has it. */
+/** CMYK to RGB as Pillow's convert('RGB'): R = 255 (1 − C) (1 − K), and so for G and B. */
 async function inRgb(sharp: typeof import('sharp').default, image: Sharp): Promise<Sharp> {
   const { data, info } = await image
     .autoOrient()

@@ -1,12 +1,12 @@
-/** JSON from outside, without what JSON.parse lets pass: two equal keys, of which it keeps the last, and `__proto__`. */
+/** Strict JSON for files from outside. Unlike JSON.parse, it refuses duplicate keys and the key `__proto__`. */
 
-/** Throws a sentence of what is wrong, before which the caller puts the file. */
+/** Throws an error with this sentence; the caller puts the file's name before it. */
 export type Fail = (sentence: string) => never;
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** The value of `bytes`; `what` names them in what is said to `fail`: `the header is not JSON`. */
+/** Parses `bytes`. `what` names them in the sentences for `fail`, as in `the header is not JSON`. */
 export function parseJson(bytes: Uint8Array, what: string, fail: Fail): unknown {
   let text = '';
   try {
@@ -24,7 +24,7 @@ export function parseJson(bytes: Uint8Array, what: string, fail: Fail): unknown 
   return value;
 }
 
-/** Known to be valid JSON, the text is scanned once more: a string is a key exactly when a colon follows it. */
+/** Scans valid JSON for its keys: a string is a key exactly if a colon follows it. */
 function refuseOddKeys(text: string, what: string, fail: Fail): void {
   const objects: Set<string>[] = [];
   for (let i = 0; i < text.length; i++) {

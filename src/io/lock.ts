@@ -1,6 +1,6 @@
 /**
- * Locks between processes. A lock is a file that says which process holds it; it appears under its name whole (a hard link to
- * a file already written), and at most one process can make it appear.
+ * Locks between processes. A lock is a file that names the process which holds it. It is written under another name and then
+ * hard-linked, so it is complete from the start, and only one process can create it.
  */
 import { existsSync, linkSync, lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -13,21 +13,21 @@ import { readBytes } from './read.js';
 export interface Holder {
   readonly pid: number;
   readonly host: string;
-  /** Null where the system does not say when a process started. */
+  /** Start of the process; null if the system does not say. */
   readonly start: string | null;
 }
 
 export interface Lock {
-  /** Gives the lock back, if it is still ours. Happens at the latest when the process exits. */
+  /** Releases the lock if it is still ours. The exit of the process releases it, too. */
   release(): void;
 }
 
 const LARGEST_LOCK = 4096;
 
 /**
- * Takes the lock at `path`, whose folder must exist; where another process holds it, or this one already does, returns that.
- * The lock of a process of this machine that is no more is taken over; with `take` any lock of another machine, of whose
- * processes nothing is known here. Throws a FormatError that ends with `remedy` where the file is no lock.
+ * Takes the lock at `path`, whose folder must exist. If a process (this one included) holds it, returns that process. The
+ * lock of an ended process of this machine is taken over. The lock of another machine, whose processes we cannot see, is
+ * taken over only with `take`. Throws a FormatError that ends with `remedy` if the file is not a lock.
  */
 export function tryLock(path: string, remedy: string, { take = false } = {}): Lock | Holder {
   const self: Holder = { pid: process.pid, host: hostname(), start: startOf(process.pid) };
@@ -44,25 +44,25 @@ export function tryLock(path: string, remedy: string, { take = false } = {}): Lo
 
 export const isLock = (lock: Lock | Holder): lock is Lock => 'release' in lock;
 
-/** Whether the process is of this machine. */
+/** True if the process runs on this machine. */
 export const isHere = ({ host }: Holder): boolean => host === hostname();
 
 interface Rules {
-  /** What to do about a file that is no lock. */
+  /** Remedy for a file that is not a lock; the error message ends with it. */
   readonly remedy: string;
-  /** Whether the holder of a lock may still be at work. */
+  /** True if the holder of a lock may still be running. */
   readonly mayRun: (holder: Holder) => boolean;
 }
 
 /**
- * Makes the lock at `path` ours, or returns who holds it. A stale one is replaced under a lock of its own, after another look
- * at it: of two processes that saw the same stale lock, the slower finds the faster one's in its place.
+ * Makes the lock at `path` ours, or returns its holder. A stale lock is replaced under a second lock and after reading it
+ * again: if two processes saw the same stale lock, the slower one then finds the lock of the faster one.
  */
 function acquire(path: string, self: Holder, rules: Rules): Holder | null {
   const { remedy, mayRun } = rules;
   while (!create(path, self)) {
     const holder = readHolder(path, remedy);
-    if (!holder) continue; // Given back just now.
+    if (!holder) continue; // It was released just now.
     if (mayRun(holder)) return holder;
     const guard = `${path}.takeover`;
     const other = acquire(guard, self, rules);
@@ -79,7 +79,7 @@ function acquire(path: string, self: Holder, rules: Rules): Holder | null {
   return null;
 }
 
-/** False where somebody's lock is there. */
+/** Creates the lock file; false if there already is one. */
 function create(path: string, self: Holder): boolean {
   const whole = `${path}.${self.pid}.new`;
   writeFileAtomic(whole, encode(self));
@@ -98,7 +98,7 @@ function create(path: string, self: Holder): boolean {
 const isLinkless = (error: unknown): boolean =>
   ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(errorCode(error) ?? '');
 
-/** Where the file system has no hard links: for a moment the lock is there and does not say whose it is. */
+/** For file systems without hard links. For a moment the lock file exists and does not name its holder yet. */
 function createEmptyFirst(path: string, self: Holder): boolean {
   try {
     writeFileSync(path, encode(self), { flag: 'wx', flush: true });
@@ -111,7 +111,7 @@ function createEmptyFirst(path: string, self: Holder): boolean {
 
 const encode = (holder: Holder): Uint8Array => Buffer.from(`${JSON.stringify(holder)}\n`);
 
-/** Null where there is no lock. A FormatError where the file is none. */
+/** The holder of a lock; null if there is none. Throws a FormatError if the file is not a lock. */
 function readHolder(path: string, remedy: string): Holder | null {
   const fail: Fail = (sentence) => {
     throw new FormatError(path, `${sentence} ${remedy}`);
@@ -120,7 +120,7 @@ function readHolder(path: string, remedy: string): Holder | null {
   try {
     bytes = readBytes(path, LARGEST_LOCK);
   } catch (error) {
-    // A link that leads nowhere is there, and cannot become a lock by waiting.
+    // A symbolic link without a target exists, but waiting would not make it a lock.
     if (!lstatSync(path, { throwIfNoEntry: false })) return null;
     throw error;
   }

@@ -1,16 +1,16 @@
-/** Files into memory: whole ones of any size that memory holds (readFileSync ends at 2 GiB), or any part of a larger one. */
+/** Reads whole files of any size that fits in memory (readFileSync stops at 2 GiB), or any part of a larger file. */
 import { constants } from 'node:buffer';
 import * as nodeFs from 'node:fs';
 import { ConfigError, FormatError } from '../core/errors.js';
 import { errorCode, type FileSystem, LARGEST_CALL, reason } from './atomic.js';
 import { parseJson } from './json.js';
 
-/** No JSON file that a person or a run writes comes near. */
+/** Far more than any JSON file that a person or a run writes. */
 const LARGEST_JSON = 64 << 20;
 
 /**
- * The bytes of the file at `path`. A ConfigError says why it cannot be read; a FormatError that it has more than `limit`
- * bytes, which for a pipe or a device is found while reading.
+ * The bytes of the file at `path`. Throws a ConfigError if it cannot be read, and a FormatError if it has more than `limit`
+ * bytes, which for a pipe or a device is noticed only while reading.
  */
 export function readBytes(
   path: string,
@@ -21,7 +21,7 @@ export function readBytes(
     const { fd, stat } = openFile(path, fs);
     try {
       if (stat.size > limit) throw tooLarge(path, limit);
-      // Of pipes, devices and what is in /proc the system knows no size.
+      // The system does not know the size of pipes, devices and files in /proc.
       return stat.isFile() && stat.size > 0 ? readFile(fs, fd, stat.size) : readStream(fs, fd, path, limit);
     } finally {
       fs.closeSync(fd);
@@ -29,16 +29,16 @@ export function readBytes(
   });
 }
 
-/** A file of which any part can be read, so that it may be larger than memory. */
+/** An open file whose parts can be read in any order, so it may be larger than memory. */
 export interface OpenFile {
   readonly bytes: number;
-  /** Fills `into` with the bytes from `at` on. A FormatError says that the file ends before. */
+  /** Fills `into` with the bytes from `at` on. Throws a FormatError if the file is too short. */
   readonly read: (into: Uint8Array, at: number) => void;
 }
 
 /**
- * Gives `use` the file at `path`: the same one to the end, though another takes its name meanwhile. A ConfigError says why it
- * cannot be read; errors of `use` pass as they are.
+ * Opens the file at `path` for `use`. It stays the same file even if another is renamed to its path meanwhile. Throws a
+ * ConfigError if it cannot be read; errors of `use` pass unchanged.
  */
 export function withFile<T>(path: string, use: (file: OpenFile) => T, fs: FileSystem = nodeFs): T {
   const { fd, stat } = refusing(path, () => openFile(path, fs));
@@ -55,18 +55,18 @@ export function withFile<T>(path: string, use: (file: OpenFile) => T, fs: FileSy
   }
 }
 
-/** What is at `path`, links followed; null where nothing is. A ConfigError says why the system does not tell. */
+/** Stat of `path`, following links; null if it does not exist. Throws a ConfigError if the system refuses. */
 export function statOf(path: string): nodeFs.Stats | null {
   try {
     return nodeFs.statSync(path);
   } catch (error) {
-    // ENOTDIR: something on the way to it is a file.
+    // ENOTDIR: a part of the path is a file.
     if (['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) return null;
     throw unreadable(path, error);
   }
 }
 
-/** Runs `body`; what the system refuses in it is a sentence about `path`. */
+/** Runs `body`, and turns an error of the system into a ConfigError about `path`. */
 function refusing<T>(path: string, body: () => T): T {
   try {
     return body();
@@ -94,7 +94,7 @@ function openFile(path: string, fs: FileSystem): { fd: number; stat: nodeFs.Stat
 const tooLarge = (path: string, limit: number): FormatError =>
   new FormatError(path, `the file has more than the ${limit} bytes that such a file can have.`);
 
-/** As many of `bytes` as there are, from byte `position` of the file or where the last call ended, and how many that is. */
+/** Fills `bytes` from byte `position` of the file, or from the end of the last read. Returns the number of bytes read. */
 function fill(fs: FileSystem, fd: number, bytes: Uint8Array, position: number | null = null): number {
   let at = 0;
   while (at < bytes.length) {
@@ -123,7 +123,7 @@ function readStream(fs: FileSystem, fd: number, path: string, limit: number): Ui
   }
 }
 
-/** The value in a JSON file. A ConfigError says that it cannot be read, a FormatError what is wrong in it. */
+/** The value in a JSON file. Throws a ConfigError if it cannot be read, a FormatError if it is not valid. */
 export function readJson(path: string): unknown {
   const bytes = readBytes(path, LARGEST_JSON);
   // Some editors start a file with a byte order mark.

@@ -1,11 +1,11 @@
 /**
  * The safetensors format (https://huggingface.co/docs/safetensors): a 64-bit little-endian header length, a JSON header
  * `{name: {dtype, shape, data_offsets: [begin, end]}, __metadata__: {key: text}}`, then the tensors' bytes with no gaps.
- * Bytes in, meaning out: no file is opened here, and tensors stay views of the bytes they came from. What is too large for
- * memory goes through safetensors_file.ts.
+ * This file works on bytes in memory and opens no file; decoded tensors are views of those bytes. For files larger than
+ * memory see safetensors_file.ts.
  *
- * Ours carry two metadata keys more. `crc32c` is a JSON object from tensor name to the CRC32C of its bytes, `crc32c_metadata`
- * is that of all other metadata; both as eight hexadecimal digits. Where they are present they are verified.
+ * Our files have two more metadata keys. `crc32c` is a JSON object from tensor name to the CRC32C of the tensor's bytes;
+ * `crc32c_metadata` is the CRC32C of all other metadata. Both are eight hexadecimal digits, and are verified if present.
  */
 import { crc32c } from '../core/crc32c.js';
 import { FormatError, ShapeError } from '../core/errors.js';
@@ -34,8 +34,8 @@ export interface Safetensors {
 }
 
 /**
- * One file, tensors in map order, data starting at a multiple of 8 bytes.
- * Throws a ShapeError where a tensor's bytes do not fit its shape.
+ * The bytes of a file: tensors in map order, data starting at a multiple of 8 bytes. Throws a ShapeError if a tensor's bytes
+ * do not fit its shape.
  */
 export function encodeSafetensors(
   tensors: Map<string, TensorData>,
@@ -56,8 +56,8 @@ export function encodeSafetensors(
 }
 
 /**
- * Everything in the file, or a FormatError that names `file` and the field or tensor that is wrong. Whatever passes can be
- * trusted: shapes are non-negative integers, tensors lie inside the file and tile its data, checksums hold.
+ * Decodes a whole file. Throws a FormatError that names `file` and the field or tensor that is wrong. It verifies that
+ * shapes are non-negative integers, that the tensors cover the data without gap or overlap, and the checksums.
  */
 export function decodeSafetensors(file: string, bytes: Uint8Array): Safetensors {
   const fail: Fail = (sentence) => {
@@ -72,7 +72,7 @@ export function decodeSafetensors(file: string, bytes: Uint8Array): Safetensors 
   return { tensors, metadata: header.metadata };
 }
 
-/** `values` as a tensor of the file, without a copy. */
+/** A float32 tensor for a file; shares the memory of `values`. */
 export const fromFloat32 = (shape: readonly number[], values: Float32Array): TensorData => ({
   dtype: 'F32',
   shape,
@@ -84,11 +84,11 @@ export const bytesOf = (values: Float32Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
 /**
- * A floating-point tensor's values. F32 is a view where the bytes are aligned to 4 and a copy where they are not;
- * F16 and BF16 convert exactly, F64 rounds to nearest. Any other dtype is a ShapeError.
+ * A floating-point tensor's values as float32. F32 is a view if its bytes are 4-byte aligned, else a copy; F16 and BF16
+ * convert exactly, F64 rounds to nearest. Throws a ShapeError for any other dtype.
  */
 export function asFloat32({ dtype, bytes }: Pick<TensorData, 'dtype' | 'bytes'>): Float32Array {
-  // Not slice(): that of Node's Buffer, a Uint8Array too, copies nothing.
+  // Not bytes.slice(): on a Node Buffer, which is also a Uint8Array, slice() does not copy.
   const aligned = bytes.byteOffset % ELEMENT_BYTES[dtype] === 0 ? bytes : new Uint8Array(bytes);
   const { buffer, byteOffset, length } = aligned;
   switch (dtype) {

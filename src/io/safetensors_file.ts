@@ -1,6 +1,6 @@
 /**
- * Safetensors files that may be larger than memory: the state of a ViT-L is over 4 GiB, where Node's arrays end. Tensors are
- * written and read in pieces; what the bytes mean is in safetensors.ts.
+ * Safetensors files that may be larger than memory: the state of a ViT-L is over 4 GiB, the limit of Node's arrays. Tensors
+ * are written and read in pieces. The format itself is in safetensors.ts.
  */
 import { crc32c } from '../core/crc32c.js';
 import { FormatError } from '../core/errors.js';
@@ -18,23 +18,23 @@ import {
   verifyChecksums,
 } from './safetensors_header.js';
 
-/** A file without its data. */
+/** The contents of a file's header. */
 export interface TensorList {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Record<string, string>;
 }
 
-/** A file that is open. Whatever is wrong with it is a FormatError that names the file and the field or tensor. */
+/** An open file. An invalid file is a FormatError that names the file and the field or tensor. */
 export class SafetensorsFile implements TensorList {
   readonly metadata: Record<string, string>;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   private readonly header: Header;
   private readonly places: ReadonlyMap<string, PlacedTensor>;
   private readonly fail: Fail;
-  /** Made once: buffers of this size are given back late. */
+  /** Allocated once, because the garbage collector frees buffers of this size late. */
   private readonly buffer: Uint8Array<ArrayBuffer>;
 
-  /** Reads the header, and checks all that can be without the data. */
+  /** Reads the header and checks everything that can be checked without the data. */
   constructor(
     path: string,
     private readonly file: OpenFile,
@@ -54,7 +54,7 @@ export class SafetensorsFile implements TensorList {
     this.buffer = new Uint8Array(Math.min(PIECE, file.bytes));
   }
 
-  /** Reads the whole file and checks every checksum. */
+  /** Reads the whole file and verifies every checksum. */
   verify(): void {
     const checksumOf = (tensor: PlacedTensor): number => {
       let crc = 0;
@@ -64,7 +64,7 @@ export class SafetensorsFile implements TensorList {
     verifyChecksums(this.header, checksumOf, this.fail);
   }
 
-  /** A tensor's bytes, piece by piece; its checksum is checked at the end. A piece is overwritten by the next that is read. */
+  /** A tensor's bytes in pieces; the checksum is verified at the end. The next piece overwrites the one before. */
   *pieces(name: string): Generator<Uint8Array<ArrayBuffer>> {
     let crc = 0;
     for (const piece of this.read(this.places.get(name) as PlacedTensor)) {
@@ -84,19 +84,19 @@ export class SafetensorsFile implements TensorList {
   }
 }
 
-/** Gives `use` the file at `path`, open. A ConfigError says why it cannot be read. */
+/** Opens the file at `path` for `use`. Throws a ConfigError if it cannot be read. */
 export const withSafetensors = <T>(path: string, use: (file: SafetensorsFile) => T): T =>
   withFile(path, (file) => use(new SafetensorsFile(path, file)));
 
-/** The next bytes of a tensor of that name. */
+/** Consecutive bytes of a tensor. The pieces of a tensor come in order. */
 export interface TensorPiece {
   readonly name: string;
   readonly bytes: Uint8Array;
 }
 
 /**
- * A new file: the bytes that encodeSafetensors gives for the same tensors. `pieces` gives each tensor's bytes from first to
- * last, tensors in any order; they are written as they come, and the header, which has their checksums, at the end.
+ * A new file, with the same bytes as encodeSafetensors. `pieces` yields each tensor's bytes from first to last, tensors in
+ * any order. The header is written last, because it contains the checksums.
  */
 export function safetensorsContent(
   tensors: ReadonlyMap<string, TensorInfo>,

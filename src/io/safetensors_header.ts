@@ -1,6 +1,6 @@
 /**
- * The header of a safetensors file: the checks that everything read from one passes, and the plan of a new one. Whether the
- * tensors' bytes are in memory or in a file makes no difference here.
+ * The header of a safetensors file: checks for reading, and the layout of a new file. It does not matter here if the
+ * tensors' bytes are in memory or in a file.
  */
 import { crc32c } from '../core/crc32c.js';
 import { ShapeError } from '../core/errors.js';
@@ -23,7 +23,7 @@ export interface TensorInfo {
   readonly shape: readonly number[];
 }
 
-/** A tensor and its place: bytes from the start of the data. */
+/** A tensor and its place, in bytes from the start of the data. */
 export interface PlacedTensor extends TensorInfo {
   readonly name: string;
   readonly begin: number;
@@ -34,20 +34,20 @@ export interface Header {
   readonly metadata: Record<string, string>;
   /** In the header's order. */
   readonly placed: readonly PlacedTensor[];
-  /** The byte of the file at which the data begin. */
+  /** Offset of the data in the file, in bytes. */
   readonly start: number;
 }
 
 /**
- * Room for 65,536 tensors. The reference implementation allows 100 MB; but JSON made for the purpose takes twenty times
- * its own length when it is parsed.
+ * Enough for 65,536 tensors. The reference implementation allows 100 MB, but malicious JSON takes twenty times its length
+ * in memory when it is parsed.
  */
 const LARGEST_HEADER = 8 << 20;
 const METADATA = '__metadata__';
 
 const hex = (crc: number): string => crc.toString(16).padStart(8, '0');
 
-/** Independent of key order, which other tools do not keep. */
+/** Does not depend on the order of keys, because other tools change it. */
 const metadataChecksum = (metadata: Record<string, string>): string =>
   hex(
     crc32c(
@@ -55,18 +55,18 @@ const metadataChecksum = (metadata: Record<string, string>): string =>
     ),
   );
 
-/** Where everything in a new file goes. The header is as long whatever the checksums are, so data may be written before it. */
+/** The layout of a new file. The header's length does not depend on the checksums, so the data can be written first. */
 export interface HeaderPlan {
-  /** The byte of the file at which the data begin, a multiple of 8. */
+  /** Offset of the data in the file, in bytes; a multiple of 8. */
   readonly start: number;
-  /** Bytes of the file. */
+  /** Size of the file in bytes. */
   readonly bytes: number;
   readonly placed: readonly PlacedTensor[];
   /** All bytes before the data, given the checksum of each tensor's bytes. */
   readonly encode: (checksumOf: (name: string) => number) => Uint8Array;
 }
 
-/** The plan of a file with `tensors` in map order. Throws a ShapeError where a name cannot be written. */
+/** The layout of a file with `tensors` in map order. Throws a ShapeError if a name cannot be written. */
 export function planHeader(
   tensors: ReadonlyMap<string, TensorInfo>,
   metadata: Record<string, string>,
@@ -103,8 +103,8 @@ export function planHeader(
 }
 
 /**
- * The header of a file of `size` bytes, of which `read` gives those that are asked for. All that can be checked without the
- * data is: shapes are non-negative integers, tensors lie inside the file and tile its data.
+ * Reads the header of a file of `size` bytes. Verifies that shapes are non-negative integers and that the tensors cover the
+ * data without gap or overlap. `read` returns the bytes of a range.
  */
 export function readHeader(
   size: number,
@@ -153,7 +153,7 @@ function readEntry(name: string, entry: unknown, dataBytes: number, fail: Fail):
   const [begin, end] = offsets as [number, number];
   if (end < begin) fail(`tensor ${name} ends at byte ${end}, before it begins at byte ${begin}.`);
   if (end > dataBytes) fail(`tensor ${name} ends at byte ${end} of ${dataBytes} bytes of data.`);
-  // A product that is not exact is past any file's length, so inexact arithmetic cannot make it equal.
+  // A product beyond 2^53, which float64 rounds, exceeds any file's length, so rounding cannot make the sizes equal.
   const expected = numel(shape) * ELEMENT_BYTES[dtype as DType];
   if (expected !== end - begin)
     fail(
@@ -172,7 +172,7 @@ function checkTiling(placed: readonly PlacedTensor[], dataBytes: number, fail: F
   if (end !== dataBytes) fail(`${dataBytes - end} bytes follow the data of the last tensor in the header.`);
 }
 
-/** Checks the metadata, and each tensor by the checksum of its bytes, where the file says what they are. */
+/** Verifies the checksums of the metadata and of each tensor, if the file has them. */
 export function verifyChecksums(
   { metadata, placed }: Header,
   checksumOf: (tensor: PlacedTensor) => number,
@@ -187,20 +187,20 @@ export function verifyChecksums(
   for (const name of Object.keys(checksums))
     if (!names.has(name)) fail(`${METADATA}.crc32c names tensor ${name}, which is not in the file.`);
   for (const tensor of placed) checkTensor(tensor.name, checksumOf(tensor), checksums, fail);
-  // Its name damaged by a bit, it would pass for one that never was.
+  // If a flipped bit changed the key's name, the checksum would seem to be absent.
   if (ofMetadata === undefined) fail(`${METADATA} lacks crc32c_metadata, the checksum of what else it says.`);
 }
 
 type Checksums = Readonly<Record<string, unknown>>;
 
-/** Null where the file has none: other programs write none. */
+/** The checksums; null if the file has none, because another program wrote it. */
 export function checksumsIn(metadata: Record<string, string>, fail: Fail): Checksums | null {
   if (metadata.crc32c === undefined) return null;
   let checksums: unknown;
   try {
     checksums = JSON.parse(metadata.crc32c);
   } catch {
-    // Not an object, which the next line says.
+    // It is not an object; the next line reports that.
   }
   if (!isObject(checksums)) fail(`${METADATA}.crc32c is not a JSON object.`);
   return checksums;

@@ -1,6 +1,6 @@
 /**
- * A reader of tar archives (POSIX.1-1988 ustar and GNU's) as a stream, for what data sets are distributed in: plain files
- * and folders. Strict: whatever else is in the archive, or a header that is not exactly as the format has it, is refused.
+ * A streaming reader of tar archives (POSIX.1-1988 ustar and GNU's) with plain files and folders, as data sets are
+ * distributed. It is strict: other entries, and headers that deviate from the format, are refused.
  */
 import { FormatError } from '../core/errors.js';
 
@@ -16,8 +16,8 @@ const FIELDS = {
 } as const;
 const TYPE = 156;
 
-/** What the type's character stands for; the first tars write \0 for a file. */
-// biome-ignore format: what is allowed, what the format has besides, what others added
+/** Meaning of the type character. The first versions of tar wrote \0 for a file. */
+// biome-ignore format: allowed types, other types of the format, types of extensions
 const TYPES: Readonly<Record<string, string>> = {
   '\0': 'file', '0': 'file', '5': 'directory',
   '1': 'link', '2': 'symlink', '3': 'character-device', '4': 'block-device', '6': 'fifo', '7': 'contiguous-file',
@@ -31,8 +31,8 @@ export interface TarEntry {
 }
 
 /**
- * Reads the archive in `chunks` to its end. `take` sees every entry before its content, and returns where the content is
- * to be put (`entry.size` bytes) or null to skip it; `done` follows when it is there. Throws a FormatError of `file`.
+ * Reads the archive in `chunks` to its end. `take` is called with every entry and returns an array for its content
+ * (`entry.size` bytes), or null to skip it; `done` is called once the array is filled. Throws a FormatError of `file`.
  */
 export async function readTar(
   file: string,
@@ -64,7 +64,7 @@ function parseHeader(file: string, block: Uint8Array): TarEntry {
   };
   if (octal(field('checksum')) !== headerSum(block)) fail('a header has another checksum than it says.');
   if (text(field('magic')) !== 'ustar') fail('a header is not of the ustar format.');
-  const prefix = block[FIELDS.magic[0] + 5] === 0 ? text(field('prefix')) : ''; // GNU's archives keep times there.
+  const prefix = block[FIELDS.magic[0] + 5] === 0 ? text(field('prefix')) : ''; // GNU's archives store times in this field.
   const name = (prefix ? `${prefix}/` : '') + text(field('name'));
   if (name === '') fail('an entry has no name.');
   const type = TYPES[String.fromCharCode(block[TYPE] as number)] ?? 'thing of an unknown type';
@@ -72,31 +72,31 @@ function parseHeader(file: string, block: Uint8Array): TarEntry {
     return fail(`entry ${name} is a ${type}, and only files and folders are allowed.`);
   const size = octal(field('size'));
   if (size === null) return fail(`entry ${name} has a size that is not an octal number.`);
-  // The first tars told folders by the slash at the end of their names.
+  // The first versions of tar marked folders by a slash at the end of the name.
   const folder = type === 'directory' || name.endsWith('/');
   if (folder && size > 0) fail(`entry ${name} is a directory of ${size} bytes, and directories have none.`);
   return { name, type: folder ? 'directory' : 'file', size };
 }
 
-/** Up to the first zero byte. */
+/** The text up to the first zero byte. */
 function text(field: Uint8Array): string {
   const end = field.indexOf(0);
   return new TextDecoder().decode(end < 0 ? field : field.subarray(0, end));
 }
 
-/** Octal digits between spaces and zero bytes; null for anything else, such as GNU's sizes in base 256. */
+/** A number in octal digits, padded by spaces or zero bytes; null for anything else, such as GNU's sizes in base 256. */
 function octal(field: Uint8Array): number | null {
   const digits = /^ *([0-7]+)[ \0]*$/.exec(String.fromCharCode(...field))?.[1];
   return digits ? Number.parseInt(digits, 8) : null;
 }
 
-/** The sum of a header's bytes, the field that holds it taken for spaces. */
+/** The checksum of a header: the sum of its bytes, with the checksum field itself counted as spaces. */
 function headerSum(block: Uint8Array): number {
   const [offset, length] = FIELDS.checksum;
   return block.reduce((sum, byte, i) => sum + (i >= offset && i < offset + length ? 0x20 : byte), 0);
 }
 
-/** Exactly as many bytes as are asked for, from chunks of any size. */
+/** Reads exact numbers of bytes from chunks of any size. */
 class ByteReader {
   private readonly iterator: AsyncIterator<Uint8Array>;
   private chunk: Uint8Array = new Uint8Array(0);
@@ -120,7 +120,7 @@ class ByteReader {
     for (let left = count; left > 0; ) left -= (await this.next(left, what)).length;
   }
 
-  /** An archive ends with two empty blocks at least, and nothing behind them. */
+  /** An archive ends with at least two empty blocks, and nothing follows them. */
   async expectZeros(): Promise<void> {
     await this.skip(BLOCK, 'the end');
     for (let rest = await this.peek(); rest; rest = await this.peek()) {

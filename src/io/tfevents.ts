@@ -1,13 +1,13 @@
 /**
  * TensorBoard's event files: TFRecords of Event messages (tensorflow/core/util/event.proto, tsl/lib/io/record_writer.h).
  * A record is its length (u64), the masked CRC32C of those eight bytes, the message, and the masked CRC32C of the message;
- * all little-endian. The first event of a file carries the version alone. Bytes in, meaning out: no file is opened here.
+ * all little-endian. The first event of a file carries only the version. This file works on bytes and opens no file.
  */
 import { PbfReader, PbfWriter } from 'pbf';
 import { crc32c } from '../core/crc32c.js';
 import { FormatError } from '../core/errors.js';
 
-/** One event; what is absent is not written. */
+/** One event. Absent fields are not written. */
 export interface TfEvent {
   /** Seconds since 1970. */
   readonly wallTime: number;
@@ -19,7 +19,7 @@ export interface TfEvent {
   readonly scalars?: Readonly<Record<string, number>>;
 }
 
-/** What every event file starts with. */
+/** The first event of every file. */
 export const FILE_VERSION = 'brain.Event:2';
 
 // Field numbers of the messages.
@@ -32,7 +32,7 @@ const SESSION_START = 1;
 const HEADER = 12;
 const FOOTER = 4;
 
-/** A CRC stored beside the data it covers is rotated and shifted, so that a CRC of the whole says something. */
+/** TFRecord masks a CRC that is stored beside its data, because the CRC of data that contains its own CRC is weak. */
 function maskedCrc(bytes: Uint8Array): number {
   const crc = crc32c(bytes);
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;

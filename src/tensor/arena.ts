@@ -9,9 +9,9 @@ import type { Parameter } from './parameter.js';
 import { keep } from './scope.js';
 import { Tensor } from './tensor.js';
 
-// Floats: WebGPU's default storage offset alignment, in a copy of f16 too.
+// In floats: 512 bytes, so that the f16 copy, too, keeps WebGPU's default storage offset alignment of 256 bytes.
 const ALIGN = 128;
-/** Floats that are on the host at a time while an arena is written or read: 8 MiB, in which many small parameters fit. */
+/** Floats on the host at a time while an arena is written or read: 8 MiB, so that many small parameters share a copy. */
 const PIECE = 2 << 20;
 
 export interface Slot {
@@ -20,7 +20,7 @@ export interface Slot {
   readonly start: number;
 }
 
-/** Where parameters that lie side by side are in a flat tensor: the whole arena, or a section of it. */
+/** The places of contiguous parameters in a flat tensor: of the whole arena, or of a section of it. */
 export class Layout {
   constructor(
     readonly gpu: Gpu,
@@ -31,25 +31,25 @@ export class Layout {
     readonly size: number,
   ) {}
 
-  /** The parameter that float `index` of a tensor of this layout belongs to; null beyond the last. */
+  /** The parameter at float `index` of a tensor of this layout; null beyond the last parameter. */
   nameAt(index: number): string | null {
     if (index >= this.size) return null;
     return this.slots.findLast(({ start }) => start - this.start <= index)?.parameter.name ?? null;
   }
 
-  /** Another tensor of the same layout, zero: moments, averages. */
+  /** A new tensor of this layout, all zeros: for moments and averages. */
   like(label: string): Tensor {
     return keep(Tensor.zeros(this.gpu, [this.size], 'f32', label));
   }
 
-  /** This section of a tensor of the whole arena; the same memory. */
+  /** The part of a whole-arena tensor that this section covers; shares its memory. */
   of(whole: Tensor): Tensor {
     return keep(whole.view([this.size], this.start));
   }
 
   /**
-   * Writes the values of every parameter into a tensor of this layout: one array each, or several one after the other. A
-   * parameter of which there are none (null) keeps the values that it has. Takes host memory for `most` floats.
+   * Writes the values of every parameter into a tensor of this layout, as one array a parameter or as several in order. A
+   * parameter whose values are null is left as it is. Uses host memory for `most` floats.
    */
   write(
     target: Tensor,
@@ -74,7 +74,7 @@ export class Layout {
   async *pieces(source: Tensor, most = PIECE): AsyncGenerator<ParameterPiece> {
     const floats = Math.min(this.size, most);
     for (let from = 0; from < this.size; from += floats) {
-      // The last read begins before `from`, so that all are of one size: the device keeps a staging buffer for each size.
+      // The last read starts before `from`, so that all reads have one size: the device keeps a staging buffer for each size.
       const begin = Math.min(from, this.size - floats);
       const bytes = await this.gpu.read(part(source, begin, floats));
       const window = new Float32Array(bytes);
@@ -103,20 +103,20 @@ export class Layout {
   }
 }
 
-/** The next values of a parameter. */
+/** Consecutive values of a parameter. The pieces of a parameter come in order. */
 export interface ParameterPiece {
   readonly parameter: Parameter;
   readonly values: Float32Array<ArrayBuffer>;
 }
 
-/** Floats from `start` on of a tensor of f32. */
+/** The floats of an f32 tensor from `start` on. */
 const part = ({ buffer, offset }: Tensor, start: number, floats: number): Region => ({
   buffer,
   offset: offset + 4 * start,
   bytes: 4 * floats,
 });
 
-/** Collects values that lie side by side in a tensor, and uploads them together: an upload costs more than small values. */
+/** Collects contiguous values and uploads them together, because each upload has a fixed cost. */
 class Window {
   private readonly values: Float32Array<ArrayBuffer>;
   /** Floats of the tensor before the window. */
@@ -145,7 +145,7 @@ class Window {
     this.add(new Float32Array(end - this.begin - this.filled));
   }
 
-  /** Leaves the next floats of the tensor as they are. */
+  /** Skips floats of the tensor, which keep their values. */
   skip(floats: number): void {
     this.flush();
     this.begin += floats;
@@ -159,7 +159,7 @@ class Window {
   }
 }
 
-/** A tensor and the layout that says whose values it holds. */
+/** A tensor, and the layout that says which parameters its values belong to. */
 export interface Part {
   readonly layout: Layout;
   readonly tensor: Tensor;
@@ -175,7 +175,7 @@ export class Arena extends Layout {
   readonly values: Tensor;
   readonly gradients: Tensor;
 
-  /** Parameters of one kind keep their order: what must lie side by side is given side by side. */
+  /** Parameters of one kind keep their order, so that adjacent ones are contiguous in the arena. */
   constructor(gpu: Gpu, parameters: readonly Parameter[], decays: (parameter: Parameter) => boolean) {
     const kinds = [
       (parameter: Parameter) => parameter.trained && decays(parameter),
@@ -209,8 +209,8 @@ export class Arena extends Layout {
   }
 
   /**
-   * Draws the first values of every parameter from a stream of random numbers of its own. The stream is counted by the
-   * parameter's place in `parameters`, a model's in their order there, because the arena sorts them by kind.
+   * Draws the initial values of every parameter from a random stream of its own. The stream's number is the parameter's
+   * index in `parameters`, which is the model's order; the arena itself sorts them by kind.
    */
   initialise(parameters: readonly Parameter[], seed: number): void {
     const places = new Map(parameters.map((parameter, place) => [parameter, place]));
@@ -222,7 +222,7 @@ export class Arena extends Layout {
     });
   }
 
-  /** Gives every parameter a copy in f16, and returns them all, flat: to be filled whenever the values have changed. */
+  /** Gives every parameter a copy in f16. Returns all copies as one flat tensor, to be filled after every change of values. */
   makeHalves(): Tensor {
     const halves = keep(Tensor.zeros(this.gpu, [this.size], 'f16', 'parameters.half'));
     for (const { parameter, start } of this.slots)
@@ -230,13 +230,13 @@ export class Arena extends Layout {
     return halves;
   }
 
-  /** The parameters from float `from` up to float `to`, both of them starts of slots or the end. */
+  /** The parameters from float `from` up to float `to`. Both are starts of parameters, or the end. */
   section(from: number, to = this.size): Layout {
     const inside = this.slots.filter(({ start }) => start >= from && start < to);
     return new Layout(this.gpu, inside, from, to - from);
   }
 
-  /** Runs `body` while the parameters have the values of another tensor of this layout, such as their average. */
+  /** Runs `body` while the parameters are views of another tensor of this layout, such as their average. */
   async withValues<T>(values: Tensor, body: () => Promise<T>): Promise<T> {
     const own = this.slots.map(({ parameter }) => parameter.tensor);
     const others = this.slots.map(({ parameter, start }) =>

@@ -3,7 +3,7 @@ import { Counter, stream } from '../core/rng.js';
 import { formatShape, numel, type Shape } from '../core/shape.js';
 import type { Tensor } from './tensor.js';
 
-/** First values of a parameter, element by element. */
+/** The initial value of each element of a parameter. */
 export type Init = (random: Counter, shape: Shape) => (i: number) => number;
 
 /** How training treats a parameter. */
@@ -20,7 +20,7 @@ export interface Role {
 }
 
 export class Parameter {
-  /** The path of names from the model to here: timm's name for it. Given by the module that owns it. */
+  /** The path of names from the model to this parameter, as timm names it. Set by the module that owns it. */
   name = '';
   readonly role: Required<Role>;
   private bound: Tensor | null = null;
@@ -52,7 +52,7 @@ export class Parameter {
     this.bound = tensor;
   }
 
-  /** The values that training starts from; `index` is the parameter's place in the model. */
+  /** The initial values; `index` is the parameter's place in the model. */
   initial(seed: number, index: number): Float32Array<ArrayBuffer> {
     const value = this.init(new Counter(seed, stream.init, index), this.shape);
     return Float32Array.from({ length: this.size }, (_, i) => value(i));

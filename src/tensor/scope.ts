@@ -1,4 +1,4 @@
-/** Scopes free what is not returned, so that formulas carry no bookkeeping. */
+/** Scopes release the tensors that a function does not return, so that formulas contain no bookkeeping. */
 
 export interface Releasable {
   release(): void;
@@ -7,14 +7,14 @@ export interface Releasable {
 let current: Set<Releasable> | null = null;
 let owner: Set<Releasable> | null = null;
 
-/** Gives a new tensor to the scope it is made in. */
+/** Registers a new tensor with the current scope. */
 export function adopt(tensor: Releasable): void {
   current?.add(tensor);
 }
 
 /**
  * Runs `body`, then releases every tensor made in it except those it returns (a tensor, an array of them, or an object
- * with tensors as values), which go to the scope outside, or to the caller where there is none. Synchronous only.
+ * with tensors as values). Those belong to the outer scope, or to the caller if there is none. Synchronous only.
  */
 export function scope<T>(body: () => T): T {
   const outer = current;
@@ -30,22 +30,22 @@ export function scope<T>(body: () => T): T {
   }
 }
 
-/** Takes a tensor out of every scope: the caller releases it, or who owns what the caller made. */
+/** Removes a tensor from its scope. The caller, or the owner of the caller's result, must release it. */
 export function keep<T extends Releasable>(tensor: T): T {
   current?.delete(tensor);
   owner?.add(tensor);
   return tensor;
 }
 
-/** Something made of tensors that it keeps, and what releases them all. */
+/** A result, and a function that releases all tensors that it keeps. */
 export interface Owned<T> {
   readonly made: T;
   readonly release: () => void;
 }
 
 /**
- * Runs `body` in a scope and collects what it keeps, for one to release it who knows nothing of its parts. Where it throws,
- * nothing is left of it. What it keeps, it must not release itself.
+ * Runs `body` in a scope. Returns its result and a function that releases every tensor that `body` kept (by `keep`). If
+ * `body` throws, those are released. `body` must not release them itself.
  */
 export function owned<T>(body: () => T): Owned<T> {
   const outer = owner;

@@ -6,7 +6,7 @@ import type { PoolBuffer, Region } from '../gpu/pool.js';
 import { adopt } from './scope.js';
 
 export type DType = 'f32' | 'f16' | 'u32' | 'u8';
-/** What a tensor is written from; 16 bits are those of f16. */
+/** Host data that a tensor is made from. A Uint16Array has the bits of f16. */
 export type HostArray =
   | Float32Array<ArrayBuffer>
   | Uint16Array<ArrayBuffer>
@@ -14,7 +14,7 @@ export type HostArray =
   | Uint8Array<ArrayBuffer>;
 
 const BYTES: Record<DType, number> = { f32: 4, f16: 2, u32: 4, u8: 1 };
-// Kernels that work on vec4 touch whole quads; a tensor's storage covers the quad its last element is in.
+// Kernels that work on vec4 touch whole vec4s, so storage is padded to the end of the last one.
 const QUAD = 16;
 
 interface Storage {
@@ -23,11 +23,11 @@ interface Storage {
 }
 
 export class Tensor implements Region {
-  /** Set on parameters, and by the tape on what is computed from them. */
+  /** Set on parameters, and by the tape on tensors computed from them. */
   requiresGrad = false;
-  /** Where a backward pass writes this tensor's gradient: parameters have a place of their own, others get one. */
+  /** The gradient that a backward pass writes. A parameter's is a part of the arena; other tensors get one as needed. */
   grad: Tensor | null = null;
-  /** The same values in f16, kept true by whoever changes them: what products in mixed precision read. */
+  /** The same values in f16, which products in mixed precision read. Code that changes the values must update it. */
   half: Tensor | null = null;
 
   private constructor(
@@ -41,7 +41,7 @@ export class Tensor implements Region {
     adopt(this);
   }
 
-  /** Uninitialised memory. Lives until the surrounding scope ends, or until `release` outside of one. */
+  /** A tensor with uninitialised memory. It lives until its scope ends or, outside of scopes, until `release`. */
   static empty(gpu: Gpu, shape: Shape, dtype: DType = 'f32', label = ''): Tensor {
     const bytes = Math.ceil((numel(shape) * BYTES[dtype]) / QUAD) * QUAD;
     const storage = { buffer: gpu.pool.acquire(bytes, label), references: 1 };
@@ -64,7 +64,7 @@ export class Tensor implements Region {
     return tensor;
   }
 
-  /** The same memory seen as another shape, or as a part: `elements` in, and as many as `shape` has. */
+  /** A view with another shape, or of a part of the tensor that starts at element `elements`. Shares its memory. */
   view(shape: Shape, elements = 0, label = this.label): Tensor {
     this.retain();
     const offset = this.offset + elements * BYTES[this.dtype];
@@ -80,18 +80,18 @@ export class Tensor implements Region {
     return this.size * BYTES[this.dtype];
   }
 
-  /** Of an element: what a kernel's `alias NAME = f32; // tune` line is given. */
+  /** Bits of an element, 16 or 32: the value for a kernel's `alias NAME = f32; // tune` line. */
   get bits(): number {
     return 8 * BYTES[this.dtype];
   }
 
-  /** The pool's buffer; an error after the last release, so that no kernel runs on memory that is somebody else's. */
+  /** The pool's buffer. Throws after the last release, so that no kernel uses memory that may belong to another tensor. */
   get buffer(): PoolBuffer {
     if (!this.storage.buffer) throw new Error(`${this} was used after its memory was released.`);
     return this.storage.buffer;
   }
 
-  /** Whether anyone else holds the same memory. */
+  /** True if another tensor shares the memory. */
   get shared(): boolean {
     return this.storage.references > 1;
   }
@@ -100,7 +100,7 @@ export class Tensor implements Region {
     this.gpu.upload(this, data);
   }
 
-  /** The values of a tensor of f32 or f16. */
+  /** The values of an f32 or f16 tensor, read back as float32. */
   async toFloat32(): Promise<Float32Array<ArrayBuffer>> {
     const bytes = await this.gpu.read(this);
     return this.dtype === 'f16'
