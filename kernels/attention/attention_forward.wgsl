@@ -3,8 +3,8 @@
 // One invocation per query, head and image; one pass over the keys with a running maximum (online softmax), so scores
 //   never leave registers. All invocations of a workgroup read the same key at the same time.
 // Any N, H, B; HEAD floats of registers twice.   As torch.nn.functional.scaled_dot_product_attention.
-// Loops end at `head`, which is HEAD, and arrays have more than 32 elements: a CPU driver's compiler would unroll the former and turn
-//   the latter into branches, for a minute.
+// Loops end at the parameter `head`, which equals HEAD, and arrays have more than 32 elements. Otherwise a CPU driver's
+//   compiler unrolls the loops, turns array accesses into branches, and takes a minute.
 // Tuned: Element, HEAD (the head dimension).
 import package::attention::dropout::{kept_weight};
 requires immediate_address_space;
@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let i = group.x * WG + local;
   if (i >= p.N) { return; }
   let width = p.H * HEAD;
-  let image = group.z * p.N * 3u * width + group.y * HEAD; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD; // q of token 0; k is one width further, v two
   let row = (group.z * p.H + group.y) * p.N + i;
   var q: array<f32, ROOM>;
   var sum: array<f32, ROOM>;

@@ -1,11 +1,11 @@
 // attention_forward_subgroup: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),
 //   lse[i] = log Σ_j exp(scale · q[i]·k[j])   as torch.nn.functional.scaled_dot_product_attention
 //   qkv (B, N, 3, H, 4·HEAD4), o (B, N, H, 4·HEAD4): Element   lse (B, H, N): f32   key (2): seed, step: u32
-// SHARE lanes side by side per query, head and image: each holds every SHARE-th quad of q and o in registers, and they add up
-//   their parts of a score. One pass over the keys, AT_ONCE at a time, with a running maximum (online softmax). All queries of a
+// SHARE neighbouring lanes per query, head and image: each holds every SHARE-th quad of q and o in registers, and they add up
+//   their parts of each score. One pass over the keys, AT_ONCE at a time, with a running maximum (online softmax). All queries of a
 //   workgroup read the same keys at the same time.
-// Any N, H, B; every subgroup has at least four lanes, neighbours in the workgroup.
-// Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4; a CPU driver's compiler unrolls them all).
+// Any N, H, B; every subgroup has at least four lanes, and they are neighbours in the workgroup.
+// Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4; a CPU driver's compiler unrolls all of it).
 import package::attention::dropout::{kept_quad};
 import package::attention::shares::{OWN, SHARE, own, total};
 enable subgroups;
@@ -32,9 +32,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
         @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32) {
   let share = lane % SHARE;
   let i = group.x * (WG / SHARE) + local / lanes * (lanes / SHARE) + lane / SHARE;
-  let token = min(i, p.N - 1u); // a surplus row repeats the last and is not stored
+  let token = min(i, p.N - 1u); // a surplus row repeats the last one and is not stored
   let width = p.H * HEAD4;
-  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let row = (group.z * p.H + group.y) * p.N + token;
   var q: array<vec4f, OWN>;
   var sum: array<vec4f, OWN>;

@@ -2,12 +2,12 @@
 //   lse[i] = log Σ_j exp(scale · q[i]·k[j])   (FlashAttention-2; Dao, 2023)
 //   qkv (B, N, 3, H, HEAD), o (B, N, H, HEAD): Element   lse (B, H, N): f32   key (2): seed, step: u32
 // One workgroup per block of QUERIES, head and image; it passes once over blocks of KEYS with a running maximum. Queries, then
-//   keys, then values (on their way meanwhile), and the block's weights p go through workgroup memory as elements of type Part; subgroup s owns the
-//   s mod DOWN-th SM rows of both products. A matrix cannot be read by elements: products go through workgroup memory to
-//   the invocations, of which SHARE side by side own a row: its maximum, its mass, every SHARE-th quad of its output.
+//   keys, then values (loaded meanwhile), and the block's weights p go through workgroup memory as elements of type Part. Subgroup s
+//   owns SM rows of both products, from row SM · (s mod DOWN) on. The elements of a matrix cannot be accessed, so products go through workgroup
+//   memory to the invocations. SHARE neighbours own a row: its maximum, its mass, every SHARE-th quad of its output.
 // Limits: HEAD divides by 4; QUERIES by SM; KEYS by 16; SN and SK divide 16; SM, SN, SK, Part are a configuration of the adapter
 //   with f32 results; every subgroup has LANES lanes, WG divides by LANES, WG / LANES by DOWN, LANES by SHARE. Any N, H, B.
-//   Weights are at most 1 / (1 − rate), so no Part of finite q, k, v overflows that they do not overflow themselves.
+//   Weights are at most 1 / (1 − rate): if q, k and v are finite as Part, so is every operand.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), Element, HEAD, QUERIES, KEYS, WG (4 to 8 times QUERIES).
 import package::attention::dropout::{kept_quad};
 import package::attention::matrices::{ACROSS, DOWN, HEAD4, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, SCORES_PITCH, SHARE, WIDE};
@@ -39,13 +39,13 @@ struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 var<immediate> p: Params;
 
 const LEAST = -3.402823466e38;
-const OWN = (WIDE / 4u + SHARE - 1u) / SHARE; // quads of a row that an invocation owns
+const OWN = (WIDE / 4u + SHARE - 1u) / SHARE; // quads of its row that an invocation owns
 const RESULTS_PITCH = max(KEYS, WIDE) / 4u + 2u;
-// Where in `parts`: queries first, then keys or values, then weights.
+// Offsets in `parts`: queries first, then keys or values, then weights.
 const OTHERS = QUERIES * PITCH;
 const WEIGHTS = OTHERS + KEYS * PITCH;
 
-// Offsets and strides of subgroupMatrixLoad and -Store count elements of these arrays: quads.
+// Offsets and strides of subgroupMatrixLoad and subgroupMatrixStore count elements of these arrays, which are quads.
 var<workgroup> parts: array<vec4<Part>, WEIGHTS + QUERIES * SCORES_PITCH>;
 var<workgroup> results: array<vec4f, QUERIES * RESULTS_PITCH>;
 
@@ -54,10 +54,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
         @builtin(subgroup_invocation_id) lane: u32) {
   let index = subgroup * LANES + lane;
   let own = vec2u(subgroup % DOWN * SM, subgroup / DOWN * SN);
-  let row = index / SHARE; // of the block
+  let row = index / SHARE; // within the block
   let share = index % SHARE;
   let width = p.H * HEAD4;
-  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let i = group.x * QUERIES + row;
   let draws = (group.z * p.H + group.y) * p.N + i;
   var sum: array<vec4f, OWN>;

@@ -1,8 +1,8 @@
 // attention_forward_texture: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),   lse[i] = log Σ_j exp(scale · q[i]·k[j])
 //   qkv (B, N, 3, H, 4·HEAD4)   o (B, N, H, 4·HEAD4)   lse (B, H, N)   key (2): seed, step   all f32 but the key, u32
 // One subgroup per LANES queries, head and image; lane l owns query l of them: its scores, its running maximum and its
-//   output in registers, so the softmax needs no exchange. Lane l also fetches key and value l of each tile of LANES
-//   keys from a texture, and all lanes see them by constant-lane broadcasts (see matmul_forward_texture).
+//   output are in its registers, so the softmax needs no exchange. Lane l also fetches key and value l of each tile of LANES
+//   keys from a texture, and all lanes get them by constant-lane broadcasts (see matmul_forward_texture).
 // Head dimension a multiple of 4 up to 64; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size), HEAD4 (a quarter of the head dimension).
 import package::attention::dropout::{kept_weight};
@@ -27,7 +27,7 @@ var<immediate> p: Params;
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let i = group.x * LANES + lane;
   let width = p.H * HEAD4;
-  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let q = image + min(i, p.N - 1u) * 3u * width;
   let row = (group.z * p.H + group.y) * p.N + i;
   var acc: array<vec4f, 16>;

@@ -3,8 +3,8 @@
 //   qkv, dqkv (B, N, 3, H, HEAD), dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
 // One invocation per key, head and image, one pass over the queries; writes the k and v parts of dqkv.
 // Any N, H, B; HEAD floats of registers four times.
-// Loops end at `head`, which is HEAD, and arrays have more than 32 elements: a CPU driver's compiler would unroll the former and turn
-//   the latter into branches, for a minute.
+// Loops end at the parameter `head`, which equals HEAD, and arrays have more than 32 elements. Otherwise a CPU driver's
+//   compiler unrolls the loops, turns array accesses into branches, and takes a minute.
 // Tuned: Element, HEAD (the head dimension).
 import package::attention::dropout::{kept_weight};
 requires immediate_address_space;
@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let j = group.x * WG + local;
   if (j >= p.N) { return; }
   let width = p.H * HEAD;
-  let image = group.z * p.N * 3u * width + group.y * HEAD; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD; // q of token 0; k is one width further, v two
   let rows = (group.z * p.H + group.y) * p.N;
   let mine = image + j * 3u * width + width;
   var k: array<f32, ROOM>;

@@ -1,13 +1,13 @@
 // attention_key_backward_subgroup_matrix: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i],   ds as in attention_query_backward
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   (FlashAttention-2; Dao, 2023)
 //   qkv, dqkv (B, N, 3, H, HEAD), dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
-// One workgroup per block of KEYS, head and image; it passes over blocks of QUERIES. Keys, values, queries, their output's
-//   gradients and the block's p and ds, a row a query, go through workgroup memory as elements of type Part. Subgroups take the
-//   matrices of a product in turn. A matrix cannot be read by elements: products go through workgroup memory to the invocations,
-//   of which SHARE side by side own a query's row. Writes the k and v parts of dqkv.
-// Limits: HEAD divides by 4; QUERIES and KEYS by SM and 16, which SN and SK divide; SM, SN, SK, Part are a configuration of the
+// One workgroup per block of KEYS, head and image; it passes over blocks of QUERIES. Keys, values, queries, the gradients
+//   of their outputs, and the block's p and ds (a row for each query) go through workgroup memory as elements of type Part. Subgroups take
+//   the matrices of a product in turn. The elements of a matrix cannot be accessed, so products go through workgroup memory to the
+//   invocations. SHARE neighbours own a query's row. Writes the k and v parts of dqkv.
+// Limits: HEAD divides by 4; QUERIES and KEYS by SM and by 16; SN and SK divide 16; SM, SN, SK, Part are a configuration of the
 //   adapter with f32 results; every subgroup has LANES lanes, WG divides by LANES, WG / LANES by DOWN and OUT_DOWN, LANES by
-//   SHARE. Any N, H, B. A gradient too large for Part becomes infinite and leaves dk and dv not finite.
+//   SHARE. Any N, H, B. A gradient too large for Part becomes infinite, and dk and dv are then not finite.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), Element, HEAD, QUERIES, KEYS, WG (4 to 8 times QUERIES).
 import package::attention::dropout::{kept_quad};
 import package::attention::matrices::{BESIDE, DOWN, HEAD4, Left, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, Right, SCORES_PITCH, SHARE, WIDE};
@@ -40,10 +40,10 @@ struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<Element>>;
 var<immediate> p: Params;
 
-const OUT_DOWN = KEYS / SM; // rows of matrices of dk and dv, and subgroups that take one's matrices in turn
+const OUT_DOWN = KEYS / SM; // rows of matrices in dk and dv; the subgroups of a row take its matrices in turn
 const OUT_BESIDE = WG / LANES / OUT_DOWN;
-const EACH = (WIDE / SN + OUT_BESIDE - 1u) / OUT_BESIDE; // matrices of dk that a subgroup owns, and of dv
-// Where in `parts`: queries first, then the others; and in `results` the second of two products.
+const EACH = (WIDE / SN + OUT_BESIDE - 1u) / OUT_BESIDE; // matrices that a subgroup owns, of dk and of dv each
+// Offsets in `parts`: queries first, then the others; in `results`: the second of two products.
 const DOUT = QUERIES * PITCH;
 const K = DOUT + QUERIES * PITCH;
 const V = K + KEYS * PITCH;
@@ -51,11 +51,11 @@ const WEIGHTS = V + KEYS * PITCH;
 const DS = WEIGHTS + QUERIES * SCORES_PITCH;
 const SECOND = QUERIES * SCORES_PITCH;
 
-// Offsets and strides of subgroupMatrixLoad and -Store count elements of these arrays: quads.
+// Offsets and strides of subgroupMatrixLoad and subgroupMatrixStore count elements of these arrays, which are quads.
 var<workgroup> parts: array<vec4<Part>, DS + QUERIES * SCORES_PITCH>;
 var<workgroup> results: array<vec4f, max(2u * SECOND, KEYS * PITCH)>;
 
-// As multiply_rows of matrices.wgsl, but one matrix of results at a time.
+// As multiply_rows in matrices.wgsl, but with one matrix of results at a time.
 fn multiply_blocks(own: vec2u, left: u32, right: u32, to: u32) {
   for (var column = own.y; column < KEYS; column += BESIDE * SN) {
     var sum = Result();
@@ -81,7 +81,7 @@ fn add_columns(own: vec2u, left: u32, right: u32, sums: ptr<function, array<Resu
   }
 }
 
-// Rows of dk or dv, `factor` times, to where token 0 of the head is.
+// Stores rows of dk or dv times `factor`; token 0 of the head is at `base`.
 fn finish(index: u32, own: vec2u, sums: ptr<function, array<Result, EACH>>, first: u32, base: u32, factor: f32) {
   for (var n = 0u; n < EACH; n++) {
     let column = own.y + n * OUT_BESIDE * SN;
@@ -103,10 +103,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   let index = subgroup * LANES + lane;
   let own = vec2u(subgroup % DOWN * SM, subgroup / DOWN * SN);
   let own_out = vec2u(subgroup % OUT_DOWN * SM, subgroup / OUT_DOWN * SN);
-  let row = index / SHARE; // of the block of queries
+  let row = index / SHARE; // within the block of queries
   let share = index % SHARE;
   let width = p.H * HEAD4;
-  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let rows = (group.z * p.H + group.y) * p.N;
   let first = group.x * KEYS;
   for (var n = 0u; n < MOVED_KEYS; n++) {
@@ -134,7 +134,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
     workgroupBarrier();
     for (var c = share; c < KEYS / 4u; c += SHARE) {
       let at = row * SCORES_PITCH + c;
-      // Queries beyond N have no lse; what is computed for keys beyond N is not stored.
+      // Queries beyond N have no lse; results of keys beyond N are not stored.
       let weight = select(vec4f(0.0), exp(p.scale * results[at] - log_mass), i0 + row < p.N);
       let keep = kept_quad(rows + i, first / 4u + c);
       parts[WEIGHTS + at] = vec4<Part>(keep * weight);

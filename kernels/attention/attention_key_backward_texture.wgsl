@@ -40,10 +40,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let j = group.x * LANES + lane;
   let inside = min(j, p.N - 1u);
   let width = p.H * HEAD4;
-  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let k = image + inside * 3u * width + width;
   let rows = (group.z * p.H + group.y) * p.N;
-  let head4 = min(HEAD4, textureDimensions(qkv).x); // a bound the compiler cannot see, so that it keeps the loop
+  let head4 = min(HEAD4, textureDimensions(qkv).x); // the compiler does not know this bound, so it does not unroll the loop
   var dk: array<vec4f, 16>;
   var dv: array<vec4f, 16>;
   for (var i0 = 0u; i0 < p.N; i0 += LANES) {

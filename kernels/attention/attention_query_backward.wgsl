@@ -1,10 +1,10 @@
 // attention_query_backward: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta),   delta[i] = do[i]·o[i]
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
 //   qkv, dqkv (B, N, 3, H, HEAD), o, dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
-// One invocation per query, head and image, one pass over the keys; writes the q part of dqkv, and delta for the keys' pass.
+// One invocation per query, head and image, one pass over the keys; writes the q part of dqkv, and delta for the pass over keys.
 // Any N, H, B; HEAD floats of registers three times.
-// Loops end at `head`, which is HEAD, and arrays have more than 32 elements: a CPU driver's compiler would unroll the former and turn
-//   the latter into branches, for a minute.
+// Loops end at the parameter `head`, which equals HEAD, and arrays have more than 32 elements. Otherwise a CPU driver's
+//   compiler unrolls the loops, turns array accesses into branches, and takes a minute.
 // Tuned: Element, HEAD (the head dimension).
 import package::attention::dropout::{kept_weight};
 requires immediate_address_space;
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let i = group.x * WG + local;
   if (i >= p.N) { return; }
   let width = p.H * HEAD;
-  let image = group.z * p.N * 3u * width + group.y * HEAD; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD; // q of token 0; k is one width further, v two
   let row = (group.z * p.H + group.y) * p.N + i;
   let out = (group.z * p.N + i) * width + group.y * HEAD;
   var q: array<f32, ROOM>;

@@ -1,13 +1,13 @@
 // attention_query_backward_subgroup_matrix: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta),   delta[i] = do[i]·o[i]
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   (FlashAttention-2; Dao, 2023)
 //   qkv, dqkv (B, N, 3, H, HEAD), o, dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
-// One workgroup per block of QUERIES, head and image; it passes over blocks of KEYS. Queries, their output's gradients, keys,
-//   values and the block's ds go through workgroup memory as elements of type Part; subgroup s owns the s mod DOWN-th SM rows
-//   of all products. A matrix cannot be read by elements: products go through workgroup memory to the invocations, of which
-//   SHARE side by side own a row. Writes the q part of dqkv, and delta for the keys' pass.
+// One workgroup per block of QUERIES, head and image; it passes over blocks of KEYS. Queries, the gradients of their outputs,
+//   keys, values and the block's ds go through workgroup memory as elements of type Part. Subgroup s owns SM rows
+//   of all products, from row SM · (s mod DOWN) on. The elements of a matrix cannot be accessed, so products go through workgroup memory to the invocations.
+//   SHARE neighbours own a row. Writes the q part of dqkv, and delta for the pass over keys.
 // Limits: HEAD divides by 4; QUERIES by SM; KEYS by 16; SN and SK divide 16; SM, SN, SK, Part are a configuration of the adapter
 //   with f32 results; every subgroup has LANES lanes, WG divides by LANES, WG / LANES by DOWN, LANES by SHARE. Any N, H, B.
-//   A gradient too large for Part becomes infinite and leaves dq not finite.
+//   A gradient too large for Part becomes infinite, and dq is then not finite.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), Element, HEAD, QUERIES, KEYS, WG (4 to 8 times QUERIES).
 import package::attention::dropout::{kept_quad};
 import package::attention::matrices::{ACROSS, DOWN, HEAD4, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, SCORES_PITCH, SHARE, WIDE};
@@ -41,14 +41,14 @@ struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<Element>>;
 var<immediate> p: Params;
 
-// Where in `parts`: queries first, then the others; and in `results` the second of two products.
+// Offsets in `parts`: queries first, then the others; in `results`: the second of two products.
 const DOUT = QUERIES * PITCH;
 const K = DOUT + QUERIES * PITCH;
 const V = K + KEYS * PITCH;
 const DS = V + KEYS * PITCH;
 const SECOND = QUERIES * SCORES_PITCH;
 
-// Offsets and strides of subgroupMatrixLoad and -Store count elements of these arrays: quads.
+// Offsets and strides of subgroupMatrixLoad and subgroupMatrixStore count elements of these arrays, which are quads.
 var<workgroup> parts: array<vec4<Part>, DS + QUERIES * SCORES_PITCH>;
 var<workgroup> results: array<vec4f, max(2u * SECOND, QUERIES * PITCH)>;
 
@@ -57,10 +57,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
         @builtin(subgroup_invocation_id) lane: u32) {
   let index = subgroup * LANES + lane;
   let own = vec2u(subgroup % DOWN * SM, subgroup / DOWN * SN);
-  let row = index / SHARE; // of the block
+  let row = index / SHARE; // within the block
   let share = index % SHARE;
   let width = p.H * HEAD4;
-  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let outputs = group.z * p.N * width + group.y * HEAD4;
   let first = group.x * QUERIES;
   let i = first + row;

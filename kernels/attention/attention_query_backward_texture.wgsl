@@ -2,7 +2,7 @@
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   qkv, dqkv (B, N, 3, H, 4·HEAD4)   o, dout (B, N, H, 4·HEAD4)
 //   lse, delta (B, H, N)   key (2): seed, step   all f32 but the key, u32
 // One subgroup per LANES queries, head and image; lane l owns query l of them and fetches key and value l of each tile
-//   of LANES keys, as in attention_forward_texture. Writes the q part of dqkv, and delta for the keys' pass.
+//   of LANES keys, as in attention_forward_texture. Writes the q part of dqkv, and delta for the pass over keys.
 // Head dimension a multiple of 4 up to 64; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size), HEAD4 (a quarter of the head dimension).
 import package::attention::dropout::{kept_weight};
@@ -31,11 +31,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let i = group.x * LANES + lane;
   let inside = min(i, p.N - 1u);
   let width = p.H * HEAD4;
-  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k one width on, v two
+  let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let q = image + inside * 3u * width;
   let dy = (group.z * p.N + inside) * width + group.y * HEAD4;
   let row = (group.z * p.H + group.y) * p.N + inside;
-  let head4 = min(HEAD4, textureDimensions(qkv).x); // a bound the compiler cannot see, so that it keeps the loop
+  let head4 = min(HEAD4, textureDimensions(qkv).x); // the compiler does not know this bound, so it does not unroll the loop
   var d_sum = 0.0;
   for (var d = 0u; d < head4; d++) { d_sum += dot(texel(dout, dy + d), texel(o, dy + d)); }
   let log_mass = lse[row];

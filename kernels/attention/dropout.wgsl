@@ -6,7 +6,7 @@ fn dropout_words(row: u32, quad: u32) -> vec4u {
   return pcg4d(vec4u(key[0], p.stream, key[1], row * ((p.N + 3u) / 4u) + quad));
 }
 
-// Factors of weights (i, 4·quad …); `row` counts the rows i of all heads and images.
+// Factors of weights (i, 4·quad) to (i, 4·quad + 3); `row` counts the rows i of all heads and images.
 fn kept_quad(row: u32, quad: u32) -> vec4f {
   if (!DROPOUT) { return vec4f(1.0); }
   return kept(dropout_words(row, quad), p.rate);

@@ -6,22 +6,22 @@ alias Right = subgroup_matrix_right<Part, SN, SK>;
 alias Result = subgroup_matrix_result<f32, SN, SM>;
 
 const HEAD4 = HEAD / 4u;
-const WIDE = (HEAD + 15u) / 16u * 16u; // HEAD and zeros
-const SHARE = WG / QUERIES; // invocations of a query's row
-const DOWN = QUERIES / SM; // rows of matrices of scores
-const BESIDE = WG / LANES / DOWN; // subgroups of such a row: they take its matrices in turn
+const WIDE = (HEAD + 15u) / 16u * 16u; // HEAD, padded with zeros to a multiple of 16
+const SHARE = WG / QUERIES; // invocations for each query's row
+const DOWN = QUERIES / SM; // rows of matrices in the scores
+const BESIDE = WG / LANES / DOWN; // subgroups for each such row, which take its matrices in turn
 const ACROSS = (WIDE / SN + BESIDE - 1u) / BESIDE; // matrices of WIDE columns that a subgroup owns
 const MOVED_KEYS = (KEYS * (WIDE / 4u) + WG - 1u) / WG; // quads of a block of keys that an invocation moves
 const MOVED_QUERIES = (QUERIES * (WIDE / 4u) + WG - 1u) / WG;
-// Quads from row to row: two more than a row has, so that neighbours start on different banks.
+// Quads from row to row: two more than a row has, so that neighbouring rows start on different banks.
 const PITCH = WIDE / 4u + 2u;
 const SCORES_PITCH = KEYS / 4u + 2u;
 
-// The row of quad x of staged rows, and its place in the row.
+// The row of quad x among staged rows, and the quad's place in that row.
 fn place(x: u32) -> vec2u { return vec2u(x / (WIDE / 4u), x % (WIDE / 4u)); }
 
-// Quad x of a head's rows from token `first` on, where the quads of token 0 start at `base` of qkv; 0 beyond N and HEAD.
-// There is no branch, so that many loads are on their way at a time.
+// Quad x of a head's rows from token `first` on; the quads of token 0 start at `base` in qkv. Zero beyond N and HEAD.
+// It has no branch, so that many loads are in flight at a time.
 fn fetch(x: u32, base: u32, first: u32) -> vec4<Part> {
   let at = place(x);
   let token = first + at.x;
@@ -29,7 +29,7 @@ fn fetch(x: u32, base: u32, first: u32) -> vec4<Part> {
   return vec4<Part>(select(vec4f(0.0), vec4f(quad), token < p.N && at.y < HEAD4));
 }
 
-// The same of the output's gradients.
+// The same for the gradients of the output.
 fn fetch_gradient(x: u32, base: u32, first: u32) -> vec4<Part> {
   let at = place(x);
   let token = first + at.x;
@@ -37,14 +37,14 @@ fn fetch_gradient(x: u32, base: u32, first: u32) -> vec4<Part> {
   return vec4<Part>(select(vec4f(0.0), vec4f(quad), token < p.N && at.y < HEAD4));
 }
 
-// Puts quad x of so many rows to parts[to …].
+// Stores quad x of `rows` rows at parts[to …].
 fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
   let at = place(x);
   if (rows * (WIDE / 4u) % WG == 0u || at.x < rows) { parts[to + at.x * PITCH + at.y] = quad; }
 }
 
 // results[to …], rows `pitch` quads apart, = (rows of parts[left …]) · (KEYS rows of parts[right …])ᵀ; `own` is this
-// subgroup's first row, and its first column.
+// subgroup's first row and first column.
 fn multiply_rows(own: vec2u, left: u32, right: u32, to: u32, pitch: u32) {
   const COUNT = (KEYS / SN + BESIDE - 1u) / BESIDE;
   var sums = array<Result, COUNT>();

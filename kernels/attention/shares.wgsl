@@ -4,7 +4,7 @@
 const SHARE = 4u; // lanes of a row
 const OWN = (HEAD4 + SHARE - 1u) / SHARE; // quads of a lane
 
-// The sum of the values of a row's lanes.
+// The sum over the lanes of a row.
 fn total(mine: f32) -> f32 {
   var sum = mine;
   for (var other = 1u; other < SHARE; other *= 2u) { sum += subgroupShuffleXor(sum, other); }
@@ -18,7 +18,7 @@ fn own(base: u32, n: u32, share: u32) -> vec4f {
   return select(vec4f(0.0), vec4f(qkv[base + min(d, HEAD4 - 1u)]), d < HEAD4);
 }
 
-// The same of the output's gradient.
+// The same for the gradient of the output.
 fn own_gradient(base: u32, n: u32, share: u32) -> vec4f {
   let d = n * SHARE + share;
   if (HEAD4 % SHARE == 0u) { return vec4f(dout[base + d]); }

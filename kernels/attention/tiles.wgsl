@@ -3,8 +3,8 @@
 // needs LANES, HEAD4
 import package::lib::texel::{texel};
 
-// s[l] += mine · other of lane l: the scores of this lane's row against LANES rows, four dimensions at a time;
-// of a last tile of 65 or 197 rows only the few that are left.
+// s[l] += mine · (other of lane l): the scores of this lane's row with LANES rows, four dimensions at a time. Only the rows
+// that exist are computed, since the last tile of 65 or 197 rows has few of them.
 fn dots(s: ptr<function, array<f32, 16>>, left: u32, mine: vec4f, other: vec4f) {
   // unroll
   for (var l = 0u; l < 4u; l++) { (*s)[l] += dot(mine, subgroupBroadcast(other, l)); }
@@ -18,7 +18,7 @@ fn dots(s: ptr<function, array<f32, 16>>, left: u32, mine: vec4f, other: vec4f) 
   }
 }
 
-// c·acc + Σ_l weight[l] · row of lane l.
+// c·acc + Σ_l weight[l] · (row of lane l).
 fn combine(c: f32, acc: vec4f, weight: ptr<function, array<f32, 16>>, left: u32, row: vec4f) -> vec4f {
   var sum = c * acc;
   // unroll

@@ -1,10 +1,10 @@
 // augment_apply_forward: to[b] = op of this slot for image b, of from[b]
 //   program (slots, B, 8) u32: see encodeImageOp in src/ops/image_ops.ts   table (B, 256) u32 of augment_table_forward
 //   from, to (B, H, W) u32, red + 256 green + 65536 blue
-// One invocation per pixel; all arithmetic on bytes, as PIL and torchvision on PIL images do. Geometric ops read the place
-//   that an affine map in 16.16 fixed point gives: the pixel it falls in (PIL's own arithmetic), or with BILINEAR the
-//   four around it, with 16 bits of weight where PIL has doubles. Places outside read `fill`. Hue's quotients are exact
-//   where PIL rounds to float32.
+// One invocation per pixel; all arithmetic on bytes, as PIL and torchvision on PIL images do. Geometric ops map a
+//   pixel by an affine map in 16.16 fixed point and read the pixel it falls in (PIL's own arithmetic) or, with BILINEAR,
+//   the four around it, with 16-bit weights where PIL has doubles. Outside of the image they read `fill`. The quotients of
+//   Hue are exact; PIL rounds them to float32.
 // H, W < 2^13 for geometric ops.
 // Tuned: nothing.
 import package::augment::pixels::{blend, grey_of, pack, unpack};
@@ -41,7 +41,7 @@ fn blended(a: vec3u, v: vec3u, at: u32) -> vec3u {
   );
 }
 
-// PIL's ImageFilter.SMOOTH: (1 1 1; 1 5 1; 1 1 1) / 13, rounded; pixels of the border as they are.
+// PIL's ImageFilter.SMOOTH: (1 1 1; 1 5 1; 1 1 1) / 13, rounded; border pixels stay as they are.
 fn smoothed(image: u32, row: i32, column: i32) -> vec3u {
   let middle = pixel(image, row, column);
   if (row == 0 || column == 0 || row == i32(p.H) - 1 || column == i32(p.W) - 1) { return middle; }
@@ -52,7 +52,7 @@ fn smoothed(image: u32, row: i32, column: i32) -> vec3u {
   return (2u * sum + 13u) / 26u;
 }
 
-// RGB to PIL's HSV bytes, the hue moved on, and back.
+// Shifts the hue: RGB to PIL's HSV bytes, and back.
 fn turned(v: vec3u, turn: u32) -> vec3u {
   let highest = max(v.x, max(v.y, v.z));
   let range = highest - min(v.x, min(v.y, v.z));
@@ -77,7 +77,7 @@ fn turned(v: vec3u, turn: u32) -> vec3u {
   }
 }
 
-// floor(a + (b − a) t / 65536) of signed numbers below 2^24, t of 16 bits, with no product above 31 bits.
+// floor(a + (b − a) t / 65536) for signed numbers below 2^24 and a 16-bit t; no product exceeds 31 bits.
 fn between(a: vec3i, b: vec3i, t: i32) -> vec3i {
   let d = b - a;
   return a + (((d >> vec3u(12u)) * t + (((d & vec3i(4095)) * t) >> vec3u(12u))) >> vec3u(4u));
@@ -90,7 +90,7 @@ fn affine(image: u32, at: u32, row: i32, column: i32) -> vec3u {
   let end = vec2i(i32(p.W), i32(p.H));
   if (any(place < vec2i(0)) || any(place >= end)) { return unpack(p.fill); }
   if (!BILINEAR) { return pixel(image, place.y, place.x); }
-  let corner = vec2i(x - 32768, y - 32768); // places are the middles of pixels
+  let corner = vec2i(x - 32768, y - 32768); // coordinates are those of pixel centres
   let first = clamp(corner >> vec2u(16u), vec2i(0), end - 1);
   let second = clamp((corner >> vec2u(16u)) + 1, vec2i(0), end - 1);
   let t = corner & vec2i(65535);

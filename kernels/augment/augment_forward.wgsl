@@ -26,7 +26,7 @@ struct Params { B: u32, C: u32, H: u32, W: u32, first: u32, count: u32 }
 @group(0) @binding(6) var<storage, read_write> label: array<u32>;
 var<immediate> p: Params;
 
-// The mirror image of a place outside of 0 .. n - 1, at most n - 1 beyond; unsigned numbers wrap below zero.
+// Mirrors a coordinate outside of 0 .. n - 1, by at most n - 1, back inside. Below zero the unsigned number wraps.
 fn reflected(place: u32, n: u32) -> u32 {
   if (place < n) { return place; }
   return select(2u * (n - 1u) - place, 0u - place, place > 0x7fffffffu);
@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (plane >= p.B * p.C) { return; }
   let b = plane / p.C;
   let c = plane % p.C;
-  let image = index[b] - p.first; // wraps to a huge number when it is in an earlier part
+  let image = index[b] - p.first; // wraps to a huge number if the image is in an earlier part
   if (image >= p.count) { return; }
   if (c == 0u && local == 0u) { label[b] = labels[index[b]]; }
   var flip = false;

@@ -1,11 +1,11 @@
 // augment_gather_forward: pixels[b] = resize(flip(crop(images[index[b]])));   label[b] = labels[index[b]]
 //   images (count, 3, H, W) bytes, four to a word   index (B) u32   frames (B, 9): see Frame in src/ops/batch_plan.ts
 //   pixels (B, H, W) u32, red + 256 green + 65536 blue   labels u32
-// One invocation per pixel. A frame's window may reach beyond the image: what lies there is black, or with REFLECT the
+// One invocation per pixel. A frame's window may reach beyond the image: those pixels are black or, with REFLECT, the
 //   mirror image about the edge pixels. With RESIZE a window inside the image is enlarged to H x W as PIL's
 //   Image.resize(BILINEAR) does on bytes: weights of 22 bits, columns first, rounded to a byte between the passes.
-//   A data set larger than one binding comes in parts: images first .. first + count - 1 are in this one.
-// H, W < 2^19, windows no larger than the image where they are resized.
+//   A data set larger than one binding is split into parts. This part holds images first .. first + count - 1.
+// H, W < 2^19, windows that are resized are no larger than the image.
 // Tuned: nothing.
 import package::augment::pixels::{pack};
 requires immediate_address_space;
@@ -42,10 +42,10 @@ fn pixel(image: u32, row: i32, column: i32) -> vec3u {
   return vec3u(byte(first), byte(first + plane), byte(first + 2u * plane));
 }
 
-// The two source places of an output place, and the weight of the second.
+// The two source pixels of an output pixel, and the weight of the second.
 struct Tap { first: i32, second: i32, weight: u32 }
 
-// Output i of n lies at ((2i + 1) window − n) / 2n of the window; the quotient's 22 bits come by two divisions of 11.
+// Output i of n lies at ((2i + 1) window − n) / 2n in the window. Two divisions give 11 bits each of the 22-bit weight.
 fn tap(i: i32, n: i32, window: i32) -> Tap {
   let at = (2 * i + 1) * window - n;
   if (at < 0) { return Tap(0, 0, 0u); }
@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let plane = p.H * p.W;
   if (i >= p.B * plane) { return; }
   let b = i / plane;
-  let image = index[b] - p.first; // wraps to a huge number when it is in an earlier part
+  let image = index[b] - p.first; // wraps to a huge number if the image is in an earlier part
   if (image >= p.count) { return; }
   if (i % plane == 0u) { label[b] = labels[index[b]]; }
   let row = i32(i % plane / p.W);

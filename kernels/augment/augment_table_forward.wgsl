@@ -2,9 +2,9 @@
 //   program (slots, B, 8) u32: see encodeImageOp in src/ops/image_ops.ts   pixels (B, H, W) u32   table (B, 256) u32
 // One workgroup per image, for the ops that change each channel by a table: Posterize, Solarize, SolarizeAdd, Invert,
 //   Brightness, Contrast (blend with the mean grey), AutoContrast and Equalize, as PIL's ImageOps and ImageEnhance on
-//   bytes. Others leave the table alone. Histograms are counted in workgroup memory, then three invocations run along
-//   them. AutoContrast's quotient (v − lowest) 255 / (highest − lowest) is exact; PIL's, in double precision, falls short
-//   of some quotients that are whole and then gives one less.
+//   bytes. For other ops the table is not written. Histograms are counted in workgroup memory, then three invocations (one a
+//   channel) scan them. AutoContrast's quotient (v − lowest) 255 / (highest − lowest) is exact; PIL's, in double
+//   precision, is slightly below some whole numbers and then gives one less.
 // H·W < 2^23.
 // Tuned: nothing.
 import package::augment::pixels::{blend, grey_of, unpack};

@@ -1,7 +1,7 @@
 // ceiling_forward: y[i] = c0 + c1 + c2 + c3 after trips · 16 rounds of c ← m · c + a,   y (threads, 4)   all f32
-// One invocation per quad of y: four vec4 accumulators in registers, sixteen chains that do not wait for each other, and
-//   no memory but the one store. trips · 16 · 32 operations an invocation: what multiply-adds cost when nothing else does.
-// Any number of threads. 16 is a constant so that compilers unroll it; trips is a parameter so that they cannot.
+// One invocation per quad of y: four vec4 accumulators in registers are sixteen independent chains; the only memory
+//   access is the final store. trips · 16 · 32 operations an invocation: the peak rate of multiply-adds.
+// Any number of threads. Compilers unroll the inner loop, since 16 is a constant, and not the outer one, since trips is a parameter.
 // Tuned: nothing.
 requires immediate_address_space;
 

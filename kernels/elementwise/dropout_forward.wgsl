@@ -1,10 +1,10 @@
 // dropout_forward: y[i] (+)= x[i] · keep[i / group] / (1 − rate),   keep = 1 where unit(hash) ≥ rate, else 0
 //   x, y (n), of f32 or f16   key (2): seed, step, u32.   unit(h): the top 24 bits as a fraction of 1
-// One invocation per quad of four elements. group = 1: every element by itself (dropout); group = elements of a
-//   sample: whole samples (drop path). Draw e is word e mod 4 of hash(seed, stream, step, e / 4).
+// One invocation per quad of four elements. group = 1 drops single elements (dropout); group = the elements
+//   of a sample drops whole samples (drop path). Draw e is word e mod 4 of hash(seed, stream, step, e / 4).
 //   The same kernel is the backward pass: the mask depends on the key alone.
-// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
-// Tuned: Element: what tensors hold.
+// Any n; whole quads are stored, so up to three padding elements behind the last one are written, too.
+// Tuned: Element: the element type of the tensors.
 import package::lib::random::{kept, pcg4d};
 requires immediate_address_space;
 

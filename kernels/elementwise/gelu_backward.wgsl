@@ -1,8 +1,8 @@
 // gelu_backward: dx (+)= dy · (Φ(x) + x φ(x)),   φ(x) = exp(−x²/2) / √(2π);   TANH: the derivative of that formula
 //   x, dy, dx (n)   of f32 or f16
 // One invocation per quad of four elements.
-// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
-// Tuned: Element: what tensors hold.
+// Any n; whole quads are stored, so up to three padding elements behind the last one are written, too.
+// Tuned: Element: the element type of the tensors.
 import package::lib::gelu::{gelu_slope, gelu_slope_by_tanh};
 requires immediate_address_space;
 

@@ -1,8 +1,8 @@
 // gelu_forward: y = x · Φ(x),   Φ(x) = (1 + erf(x/√2)) / 2;   TANH: Φ ≈ (1 + tanh(√(2/π)(x + 0.044715 x³))) / 2
 //   x, y (n)   of f32 or f16
 // One invocation per quad of four elements.
-// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
-// Tuned: Element: what tensors hold.
+// Any n; whole quads are stored, so up to three padding elements behind the last one are written, too.
+// Tuned: Element: the element type of the tensors.
 import package::lib::gelu::{gelu, gelu_by_tanh};
 requires immediate_address_space;
 

@@ -1,6 +1,6 @@
 // multiply_forward: y[i] (+)= a[i] · b[i mod period],   a, y (n)   b (period)   all f32
-// One invocation per quad of four elements. A period that is a multiple of four is read by quads, any other by elements.
-// Any n and period; the elements that fill the last quad up are written too, into storage that is there for them.
+// One invocation per quad of four elements. A period that is a multiple of four is read in quads, any other in single elements.
+// Any n and period; whole quads are stored, so up to three padding elements behind the last one are written, too.
 // Tuned: nothing.
 import package::elementwise::periodic::{repeated};
 requires immediate_address_space;

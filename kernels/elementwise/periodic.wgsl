@@ -6,7 +6,7 @@ fn repeated_element(i: u32) -> f32 {
   return b[at / 4u][at % 4u];
 }
 
-// Quad i of b repeated. A period that is a multiple of four is read by quads, any other by elements.
+// Quad i of b repeated. A period that is a multiple of four is read in quads, any other in single elements.
 fn repeated(i: u32) -> vec4f {
   if (p.period % 4u == 0u) { return b[i % (p.period / 4u)]; }
   let at = 4u * i;

@@ -1,7 +1,7 @@
 // scale_forward: y[i] (+)= factor · x[i],   x, y (n)   of f32 or f16
-// One invocation per quad of four elements. With factor 1 and ACCUMULATE it is addition in place, without it a copy, or a cast.
-// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
-// Tuned: Element…: what tensors hold.
+// One invocation per quad of four elements. With factor 1 it is a copy or a cast and, with ACCUMULATE, addition in place.
+// Any n; whole quads are stored, so up to three padding elements behind the last one are written, too.
+// Tuned: Element…: the element types of the tensors.
 requires immediate_address_space;
 
 alias ElementX = f32; // tune

@@ -1,8 +1,8 @@
 // layer_norm_backward: dx (+)= rstd · (g − mean(g) − x̂ · mean(g · x̂)),   g = dy · weight, x̂ = (x − mean) · rstd
 //   x, dy, dx (R, C)   weight (C)   stats (R, 2): mean, rstd   all f32, but dy may be f16
-// One workgroup per row; its invocations stride the row, once for the two means, once for the result.
+// One workgroup per row; its invocations stride over the row, once for the two means and once for the result.
 // Any R, any C.
-// Tuned: ElementDy: what dy holds.
+// Tuned: ElementDy: the element type of dy.
 requires immediate_address_space;
 
 alias ElementDy = f32; // tune
@@ -29,7 +29,7 @@ fn main(
 ) {
   let row = group.y * groups.x + group.x;
   let inside = row < p.R;
-  let at = min(row, p.R - 1u); // a surplus workgroup repeats the last row and stores nothing
+  let at = min(row, p.R - 1u); // a surplus workgroup repeats the last row and does not store it
   let base = at * p.C;
   let mean = stats[at].x;
   let rstd = stats[at].y;

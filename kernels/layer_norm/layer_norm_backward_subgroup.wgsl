@@ -1,11 +1,11 @@
 // layer_norm_backward_subgroup: dx (+)= rstd · (g − mean(g) − x̂ · mean(g · x̂)),   g = dy · weight, x̂ = (x − mean) · rstd
 //   dweight[s] = Σ dy · x̂,   dbias[s] = Σ dy   over the rows of subgroup s: the first stage of two
 //   x, dy, dx (R, C)   weight (C)   stats (R, 2): mean, rstd   dweight, dbias (subgroups, C)   all f32, but dy may be f16
-// One subgroup for `chunk` rows one after another, so no barrier; a lane holds the QUADS quads c ≡ lane of the row and of
+// One subgroup for `chunk` rows, one after another, so no barrier. A lane keeps the QUADS quads c ≡ lane of the row and of
 //   both sums in registers: x and dy are read once for all three gradients. column_sum_reduce adds the subgroups.
-// Adding to dx is a parameter, not an override: one pipeline of this length is enough for a first step to wait for.
+// Accumulation into dx is a parameter, not an override, so that a first step waits for one pipeline and not for two, which compile slowly.
 // Any R, C a multiple of four, C/4 at most QUADS · lanes.
-// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up). ElementDy: what dy holds.
+// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up). ElementDy: the element type of dy.
 import package::lib::quad_sum::{quad_sum};
 enable subgroups;
 requires immediate_address_space;
@@ -40,12 +40,12 @@ fn main(
   var bias_sum: array<vec4f, QUADS>;
   for (var q = 0u; q < QUADS; q++) {
     let c = lane + q * lanes;
-    // Zero beyond the row: what is read there is a copy of its end and must not count.
+    // Zero beyond the row: the value read there is a copy of the last quad and must not be counted.
     w[q] = select(vec4f(0.0), weight[min(c, p.quads - 1u)], c < p.quads);
   }
   for (var i = 0u; i < p.chunk; i++) {
     let row = subgroup * p.chunk + i;
-    let at = min(row, p.R - 1u); // a surplus row repeats the last and is not counted
+    let at = min(row, p.R - 1u); // a surplus row repeats the last one and is not counted
     let base = at * p.quads;
     let counted = select(0.0, 1.0, row < p.R);
     let mean = stats[at].x;

@@ -1,9 +1,9 @@
 // layer_norm_forward: y = (x − mean) · rstd · weight + bias,   rstd = 1/√(var + eps), var = Σ(x − mean)²/C
 //   x, y (R, C)   weight, bias (C)   stats (R, 2): mean, rstd   all f32, but y may be f16
-// One workgroup per row; its invocations stride the row, once for the mean, once for the variance (a one-pass variance
-//   cancels in float32 when the mean is large), once for the result.
+// One workgroup per row; its invocations stride over the row: once for the mean, once for the variance (a one-pass
+//   variance cancels in float32 when the mean is large) and once for the result.
 // Any R, any C.
-// Tuned: ElementY: what y holds.
+// Tuned: ElementY: the element type of y.
 requires immediate_address_space;
 
 alias ElementY = f32; // tune
@@ -41,7 +41,7 @@ fn main(
 ) {
   let row = group.y * groups.x + group.x;
   let inside = row < p.R;
-  let base = min(row, p.R - 1u) * p.C; // a surplus workgroup repeats the last row and stores nothing
+  let base = min(row, p.R - 1u) * p.C; // a surplus workgroup repeats the last row and does not store it
   var sum = 0.0;
   for (var c = local; c < p.C; c += WG) { sum += x[base + c]; }
   let mean = total(local, sum) / f32(p.C);

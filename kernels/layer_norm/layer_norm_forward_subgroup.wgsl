@@ -1,9 +1,9 @@
 // layer_norm_forward_subgroup: y = (x − mean) · rstd · weight + bias,   rstd = 1/√(var + eps), var = Σ(x − mean)²/C
 //   x, y (R, C)   weight, bias (C)   stats (R, 2): mean, rstd   all f32, but y may be f16
-// One subgroup for `chunk` rows one after another, so no barrier; a lane holds the QUADS quads c ≡ lane of weight, bias and
-//   row in registers: x is read once, the variance is of deviations (a one-pass variance cancels when the mean is large).
+// One subgroup for `chunk` rows, one after another, so no barrier. A lane keeps the QUADS quads c ≡ lane of weight, bias and
+//   row in registers. x is read once; the variance sums squared deviations, as a one-pass variance cancels for a large mean.
 // Any R, C a multiple of four, C/4 at most QUADS · lanes.
-// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up). ElementY: what y holds.
+// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up). ElementY: the element type of y.
 import package::lib::quad_sum::{quad_sum};
 enable subgroups;
 requires immediate_address_space;
@@ -40,7 +40,7 @@ fn main(
   }
   for (var i = 0u; i < p.chunk; i++) {
     let row = first + i;
-    let base = min(row, p.R - 1u) * p.quads; // a surplus row repeats the last and is not stored
+    let base = min(row, p.R - 1u) * p.quads; // a surplus row repeats the last one and is not stored
     var v = array<vec4f, QUADS>();
     var sum = vec4f(0.0);
     for (var q = 0u; q < QUADS; q++) {

@@ -1,8 +1,8 @@
 // layer_norm_parameters_backward: dweight[k, c] = Σ_r dy · x̂,   dbias[k, c] = Σ_r dy   over the rows r of chunk k
 //   x, dy (R, C)   stats (R, 2): mean, rstd   dweight, dbias (chunks, C rounded up to quads)   all f32, but dy may be f16
 // First stage of two: one invocation per quad of columns and chunk, rows in order; column_sum_reduce adds the chunks.
-// Any R, any C: rows that do not start on a quad are read by elements; the columns beyond C are zero.
-// Tuned: ElementDy: what dy holds.
+// Any R, any C: rows that do not start on a quad are read in single elements; the columns beyond C are zero.
+// Tuned: ElementDy: the element type of dy.
 requires immediate_address_space;
 
 alias ElementDy = f32; // tune

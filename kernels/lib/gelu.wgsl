@@ -1,7 +1,7 @@
 // gelu: x · Φ(x) and its derivative Φ(x) + x φ(x), exact (by erf) and by the formula with tanh
 
-// erf by Abramowitz and Stegun 7.1.26 would lose digits; this is erf(x) = 1 − erfc(x) with a rational
-// approximation of Chebyshev type, relative error of erfc below 1.2e-7 (Press et al., Numerical Recipes, 6.2).
+// erf(x) = 1 − erfc(x), with a rational approximation of Chebyshev type whose relative error of erfc is below 1.2e-7;
+// Abramowitz and Stegun 7.1.26 is less accurate (Press et al., Numerical Recipes, 6.2).
 fn erf(x: vec4f) -> vec4f {
   let z = abs(x);
   let t = 1.0 / (1.0 + 0.5 * z);
@@ -16,7 +16,7 @@ fn gelu_slope(x: vec4f) -> vec4f {
   return 0.5 * (1.0 + erf(x * 0.70710678118)) + x * 0.3989422804 * exp(-0.5 * x * x);
 }
 
-// tanh(√(2/π)(x + 0.044715 x³)). Some drivers' tanh of a large argument overflows to NaN; it is ±1 there.
+// tanh(√(2/π)(x + 0.044715 x³)). Some drivers' tanh of a large argument overflows to NaN; there the value is ±1.
 fn gelu_tanh(x: vec4f) -> vec4f {
   return tanh(clamp(0.7978845608 * (x + 0.044715 * x * x * x), vec4f(-15.0), vec4f(15.0)));
 }

@@ -1,6 +1,6 @@
 // half: float32 rounded to the nearest f16
 
-// Ties go to even. By bits, because compilers drop a conversion there and back.
+// Ties go to even. On the bits, because compilers remove a conversion to f16 and back.
 fn rounded(v: vec4f) -> vec4f {
   let bits = bitcast<vec4u>(v);
   let size = bits & vec4u(0x7fffffffu);

@@ -9,7 +9,7 @@ fn pcg4d(key: vec4u) -> vec4u {
   return v;
 }
 
-// Dropout's factor for each random word: 1/(1 − rate), or 0 where the word's top 24 bits, a fraction of 1, are below the rate.
+// Dropout's factor for each random word: 0 if its top 24 bits, as a fraction of 1, are below the rate, else 1/(1 − rate).
 fn kept(words: vec4u, rate: f32) -> vec4f {
   let unit = vec4f(words >> vec4u(8u)) * (1.0 / 16777216.0);
   return select(vec4f(0.0), vec4f(1.0 / (1.0 - rate)), unit >= vec4f(rate));

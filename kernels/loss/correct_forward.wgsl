@@ -1,7 +1,7 @@
 // correct_forward: y[r] = 1 where the label's logit is among the k largest of its row, else 0
 //   logits (R, K) f32   labels (R) u32   y (R) f32
-// One invocation per row: counts the logits that come before the label's. Equal logits count in order of class, as a
-//   stable sort would; a NaN logit of the label is never correct.
+// One invocation per row: counts the logits that rank before the label's. Equal logits rank in order of class, as in a
+//   stable sort. If the label's logit is NaN, the row is never correct.
 // Any R, any K.
 // Tuned: nothing.
 import package::lib::finite::{finite};

@@ -1,7 +1,7 @@
 // cross_entropy_forward: loss[r] = −Σ_k t[k] · log p[k],   p = softmax(logits[r]),   t = (1 − ε) target + ε/K
 //   logits, probabilities (R, K)   target (R) class indices, u32, or with SOFT (R, K) f32   loss (R)
 // One invocation per row; log p = x − max − log Σ exp(x − max), never the logarithm of a small number.
-// Any R, any K.   As torch.nn.functional.cross_entropy with label_smoothing ε; the mean over rows is taken after.
+// Any R, any K.   As torch.nn.functional.cross_entropy with label_smoothing ε; the mean over rows is taken later.
 // Tuned: nothing.
 requires immediate_address_space;
 

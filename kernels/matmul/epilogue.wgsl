@@ -17,7 +17,7 @@ fn finished(product: vec4f, at: u32) -> vec4f {
   return value;
 }
 
-// Stores the sums of rows `row` … `row` + 3 of A, without those beyond M, in the z-th M of `sums`.
+// Stores the sums of rows `row` … `row` + 3 of A, except those beyond M, in the z-th group of M elements of `sums`.
 fn store_row_sums(total: vec4f, z: u32, row: u32) {
   for (var i = 0u; i < min(4u, p.M - min(p.M, row)); i++) {
     let at = z * p.M + row + i;

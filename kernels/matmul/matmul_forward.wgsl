@@ -1,17 +1,17 @@
 // matmul_forward: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
-// A, B, C and aux are of f32 or f16, aux as C; all that is added up, bias and sums are f32. HALF: elements of A and B are
+// A, B, C and aux are of f32 or f16, aux as C; sums and bias are f32. HALF: elements of A and B are
 //   rounded to f16 (but not for SUMS).
-// Split sums: where `chunk` is less than K, workgroup z takes the k from z·chunk on and writes C and sums of its own,
-//   z-th of as many: their sum is the product.
+// Split sums: if `chunk` is less than K, workgroup z takes k from z·chunk on and writes the z-th partial C and sums;
+//   another kernel adds them up.
 // One workgroup of 256 invocations per tile of 64·QM x 64·QN of C, a batch along z. Invocation (x, y) of 16 x 16 owns QM x QN
 //   blocks of 4 x 4, at rows 4y + 64i and columns 4x + 64j, in registers; 32 neighbours are 8 x 4 of them, so that they
-//   read few quads of workgroup memory. Slices of DEPTH k pass through it k-major, in two buffers: one is multiplied while the
-//   next is on its way. A slice moves in blocks of 4 x 4, at most one an invocation, transposed where k is contiguous.
-// Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's;
+//   read few quads of workgroup memory. Slices of DEPTH k pass through it k-major, in two buffers: one slice is multiplied
+//   while the next is loaded. A slice moves in blocks of 4 x 4, at most one an invocation, transposed if k is contiguous.
+// Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros;
 //   chunk divides by DEPTH, or is K.
-// Tuned: QM, QN, DEPTH: DEPTH · (QM + QN) at most 64; 512 times that are the bytes of workgroup memory; Element…
+// Tuned: QM, QN, DEPTH: DEPTH · (QM + QN) is at most 64, and workgroup memory is 512 times that in bytes; Element…
 import package::lib::half::{rounded};
 import package::matmul::epilogue::{finished, store_row_sums};
 requires immediate_address_space;
@@ -63,7 +63,7 @@ fn block_a(base: u32, row: u32, k: u32, end: u32) -> mat4x4f {
   return transpose(v);
 }
 
-// The same of B: a vector of columns for each k.
+// The same for B: a vector of columns for each k.
 fn block_b(base: u32, column: u32, k: u32, end: u32) -> mat4x4f {
   let line = select(k, column, TRANS_B);
   let lines = select(end, p.N, TRANS_B);
@@ -91,7 +91,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
   let b_base = batch * select(p.K * n4s, p.N * k4s, TRANS_B);
 
   // The block that this invocation moves: quad `wide` of the lines of k = 4 deep … 4 deep + 3. Eight neighbours move
-  // neighbouring quads, so that their stores meet no bank twice.
+  // neighbouring quads, so that their stores have no bank conflicts.
   let of_b = index >= WIDE_A * DEEP;
   let block = select(index, index - WIDE_A * DEEP, of_b);
   let deep = block / 8u % DEEP;
@@ -104,7 +104,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
   var row_sums = vec4f(0.0);
   var next = mat4x4f();
   var turn = 1u;
-  // One turn more than there are slices: the first has nothing to multiply yet, the last nothing to move.
+  // One iteration more than there are slices: the first only moves a slice, the last only multiplies one.
   for (var k0 = start; k0 < end + DEPTH; k0 += DEPTH) {
     if (moves && k0 < end) {
       if (of_b) { next = block_b(b_base, column0 + 4u * wide, k0 + 4u * deep, end); }

@@ -1,10 +1,10 @@
 // matmul_forward_plain: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
-// A, B, C and aux are of f32 or f16, aux as C; all that is added up, bias and sums are f32. HALF: elements of A and B are
+// A, B, C and aux are of f32 or f16, aux as C; sums and bias are f32. HALF: elements of A and B are
 //   rounded to f16 (but not for SUMS).
-// One invocation per element of C. For software adapters, small products and sizes that texels do not divide: it has no
-//   barrier and compiles at once, where the workgroup tile takes a CPU driver's compiler seconds.
+// One invocation per element of C. For software adapters: small products, and sizes that are not whole texels. It has no
+//   barrier and compiles at once; the workgroup tile takes a CPU driver's compiler seconds.
 // Any M, N, K.
 // Tuned: Element…
 import package::lib::gelu::{gelu, gelu_slope};

@@ -1,11 +1,11 @@
 // matmul_forward_subgroup_matrix: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE, SUMS and split sums (`chunk`): as matmul_forward's. A, B, C, aux are of f32 or f16, the rest is f32.
-// One workgroup of 8 subgroups per tile of TILE_M x TILE_N of C, a batch along z; subgroup (s / 4, s mod 4) owns a half of its
+// One workgroup of 8 subgroups per tile of TILE_M x TILE_N of C, a batch along z; subgroup (s / 4, s mod 4) owns half of its
 //   rows and a quarter of its columns, as matrices of SM x SN. Slices of DEPTH k of A and B pass through workgroup memory as
-//   elements of type Part, laid out as in their buffers; a slice is multiplied while the next is on its way to registers.
-//   A matrix cannot be read by elements: results go through workgroup memory, a matrix at a time, to be finished.
-// Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's; chunk
+//   elements of type Part, laid out as in their buffers; one is multiplied while the next is loaded to registers.
+//   The elements of a matrix cannot be accessed, so results go through workgroup memory, a matrix at a time, for the epilogue.
+// Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros; chunk
 //   divides by DEPTH, or is K; SM, SN, SK and Part are a configuration of the adapter with f32 results; 32 divides by SM, 16 by SN,
 //   DEPTH by SK; every subgroup has LANES lanes.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), TILE_M, TILE_N, DEPTH (at most TILE_M and TILE_N), Element….
@@ -56,22 +56,22 @@ const DEEP = DEPTH / 4u;
 const EACH_A = (TILE_M / 4u * DEEP + WG - 1u) / WG; // blocks of 4 x 4 that an invocation moves
 const EACH_B = (TILE_N / 4u * DEEP + WG - 1u) / WG;
 const RESULT = SM * SN / 4u; // quads of a matrix
-// Quads from one line of a slice to the next: two more than it has, so that neighbours start on different banks.
+// Quads from one line of a slice to the next: two more than a line has, so that neighbouring lines start on different banks.
 override PITCH_A: u32 = select(DEEP, TILE_M / 4u, TRANS_A) + 2u;
 override PITCH_B: u32 = select(TILE_N / 4u, DEEP, TRANS_B) + 2u;
 
-// Offsets and strides of subgroupMatrixLoad and -Store count elements of these arrays: quads.
+// Offsets and strides of subgroupMatrixLoad and subgroupMatrixStore count elements of these arrays, which are quads.
 var<workgroup> tile_a: array<vec4<Part>, TILE_M * (DEEP + 2u)>;
 var<workgroup> tile_b: array<vec4<Part>, TILE_N * (DEEP + 2u)>;
 var<workgroup> results: array<vec4f, max(8u * RESULT, TILE_M / 4u * DEEP)>;
 
-// The first row (or column) and the first k of block i of a slice, within a tile of `wide` rows; a line of the buffer is a k
-// (by_k) or a row. Neighbours lie side by side in the buffer.
+// The first row (or column) and the first k of block i of a slice, in a tile of `wide` rows. A line of the buffer is a k
+// (by_k) or a row; neighbouring invocations take contiguous blocks of it.
 fn place(i: u32, wide: u32, by_k: bool) -> vec2u {
   return 4u * select(vec2u(i / DEEP, i % DEEP), vec2u(i % (wide / 4u), i / (wide / 4u)), by_k);
 }
 
-// The lines of a block of an operand of `wide` rows: its first quad, quads from one to the next, how many there are.
+// The lines of a block of an operand of `wide` rows: first quad, quads from one line to the next, and number of lines.
 fn lines(base: u32, at: vec2u, wide: u32, end: u32, by_k: bool) -> vec3u {
   let line = select(at.x, at.y, by_k);
   let pitch = (select(p.K, wide, by_k) + 3u) / 4u;
@@ -91,7 +91,7 @@ fn block_b(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4<ElementB> {
   return v;
 }
 
-// The matrix at a row of the tile and a k of the slice, both divisible by 4; and at a k and a column.
+// Load the matrix of A at a row of the tile and a k of the slice, or of B at a k and a column; all are divisible by 4.
 fn left(row: u32, k: u32) -> Left {
   if (TRANS_A) { return subgroupMatrixLoad<Left, col_major>(&tile_a, k * PITCH_A + row / 4u, PITCH_A); }
   return subgroupMatrixLoad<Left, row_major>(&tile_a, row * PITCH_A + k / 4u, PITCH_A);
@@ -116,7 +116,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
   var row_sums: array<vec4f, EACH_A>;
   var next_a: array<mat4x4<ElementA>, EACH_A>;
   var next_b: array<mat4x4<ElementB>, EACH_B>;
-  // One turn more than there are slices: the first has nothing to multiply yet, the last nothing to move.
+  // One iteration more than there are slices: the first only moves a slice, the last only multiplies one.
   for (var k0 = start; k0 < end + DEPTH; k0 += DEPTH) {
     for (var i = 0u; i < EACH_A; i++) { next_a[i] = block_a(a_base, index + i * WG, vec2u(corner.x, k0), end); }
     for (var i = 0u; i < EACH_B; i++) { next_b[i] = block_b(b_base, index + i * WG, vec2u(corner.y, k0), end); }

@@ -1,13 +1,13 @@
 // matmul_forward_texture: C[b] (+)= A[b] · B[b] (+ bias),   A (M, K)   B (K, N)   C (M, N)   bias (N)   all f32
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
-// HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still added up in f32.
+// HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still summed in f32.
 // One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
 // For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
-//   fetch is straight-line code for all lanes while a storage-buffer load branches per lane and component (lib/texel.wgsl). Per quad of k
-//   each lane fetches 64/LANES rows of A and one 4x4 block of B; rows reach all lanes by constant-lane broadcasts.
-//   k is innermost per row, so that an accumulator is loaded and stored once for four multiply-adds.
-// Limits: the contiguous axes of A, B and C are laid out in whole quads, zeros behind the last element of A's and B's; with
+//   fetch is straight-line code for all lanes, whereas a storage-buffer load branches per lane and component (lib/texel.wgsl). Per quad of k
+//   each lane fetches 64/LANES rows of A and one 4x4 block of B; all lanes get the rows by constant-lane broadcasts.
+//   k is the innermost loop of a row, so that an accumulator is loaded and stored once for four multiply-adds.
+// Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros; with
 //   BIAS or EPILOGUE, N divisible by 4; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size).
 import package::lib::half::{rounded};
@@ -39,7 +39,7 @@ struct Params { M: u32, N: u32, K: u32 }
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
 
-// Values beyond the last k belong to the next matrix or to none: they may be anything, NaN included.
+// Values beyond the last k belong to the next matrix or to no tensor, and may be anything, even NaN.
 fn inside(k: u32, value: vec4f) -> vec4f { return select(vec4f(0.0), value, k < p.K); }
 
 // acc + Σ_k row[k] · b_k, k innermost.
@@ -47,7 +47,7 @@ fn mad(acc: vec4f, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) -> ve
   return (((acc + row.x * b0) + row.y * b1) + row.z * b2) + row.w * b3;
 }
 
-// The rows of one fetch: row l of it sits in lane l and belongs to accumulator l·REPEAT + r.
+// The rows of one fetch: lane l holds row l, which belongs to accumulator l·REPEAT + r.
 fn rank4(acc: ptr<function, array<vec4f, 64>>, r: u32, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) {
   // unroll
   for (var l = 0u; l < 8u; l++) {
@@ -134,7 +134,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
     }
   }
   if (column4 * 4u >= p.N) { return; }
-  // A copy with a run-time bound on the loop: 64 unrolled buffer stores would take seconds to compile.
+  // The loop has a run-time bound, because 64 unrolled buffer stores would take seconds to compile.
   var out: array<vec4f, 64>;
   for (var i = 0u; i < 32u; i++) { out[i] = acc[i]; }
   for (var i = 32u; i < 64u; i++) { out[i] = acc[i]; }

@@ -1,8 +1,8 @@
 // pitch_forward: y[r, j] (+)= j < C ? x[r, j] : 0,   x (rows, C)   y (rows, P)   of f32 or f16
-// Rows laid out at another pitch: wider ones are filled up with zeros, narrower ones cut off. One workgroup per row, so
-//   that nothing is divided: software adapters divide integers lane by lane.
+// Copies rows to another pitch: longer rows are padded with zeros, shorter ones truncated. One workgroup per row, which
+//   avoids integer division: software adapters divide lane by lane.
 // Any sizes.
-// Tuned: Element…: what tensors hold.
+// Tuned: Element…: the element types of the tensors.
 requires immediate_address_space;
 
 alias ElementX = f32; // tune

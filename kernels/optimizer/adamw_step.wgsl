@@ -1,18 +1,18 @@
 // adamw_step: p ← p − lr·wd·p;  m ← β1 m + (1−β1) g;  v ← β2 v + (1−β2) g²;  p ← p − lr/c1 · m / (√v/√c2 + eps)
-//   SCALED: lr times scale, the parameter's own factor.
+//   SCALED: lr is multiplied by `scale`, a factor for each parameter.
 //   g is the gradient times the clipping coefficient;  c1 = 1 − β1^t, c2 = 1 − β2^t;  wd only in the first `decayed` quads
 //   parameter, gradient, m, v, scale (n)   clip (2): norm, coefficient   step: see STEP in src/ops/step_state.ts   all f32
 // One invocation per quad of four elements of the flat arena (or of the part of it that is bound).
-// A coefficient of 0, that of a gradient that is not finite, leaves everything as it was.
-// n a multiple of four: the arena pads every tensor.   As torch.optim.AdamW (Loshchilov and Hutter, 2019), but for one case:
-// with eps 0 the last quotient counts as 0 where √v is 0. PyTorch divides 0 by 0 there; the arena's padding and every
+// The coefficient 0 stands for a gradient that is not finite, and leaves everything as it was.
+// n a multiple of four: the arena pads every tensor.   As torch.optim.AdamW (Loshchilov and Hutter, 2019), with one exception:
+// with eps 0, the last quotient is 0 where √v is 0. PyTorch divides 0 by 0 there, and the arena's padding and every
 // parameter without a gradient so far would become NaN. With eps > 0 no divisor is 0.
 // Tuned: nothing.
 requires immediate_address_space;
 
 override WG: u32 = 256u;
 override SCALED: bool = false;
-// rest1 = 1 − β1, rest2 = 1 − β2: of the float64 values, since 1 − f32(0.999) is 0.001 to five digits only.
+// rest1 = 1 − β1, rest2 = 1 − β2, computed in float64: 1 − f32(0.999) is 0.001 to only five digits.
 struct Params { quads: u32, decayed: u32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, weight_decay: f32 }
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4f>;

@@ -1,8 +1,8 @@
 // clip_norm_step: norm = √Σ partial;  coefficient = min(1, max_norm / (norm + 1e-6));  clip = (norm, coefficient)
-//   SCALED: the gradient was multiplied by s = scale[0]: norm and coefficient are over s, those of the gradient as it should be.
+//   SCALED: the gradient has been multiplied by s = scale[0], so norm and coefficient are divided by s.
 //   partial (count): sums of squares of the gradient   scale (at least 1)   clip (2)   all f32
-// One invocation: count is a small multiple of 32. As torch.nn.utils.clip_grad_norm_; max_norm 0 means: do not clip.
-// A norm that is not finite gives the coefficient 0 and is left in clip for the host to see.
+// One invocation: count is a small multiple of 32. As torch.nn.utils.clip_grad_norm_; max_norm 0 disables clipping.
+// A norm that is not finite gives the coefficient 0, and stays in `clip` for the host.
 // Tuned: nothing.
 import package::lib::finite::{finite};
 requires immediate_address_space;

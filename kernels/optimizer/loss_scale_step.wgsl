@@ -1,13 +1,13 @@
 // loss_scale_step: dynamic loss scaling, state = (scale, good, skipped, streak, c1, c2)
 //   A finite gradient: good ← good + 1, and at `interval` scale ← 2 scale, good ← 0; streak ← 0; c ← β c + (1 − β), which is
 //     1 − β^t after t such steps. Else: scale ← scale / 2, good ← 0, skipped ← skipped + 1, streak ← streak + 1.
-//   In either case step[5] ← lr / c1 and step[6] ← √c2: bias corrections count the steps that were taken.
+//   In either case step[5] ← lr / c1 and step[6] ← √c2: the bias corrections count only steps that were not skipped.
 //   state (6)   clip (2): norm, coefficient; 0 says that the gradient is not finite   step: see STEP in src/ops/step_state.ts
-// One invocation. As torch.amp.GradScaler, and its optimizer whose skipped steps do not count (Micikevicius et al., 2018).
+// One invocation. As torch.amp.GradScaler with an optimizer that does not count skipped steps (Micikevicius et al., 2018).
 // Tuned: nothing.
 requires immediate_address_space;
 
-// rest1 = 1 − β1, rest2 = 1 − β2: of the float64 values.
+// rest1 = 1 − β1, rest2 = 1 − β2, computed in float64.
 struct Params { interval: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32 }
 
 @group(0) @binding(0) var<storage, read> clip: array<f32>;

@@ -1,8 +1,8 @@
 // metrics_step: metrics[slot] = (loss, correct, gradient norm, min first) as bits,   slot = step[2]
 //   loss (1)   correct (1)   clip (2): norm, coefficient   first (count) u32: see non_finite_reduce
 //   metrics (slots, 4) u32   step: see STEP in src/ops/step_state.ts   all else f32
-// One invocation. A ring that the host reads every so many steps: a step itself waits for nothing. The minimum is looked
-//   for only when the coefficient is 0, that of a norm that is not finite.
+// One invocation. `metrics` is a ring that the host reads every few steps, so that no step waits for the host. The minimum of
+//   `first` is computed only if the coefficient is 0, which stands for a norm that is not finite.
 // Any number of slots.
 // Tuned: nothing.
 requires immediate_address_space;

@@ -1,13 +1,13 @@
 // muon_momentum_step: m ← β m + (1 − β) g;   x[to + i] = (1 − β) g + β m
-//   g is the gradient times the clipping coefficient; x is what Nesterov's momentum moves along
+//   g is the gradient times the clipping coefficient; x is the direction of Nesterov's momentum
 //   gradient, m (n)   clip (2): norm, coefficient   x (at least to + n)   all f32
-// One invocation per element. A coefficient of 0, that of a gradient that is not finite, leaves m as it was.
+// One invocation per element. The coefficient 0 stands for a gradient that is not finite, and leaves m as it was.
 // Any n and `to`.   As torch.optim.Muon (Jordan et al., 2024).
 // Tuned: nothing.
 requires immediate_address_space;
 
 override WG: u32 = 256u;
-// rest = 1 − β, of the float64 value.
+// rest = 1 − β, computed in float64.
 struct Params { n: u32, to: u32, beta: f32, rest: f32 }
 
 @group(0) @binding(0) var<storage, read> gradient: array<f32>;

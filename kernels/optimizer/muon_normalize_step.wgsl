@@ -1,5 +1,5 @@
 // muon_normalize_step: x[b] ← x[b] / max(‖x[b]‖, 1e-7),   ‖·‖ the Frobenius norm;   x (batch, n)   f32
-// One workgroup per matrix; its invocations stride it, once for the sum of squares, once for the result.
+// One workgroup per matrix; its invocations stride over it, once for the sum of squares and once for the result.
 // Any batch and n.
 // Tuned: nothing.
 requires immediate_address_space;
@@ -20,7 +20,7 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let matrix = group.y * groups.x + group.x;
-  let base = min(matrix, p.batch - 1u) * p.n; // a surplus workgroup reads the last matrix and stores nothing
+  let base = min(matrix, p.batch - 1u) * p.n; // a surplus workgroup repeats the last matrix and does not store it
   var sum = 0.0;
   for (var i = local; i < p.n; i += WG) { sum += x[base + i] * x[base + i]; }
   partial[local] = sum;

@@ -1,6 +1,6 @@
 // muon_polynomial_step: s[b] ← α I + β a[b] + γ s[b],   a, s (batch, C, C)   all f32
 //   With a = x·xᵀ and s = a·a, the product s·x is then the odd polynomial α x + β (x xᵀ) x + γ (x xᵀ)² x of Newton and Schulz.
-// One workgroup per row: software adapters divide integers lane by lane, so nothing is divided within one.
+// One workgroup per row, which avoids integer division: software adapters divide lane by lane.
 // Any batch and C.
 // Tuned: nothing.
 requires immediate_address_space;

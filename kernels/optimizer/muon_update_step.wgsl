@@ -1,5 +1,5 @@
 // muon_update_step: p ← p − lr·wd·p − lr·factor · x[at + i],   lr = step[4] · scale
-//   parameter (n)   x (at least at + n): orthogonalised   clip (2): norm, coefficient; with 0 nothing moves
+//   parameter (n)   x (at least at + n): orthogonalised   clip (2): norm, coefficient; with the coefficient 0 nothing changes
 //   step: see STEP in src/ops/step_state.ts   all f32
 // One invocation per element.
 // Any n and `at`.   As torch.optim.Muon (Jordan et al., 2024).

@@ -1,9 +1,9 @@
 // non_finite_reduce: first[t] = the smallest i with x[i] NaN or infinite over the quads i/4 ≡ t modulo T, NONE without one
 //   x (4·quads) f32   first (T) u32   clip (2): norm, coefficient (see clip_norm_step)
-// One invocation per partial minimum. With GATED nothing is looked at unless the coefficient is 0, which is how a norm that
-//   is not finite shows: a healthy step pays for a dispatch and not for the reading. ACCUMULATE keeps a smaller index that
-//   is there; `start` is the index of x[0] in the whole that this is a part of.
-// Any number of quads.   Exponent bits: WGSL lets a compiler assume that v != v is false.
+// One invocation per partial minimum. With GATED, x is read only if the coefficient is 0, which stands for a norm that is not
+//   finite: a healthy step pays for the dispatch but not for reading x. With ACCUMULATE, a smaller index in first[t] is kept.
+//   `start` is the index of x[0] in the whole tensor that x is a part of.
+// Any number of quads.   By the exponent's bits: WGSL lets a compiler assume that v != v is false.
 // Tuned: nothing.
 requires immediate_address_space;
 

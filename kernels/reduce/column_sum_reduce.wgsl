@@ -1,8 +1,8 @@
 // column_sum_reduce: y[k, c] (+)= scale · Σ_r x[offset + r · stride + c] over the rows r of chunk k
 //   x: rows of `stride` floats, the first C of each summed   y (chunks, C rounded up to quads)   all f32, but x may be f16
-// One invocation per quad of columns and chunk, rows in order; applied to its own result until one chunk is left.
-// Any C, stride, offset: rows that do not start on a quad are read by elements; the columns beyond C are zero.
-// Tuned: ElementX: what x holds.
+// One invocation per quad of columns and chunk, rows in order; run again on its own result until one chunk is left.
+// Any C, stride, offset: rows that do not start on a quad are read in single elements; the columns beyond C are zero.
+// Tuned: ElementX: the element type of x.
 requires immediate_address_space;
 
 alias ElementX = f32; // tune
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     if (aligned) {
       sum += vec4f(x[at / 4u]);
     } else {
-      let left = p.C - column; // never past the row's own end: the next element may be beyond the buffer
+      let left = p.C - column; // never read past the end of the row: the next element may be outside of the buffer
       sum.x += element(at);
       if (left > 1u) { sum.y += element(at + 1u); }
       if (left > 2u) { sum.z += element(at + 2u); }

@@ -1,6 +1,6 @@
 // fill_forward: y[i] = factor · x[0],   x (1)   y (n)   all f32
-// One invocation per quad of four elements: the gradient of a sum is one number everywhere.
-// Any n; the elements that fill the last quad up are written too, into storage that is there for them.
+// One invocation per quad of four elements. It is the gradient of a sum, which is the same for every element.
+// Any n; whole quads are stored, so up to three padding elements behind the last one are written, too.
 // Tuned: nothing.
 requires immediate_address_space;
 

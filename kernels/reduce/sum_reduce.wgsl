@@ -1,7 +1,7 @@
 // sum_reduce: y[t] (+)= scale · Σ_i f(x[i]) over the quads i ≡ t modulo T,   x (n)   y (T)   all f32
-//   f(v) = v, or v² with SQUARE. T is the number of invocations that have work: `threads`.
-// One invocation per partial sum, in a fixed order; applied to its own result until one number is left.
-// Any n: what fills the last quad up is left out.
+//   f(v) = v, or v² with SQUARE. T, the parameter `threads`, is the number of invocations that have work.
+// One invocation per partial sum, in a fixed order; run again on its own result until one number is left.
+// Any n: the padding in the last quad is not added.
 // Tuned: nothing.
 import package::lib::quad_sum::{quad_sum};
 requires immediate_address_space;

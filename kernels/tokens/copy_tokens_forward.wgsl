@@ -1,6 +1,6 @@
 // copy_tokens_forward: y[b, to + n, c] (+)= x[b, source + n, c] for n < count;   x (B, N, C)   y (B, M, C)   all f32
-// One workgroup per token of y, so that an element divides nothing; tokens of y outside to..to+count-1 are left alone, or with ZERO set to zero.
-//   It prepends a token (shared by the batch when x has B = 1: `batch_stride` 0), takes one, and does either backwards.
+// One workgroup per token of y, which avoids integer division. Other tokens of y are not written or, with ZERO, set to 0.
+//   Used to prepend a token (`batch_stride` 0: the same for the whole batch), to take one, and for the backward pass of both.
 // Any sizes.
 // Tuned: nothing.
 requires immediate_address_space;

@@ -1,6 +1,6 @@
 // im2col_backward: dx[b, c, h, w] (+)= Σ dy over the patches that contain the pixel (col2im)
 //   dx (B, C, H, W)   dy (B, outH·outW, C·PH·PW)   all f32
-// One invocation per pixel and channel gathers from the patches in order, so no two write to one place.
+// One invocation per pixel and channel gathers from the patches in order, so no two invocations write to the same place.
 // Any patch, stride and padding.
 // Tuned: nothing.
 requires immediate_address_space;

@@ -1,6 +1,6 @@
 // im2col_forward: y[b, n, (c·PH + i)·PW + j] = x[b, c, oy·SH − padH + i, ox·SW − padW + j],   n = oy·outW + ox
 //   x (B, C, H, W)   y (B, outH·outW, C·PH·PW)   all f32;   zero outside the image
-// One workgroup per row of y, so that the patch is found once. y · weightᵀ with weight (D, C, PH, PW) is
+// One workgroup per row of y, so that the patch is computed once. y · weightᵀ with weight (D, C, PH, PW) is
 //   torch.nn.functional.conv2d.
 // Any stride and padding; C·PH·PW below 2²³ (lib/quotient.wgsl).
 // Tuned: nothing.
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let c = quotient(e, area);
     let i = quotient(e - c * area, p.PW);
     let j = e - c * area - i * p.PW;
-    // Unsigned: a pixel left of or above the image wraps to a huge number, which the same test refuses.
+    // Unsigned: a coordinate left of or above the image wraps to a huge number, so one comparison tests both sides.
     let row = oy * p.SH + i - p.padH;
     let column = ox * p.SW + j - p.padW;
     var value = 0.0;

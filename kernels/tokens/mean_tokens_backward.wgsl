@@ -1,5 +1,5 @@
 // mean_tokens_backward: dx[b, n, c] (+)= dy[b, c] / (N − skip) for n ≥ skip, else 0,   dx (B, N, C)   dy (B, C)   all f32
-// One workgroup per token of dx, so that an element divides no integers.
+// One workgroup per token of dx, which avoids integer division.
 // Any B, N, C; skip below N.
 // Tuned: nothing.
 requires immediate_address_space;
