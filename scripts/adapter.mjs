@@ -1,4 +1,4 @@
-// Sees to it that WebGPU finds an adapter. Where there is no GPU, Mesa's software Vulkan driver is one.
+// Makes sure that WebGPU finds an adapter. On a machine without a GPU it installs Mesa's software Vulkan driver.
 import { spawnSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -32,7 +32,7 @@ function homeFolders() {
   }
 }
 
-/** Where neither apt nor we can help: the line to run, by a word of os-release's ID and ID_LIKE. */
+/** Install commands for systems without apt, by a word of os-release's ID or ID_LIKE. */
 const REMEDIES = {
   fedora: 'sudo dnf install -y mesa-vulkan-drivers vulkan-loader',
   rhel: 'sudo dnf install -y mesa-vulkan-drivers vulkan-loader',
@@ -50,7 +50,7 @@ function filesIn(folder, pattern) {
   }
 }
 
-/** Changes when a Vulkan driver comes, goes or is replaced: while it stays, an adapter found once is still there. */
+/** Changes when a Vulkan driver is added, removed or replaced. If it is unchanged, an adapter found before still exists. */
 export function driverFingerprint() {
   const drivers = ICD_FOLDERS.flatMap((folder) => filesIn(join(folder, 'vulkan/icd.d'), /\.json$/));
   const { VK_DRIVER_FILES = '', VK_ICD_FILENAMES = '' } = process.env;
@@ -84,13 +84,13 @@ function osRelease() {
   }
 }
 
-/** What has to stand before a command that needs root; null where we may not. */
+/** The prefix for a command that needs root, such as sudo; null if we cannot become root. */
 function asRoot() {
   if (process.getuid?.() === 0) return [];
   return spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0 ? ['sudo', '-n'] : null;
 }
 
-/** `apt-get update`, then the driver. The update's failures count only where the installation fails as well. */
+/** Runs `apt-get update`, then installs the driver. A failed update is reported only if the installation fails, too. */
 function installDriver(prefix, options, target) {
   const apt = (...args) => {
     const line = [
@@ -121,7 +121,7 @@ function installDriver(prefix, options, target) {
   if (!install.ok) throw new Trouble(`${update.output}${install.output}apt-get failed; its output is above.`);
 }
 
-/** The same with backports added for these two calls alone: a copy of the source folder, nothing in /etc is changed. */
+/** The same with backports, by a copy of the folder of sources for these two calls; nothing in /etc changes. */
 function installFromBackports(prefix, codename) {
   const parts = filesIn(`${SOURCES}.d`, /\.(list|sources)$/);
   const texts = [...filesIn('/etc/apt', /^sources\.list$/), ...parts].map((file) =>
@@ -140,7 +140,7 @@ function installFromBackports(prefix, codename) {
   }
 }
 
-/** Finds an adapter, installs one where it can and may, else throws Trouble with the line to run. */
+/** Finds an adapter, or installs one if possible. Otherwise throws Trouble with the command to run. */
 export function ensureAdapter() {
   const found = findAdapter();
   if (found !== null) return found;
@@ -156,7 +156,7 @@ export function ensureAdapter() {
       `${none} ${remedy ? `Run: ${remedy}` : 'Install or update the graphics driver of this system.'}`,
     );
   }
-  // Debian 12's own Mesa is too old for Dawn, the one in its backports is not.
+  // Debian 12's own Mesa is too old for Dawn; the Mesa in its backports is recent enough.
   const backports = ID === 'debian' && codename === 'bookworm';
   const prefix = asRoot();
   if (prefix === null) {

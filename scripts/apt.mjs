@@ -1,4 +1,4 @@
-// Reading apt's source lists, to find the backports beside the mirror that a machine already uses.
+// Reads apt's source lists, to add the backports of the mirror that a machine already uses.
 
 /** `deb [options] uri suite components...`, one entry a line. */
 function parseLines(text) {
@@ -36,9 +36,8 @@ function parseStanzas(text) {
 const words = (field) => (field ?? '').split(/\s+/).filter(Boolean);
 
 /**
- * The deb822 text of a source for `<codename>-backports`, from the text of every source file of the machine: the same
- * mirror, keyring and options as the release itself. '' where backports are configured already, null where no mirror
- * of the release is.
+ * The deb822 text of a source for `<codename>-backports`, from the texts of the machine's source files. It has the mirror,
+ * keyring and options of the release itself. '' if backports are configured already; null if no source has the release.
  */
 export function backportsSource(texts, codename) {
   const entries = texts
@@ -47,7 +46,7 @@ export function backportsSource(texts, codename) {
   const has = (entry, suite) => words(entry.suites).includes(suite);
   if (entries.some((entry) => has(entry, `${codename}-backports`))) return '';
 
-  // Others publish under the release's name too: the distribution's own mirror is the one that also has its updates.
+  // Third parties also publish under the release's name. Only the distribution's own mirror also has its updates.
   const mirror = (entry) => words(entry.uris)[0];
   const rank = (entry) =>
     (entries.some((other) => mirror(other) === mirror(entry) && has(other, `${codename}-updates`)) ? 2 : 0) +

@@ -1,4 +1,4 @@
-// Bundles every command of src/cli and the library's face into dist/. Native modules (webgpu, sharp) stay outside.
+// Bundles every command of src/cli and the library (src/index.ts) into dist/. Native modules (webgpu, sharp) are external.
 import {
   chmodSync,
   existsSync,
@@ -25,7 +25,7 @@ function entryPoints() {
   return [...commands, join(root, 'src/index.ts')].filter((file) => existsSync(file));
 }
 
-/** Replaces the file in one step, and only when it differs: a command may be starting from it right now. */
+/** Replaces the file atomically, and only if it differs, because a command may be starting from it right now. */
 function writeIfChanged(path, contents) {
   if (existsSync(path) && readFileSync(path).equals(contents)) return;
   const temporary = `${path}.${process.pid}.tmp`;
@@ -48,7 +48,7 @@ const kernels = {
   },
 };
 
-/** Builds dist/; esbuild prints what it refuses. */
+/** Builds dist/. esbuild prints its own errors. */
 export async function build() {
   install();
   const esbuild = await import('esbuild');
@@ -76,7 +76,7 @@ export async function build() {
     throw new Trouble('The build failed; esbuild says why above.');
   });
   mkdirSync(dist, { recursive: true });
-  // Bundles of commands that are no more.
+  // Bundles of commands that no longer exist.
   const names = outputFiles.map((file) => basename(file.path));
   for (const name of readdirSync(dist))
     if (name.endsWith('.js') && !names.includes(name)) rmSync(join(dist, name));

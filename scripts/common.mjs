@@ -1,11 +1,11 @@
-// What the scripts share. Only Node's own modules: these files run before anything is installed.
+// Shared by the scripts. It uses only Node's own modules, because scripts run before packages are installed.
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The repository's root folder. */
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** A reason to stop that the user can act on: printed as a sentence, without a stack. */
+/** An error that the user can act on. It is printed as a sentence without a stack. */
 export class Trouble extends Error {}
 
 /** True in the module that `node` was asked to run. */
@@ -13,7 +13,7 @@ export function isMain(url) {
   return process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(url);
 }
 
-/** Runs `body`; a Trouble ends the process with its sentence and exit code 1. */
+/** Runs `body`. A Trouble prints its sentence and ends the process with exit code 1. */
 export async function runMain(body) {
   try {
     await body();

@@ -1,5 +1,5 @@
 // node scripts/compare_curve.mjs LOSSES.json STEPS.jsonl [--tolerance 1e-4]
-// Compares the losses that scripts/torch_curve.py wrote with those of a run, step by step.
+// Compares the losses of a run with the losses that scripts/torch_curve.py wrote, step by step.
 // Exit code: 0 within the tolerance, 1 not, 2 wrong usage.
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -30,14 +30,14 @@ if (args.positionals.length !== 2 || args.values.tolerance.trim() === '' || !(to
 
 const [wantedFile, runFile] = args.positionals;
 const wanted = JSON.parse(read(wantedFile));
-const run = new Map(); // a resumed run may log a step twice: the later line counts
+const run = new Map(); // a resumed run may log a step twice; the later line counts
 for (const line of read(runFile).split('\n')) {
   if (line.trim() === '') continue;
   const entry = JSON.parse(line);
   run.set(entry.step, entry);
 }
 
-// A value that is missing or not finite is an infinite difference.
+// A value that is missing or not finite counts as an infinite difference.
 function compare(values, key) {
   let worst = { difference: -1, step: 0 };
   let steps = 0;

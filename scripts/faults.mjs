@@ -1,5 +1,5 @@
 // `npm run test:faults [-- test files and arguments of vitest]`: the reliability tests in their long form, and docs/reliability.md
-// from the figures that they recorded. Where test files are named, only these run, and only the sections that they record
+// from the figures that they recorded. If test files are named, only those run, and only the sections that they record
 // change.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ written.
 
 const namesFiles = (args) => args.some((arg) => /\.test\.\w+$/.test(arg));
 
-/** Runs the tests; what they record is in the JSON lines of \`figures\`. */
+/** Runs the tests, which append their figures to the file \`figures\` as JSON lines. */
 function runTests(figures, args) {
   const { status } = spawnSync(
     process.execPath,
@@ -48,7 +48,7 @@ function readFigures(file) {
 const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const cell = (text) => String(text).replaceAll('|', '\\|');
 
-/** One table a section; sections and rows in the order of their texts, whatever order the tests ran in. */
+/** One table for each section. Sections and rows are sorted by text, so that the order of the tests does not matter. */
 export function page(figures) {
   const sections = [...new Set(figures.map(({ section }) => section))].sort(byText);
   const tables = sections.map((section) => {
@@ -78,7 +78,7 @@ export function figuresOf(text) {
   });
 }
 
-/** The page of what was recorded now, and of those of the `earlier` figures whose sections nothing was recorded of. */
+/** The page of the new figures. Sections without new figures keep their `earlier` ones. */
 export function updated(earlier, recorded) {
   const sections = new Set(recorded.map(({ section }) => section));
   return page([...earlier.filter(({ section }) => !sections.has(section)), ...recorded]);

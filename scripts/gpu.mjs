@@ -1,4 +1,4 @@
-// The parts of scripts/gpu.sh, one after another, each within a time of its own: one that fails is reported, the rest goes on.
+// The parts of scripts/gpu.sh, one after another, each with its own time limit. A part that fails is reported; the rest runs.
 import { spawn } from 'node:child_process';
 import {
   appendFileSync,
@@ -44,7 +44,7 @@ const TORCH = [
 ];
 const TORCH_COMPILED = ['bf16 autocast, fused attention, compiled', '--tf32 --amp --sdpa --compile'];
 
-/** Command lines in the order of what is wanted most; {json} stands for a file that the part writes. */
+/** Command lines, the most important first. {json} stands for a file that the part writes. */
 function parts({ quick, cuda }) {
   const bench = (name, flags, seconds) => ({
     name,
@@ -83,12 +83,12 @@ function parts({ quick, cuda }) {
   ];
 }
 
-/** Runs a command; resolves with its output, and with how it ended where that is not well. */
+/** Runs a command. Resolves with its output and, if it failed, with how it ended. */
 function run([file, ...args], seconds, outputFile) {
   return new Promise((resolve) => {
     const began = performance.now();
     const sink = openSync(outputFile, 'w');
-    // A group of its own, so that what it has started ends with it.
+    // A process group of its own, so that its child processes are ended with it.
     const child = spawn(file, args, { cwd: root, detached: true, stdio: ['ignore', sink, sink] });
     let late = false;
     const timer = setTimeout(() => {
@@ -116,14 +116,14 @@ function run([file, ...args], seconds, outputFile) {
 
 const words = (command, file) => command.replace('{json}', file).split(' ').filter(Boolean);
 
-/** Whether python3 has PyTorch and a card for it. */
+/** True if python3 has PyTorch and PyTorch finds a CUDA card. */
 async function hasCuda(folder) {
   const asks = 'import torch; print(torch.cuda.is_available())';
   const { output } = await run(['python3', '-c', asks], 60, join(folder, 'cuda.txt'));
   return output.trim() === 'True';
 }
 
-/** What a part has to say as figures: the file it wrote, or the line of its output that is an object; null for none. */
+/** The figures of a part: the file that it wrote, or the line of its output that is a JSON object; null if there is none. */
 function figures(file, output) {
   const text = existsSync(file) ? readFileSync(file, 'utf8') : /^\{.*\}$/m.exec(output)?.[0];
   try {
@@ -136,7 +136,7 @@ function figures(file, output) {
 const three = (value) =>
   typeof value === 'number' ? (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3)) : '-';
 
-/** Training steps of both, and what became of each part. */
+/** The page: training steps of Patchlight and PyTorch, and the outcome of each part. */
 function markdown({ adapter, results }) {
   const rate = results.flatMap(({ name, figures: found }) => {
     const row = Array.isArray(found) ? found.find(({ op }) => op === 'step') : found;
@@ -203,7 +203,7 @@ if (isMain(import.meta.url))
       });
       appendFileSync(log, `=== ${name}: ${command}\n${result.output}\n`);
       console.log(`${name}: ${result.problem ?? 'done'}, ${result.seconds.toFixed(0)} s`);
-      // After every part, so that what is known is there if this is stopped.
+      // Written after every part, so that the results so far are kept if this is stopped.
       const adapter = results[1]?.figures?.adapter.name ?? results[0].summary;
       const known = { adapter, made: new Date().toISOString(), quick, results };
       writeFileSync(join(out, 'gpu.json'), `${JSON.stringify(known, null, 1)}\n`);

@@ -106,8 +106,8 @@ def vit(name, config, batch, seed, train_steps=0, image_grad=False):
         losses32, norms32 = train(single, images.to(F32), labels, rule)
         after = {key: p.detach() for key, p in model.named_parameters()}
         tensors.update({f"after.{key}": value for key, value in after.items()})
-        # The key bias has no effect on the loss, so its gradient is rounding alone and Adam may take it anywhere; where
-        # keys are normalised, that is the bias of their norm.
+        # The key bias has no effect on the loss, so its gradient is only rounding and Adam may move it anywhere. If
+        # keys are normalised, the same holds for the bias of their norm.
         dim, worst, keys = config["embed_dim"], 0.0, 0.0
         for key, p in single.named_parameters():
             apart = (p.detach().to(F64) - after[key]).abs()

@@ -1,5 +1,5 @@
-// Prints the name of the default WebGPU adapter, or exits with 1. A process of its own: a broken driver may kill it,
-// and Dawn's warnings go to a stderr that nobody reads.
+// Prints the name of the default WebGPU adapter, or exits with 1. It is a process of its own because a broken driver may
+// crash it, and because its parent can ignore Dawn's warnings on stderr.
 import { create } from 'webgpu';
 
 globalThis.gpu = create([]); // must stay reachable for the life of the process

@@ -1,5 +1,5 @@
 // Makes a fresh clone ready to run: the right Node, the packages, a WebGPU adapter.
-// Quiet, idempotent, and well under a second when all is there.
+// Prints nothing and takes well under a second if everything is installed. Can be run any number of times.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -33,13 +33,13 @@ function writeStamp(fields) {
   writeFileSync(stampFile, `${JSON.stringify({ ...readStamp(), ...fields }, null, 2)}\n`);
 }
 
-/** What an installation depends on: the lock file, and the Node and platform it was made for. */
+/** A hash of the lock file, with the Node version and the platform: an installation is valid for these. */
 function installFingerprint() {
   const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json')));
   return `${hash.digest('hex')} ${process.version} ${process.platform}-${process.arch}`;
 }
 
-/** The way to call npm: the one that is running this script, else the one on the path. */
+/** Calls npm: the npm that runs this script, else the one on the path. */
 function npm(args) {
   const running = process.env.npm_execpath;
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 };
@@ -47,7 +47,7 @@ function npm(args) {
   return spawnSync('npm', args, { ...options, shell: process.platform === 'win32' });
 }
 
-/** `npm ci` would empty the folder that a link leads to, which may be another checkout's. */
+/** Refuses a symbolic link: `npm ci` would empty its target, which may belong to another checkout. */
 export function refuseLink(folder) {
   if (lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink())
     throw new Trouble(`${folder} is a link, and its packages are not those of package-lock.json: remove it.`);
@@ -66,7 +66,7 @@ export function install() {
   writeStamp({ install: wanted });
 }
 
-/** All of it. Throws Trouble with what the user has to do where it cannot go on by itself. */
+/** Runs all steps. Throws Trouble with a remedy if a step needs the user. */
 export function setup() {
   install();
   if (readStamp().drivers === driverFingerprint()) return;

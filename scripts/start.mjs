@@ -17,7 +17,7 @@ const BATCHES = [
   'test_batch',
 ];
 
-/** The value of the flag `name`, the last one as in the command itself; '' where it has none, undefined where it is not there. */
+/** The value of the flag `name`; the last one counts, as in the command. '' if it has no value, undefined if it is absent. */
 function flag(args, name) {
   let value;
   for (const [i, arg] of args.entries()) {
@@ -27,14 +27,14 @@ function flag(args, name) {
   return value;
 }
 
-/** With one of these nothing is trained. */
+/** With one of these flags nothing is trained. */
 const ASKING = ['--help', '--version', '--list-adapters'];
-/** These say what is trained: the settings of a saved run, or those in a file over the defaults. */
+/** These flags bring settings of their own: of a saved run, or from a file. */
 const WHOLE = ['--resume', '--config'];
 
 /**
- * The arguments of `train` for those of `npm start`: without a preset, a config file or a run to resume it is the quickstart,
- * and `chooseDataset` says on which data where no flag does.
+ * The arguments of `train`, from those of `npm start`. Without a preset, a config file or a run to resume, the preset is
+ * quickstart. Without a data set, `chooseDataset` chooses one.
  */
 export async function trainArguments(args, chooseDataset) {
   const given = (...names) => names.some((name) => flag(args, name) !== undefined);
@@ -44,7 +44,7 @@ export async function trainArguments(args, chooseDataset) {
   return [...preset, ...dataset, ...args];
 }
 
-/** Above the help text of the command itself. */
+/** Printed above the help text of `train`. */
 const HELP = `npm start [-- flags]
 
 The same as node dist/train.js with the flags below, after installing and building what is missing. Without --preset, --config
@@ -60,7 +60,7 @@ async function reachable(address) {
   }
 }
 
-/** CIFAR-10 where it is or can be had; else the data set that the project draws itself. */
+/** CIFAR-10 if it is here or can be downloaded, else shapes10, which needs no files. */
 async function chooseDataset(args) {
   const folder = flag(args, '--data-dir') || process.env.PATCHLIGHT_DATA || join(root, 'data');
   if (BATCHES.every((name) => existsSync(join(folder, FOLDER, `${name}.bin`)))) return 'cifar10';
@@ -71,7 +71,7 @@ async function chooseDataset(args) {
   return 'shapes10';
 }
 
-/** A signal sent to npm ends npm and its shell but does not reach us: their end is the signal. */
+/** A signal sent to npm ends npm and its shell but does not reach this process, so it ends itself when its parent is gone. */
 function endWithNpm() {
   if (process.env.npm_lifecycle_event === undefined || process.platform === 'win32') return;
   const shell = process.ppid;
@@ -91,7 +91,7 @@ async function start() {
   if (flag(args, '--help') !== undefined) console.log(HELP);
   const complete = await trainArguments(args, () => chooseDataset(args));
   endWithNpm();
-  // In this very process: the terminal, signals and the exit code are then the command's own.
+  // Imported into this process, so that the command has the terminal, the signals and the exit code.
   process.argv = [process.execPath, command, ...complete];
   await import(pathToFileURL(command).href);
 }

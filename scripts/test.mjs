@@ -1,5 +1,5 @@
 // `npm test [-- arguments of vitest]`: style, types, build, tests. The last line is always `N passed, N failed`,
-// with `, N skipped` behind it where some were.
+// followed by `, N skipped` if some were skipped.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { build } from './build.mjs';
 import { root, Trouble } from './common.mjs';
 import { setup } from './setup.mjs';
 
-/** Runs a package's command with this Node, its output shown; true when it succeeded. */
+/** Runs a package's command with this Node and shows its output. True if it succeeded. */
 function tool(file, args) {
   return (
     spawnSync(process.execPath, [join(root, 'node_modules', file), ...args], { cwd: root, stdio: 'inherit' })
@@ -20,7 +20,7 @@ function check(what, file, args) {
   if (!tool(file, args)) throw new Trouble(`The ${what} failed: no test was run.`);
 }
 
-/** Counts from vitest's JSON report; a file that did not load, or an error outside all tests, is one failure. */
+/** Counts from vitest's JSON report. A file that did not load, or an error outside of tests, counts as one failure. */
 function count(reportFile, succeeded) {
   let report;
   try {

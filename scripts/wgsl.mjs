@@ -1,27 +1,27 @@
-// Links a kernel with the functions it imports, by WESL's syntax (wesl-lang.dev):
+// Links a kernel with the functions it imports, in WESL's syntax (wesl-lang.dev):
 //   import package::lib::random::{pcg4d, kept};     from kernels/lib/random.wgsl
-// The import's line becomes blank and the declarations, with all that they need in turn, are appended: the kernel's own
-// line numbers do not move. A comment before each appended part names its file and line; src/gpu/wgsl.ts reads it, so that
-// compile errors name the line that a person edits. `node scripts/wgsl.mjs FILE` prints the text that a device gets.
+// The import line becomes blank; the declarations and everything they need are appended, so the kernel's own line numbers
+// do not change. A comment before each appended part names its file and line. src/gpu/wgsl.ts reads it, so that compile
+// errors name the line to edit. `node scripts/wgsl.mjs FILE` prints the linked text, as the device gets it.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isMain, root, runMain, Trouble } from './common.mjs';
 
 const IMPORT = /^import package::(\w+(?:::\w+)*)::(?:\{([\w, ]+)\}|(\w+));$/;
 const DECLARATION = /^(?:@\w+(?:\([^)]*\))? *)*(?:fn|const|override|alias|struct|var(?:<[^>]*>)?) +(\w+)/;
-/** Constants, parameters and bindings that the functions of a file take from the kernel. */
+/** Constants, parameters and bindings of the kernel that the functions of a file use. */
 const NEEDS = /^\/\/ needs ([\w, ]+)$/;
 const COUNTED = /^( *)for \(var (\w+) = (\d+)u; \2 < (\d+)u; \2\+\+\) \{/;
 
 const words = (text) => new Set(text.replace(/\/\/.*/g, '').match(/[A-Za-z_]\w*/g));
 const count = (text, pattern) => text.match(pattern)?.length ?? 0;
-/** How many braces and parentheses are open at the end of a line. */
+/** Opening minus closing braces and parentheses of a line. */
 const depthOf = (line) => {
   const code = line.replace(/\/\/.*/, '');
   return count(code, /[{(]/g) - count(code, /[})]/g);
 };
 
-/** Writes out loops marked by `// unroll`: the first turn keeps the loop's lines, the others go behind its last brace. */
+/** Writes out loops marked by `// unroll`. The first iteration keeps the loop's lines; the others follow its last brace. */
 function unroll(file, lines) {
   for (let at = lines.length - 1; at >= 0; at--) {
     if (lines[at].trim() !== '// unroll') continue;
@@ -43,7 +43,7 @@ function unroll(file, lines) {
   return lines;
 }
 
-/** A file's imports, what its functions need of a kernel, and its declarations with the comments above them. */
+/** A file's imports, the names that its functions need from the kernel, and its declarations with their comments. */
 function parse(file, text) {
   const lines = unroll(file, text.split('\n'));
   const module = { file, lines, imports: new Map(), needs: new Set(), declarations: new Map() };
@@ -73,7 +73,7 @@ function parse(file, text) {
   return module;
 }
 
-/** The text of kernel `path` with all that it imports; `read` gives the text of a file, or undefined where there is none. */
+/** The linked text of kernel `path`. `read` returns the text of a file, or undefined if it does not exist. */
 export function link(path, read) {
   const modules = new Map();
   const load = (file, by) => {
@@ -116,7 +116,7 @@ export function link(path, read) {
   return `${kernel.lines.join('\n')}// end of ${path}\n${parts.join('')}`;
 }
 
-/** Links a file of kernels/, given by its path in the repository; `changed` may replace a file's text. */
+/** Links a kernel, given by its path in the repository. `changed` may replace the text of any file that is read. */
 export function linkFile(path, changed = (_file, text) => text) {
   return link(path, (file) => {
     const at = join(root, file);

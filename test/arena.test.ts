@@ -1,4 +1,4 @@
-/** The arena's way between host and device: piece by piece, because a large model has no room on the host. */
+/** Copying the arena between host and device in pieces, because the host may lack memory for a large model. */
 import { describe, expect, it, vi } from 'vitest';
 import { VisionTransformer } from '../src/models/vit.js';
 import { makeStepState, writeStepState } from '../src/ops/step_state.js';
@@ -12,7 +12,7 @@ const gpuOf = withGpu();
 
 const SIZES = { a: [3, 50], b: [7], c: [300], d: [1], e: [128] } as const;
 
-/** Parameters a to e, of which b and d do not decay; each value is a number of its own. */
+/** Parameters a to e; b and d do not decay. All values differ. */
 function arenaOf(): { arena: Arena; valuesOf: (parameter: Parameter) => Float32Array } {
   const parameters = Object.entries(SIZES).map(([name, shape], i) => {
     const parameter = new Parameter(shape, () => (at) => 1000 * (i + 1) + at);
@@ -136,7 +136,7 @@ describe('an arena', () => {
     const before = process.memoryUsage.rss();
     for (let i = 0; i < 32; i++) one.upload(values);
     const grown = process.memoryUsage.rss() - before;
-    expect(grown).toBeLessThan(256 << 20); // Of 512 MiB.
+    expect(grown).toBeLessThan(256 << 20); // the uploads have 512 MiB together
     await gpu.finish();
     one.release();
   });

@@ -34,7 +34,7 @@ const MATRICES = families.map(({ name }) => `${name}_subgroup_matrix`);
 
 const square = units('f16', 16, 16, 16);
 
-// Queries and keys of a block, and the keys of one of the keys' pass.
+// Queries and keys in a block, and keys in a block of the pass over keys.
 const trials: [string, SubgroupMatrixConfig, [number, number, number], AttentionTrial][] = [
   ['less than a block', square, [16, 16, 16], { B: 1, N: 7, H: 2, head: 4, half: true }],
   ['wide matrices, ragged blocks, dropout, f16', units('f16', 8, 16, 16), [32, 32, 32], { B: 2, N: 65, H: 2, head: 12, rate: 0.3, half: true, f16: true }],
@@ -56,7 +56,7 @@ describe('emulated matrix units', () => {
     expect(found.map(({ variant }) => variant.split(' ')[0])).toEqual(MATRICES);
   });
 
-  // All of q and v, all of k, all of the output's gradient; N = 7 is no whole block.
+  // All of q and v, all of k, all of the output's gradient. N = 7 is not a whole number of blocks.
   it.each<[string, [number, number, number], boolean]>([
     ['a gradient that f16 holds', [1, 1, 1e3], true],
     ['a gradient beyond f16', [1, 1, 1e5], false],

@@ -1,4 +1,4 @@
-/** Batches as training reads them: what their plans say, recorded or not; mixing; evaluation is left alone. */
+/** Training batches follow their plans, eager and recorded; mixing; evaluation is not augmented. */
 import { describe, expect, it } from 'vitest';
 import { pcg4d, stream, unit } from '../src/core/rng.js';
 import { type AugmentationOptions, planImage } from '../src/data/augmentation.js';
@@ -26,7 +26,7 @@ const whole = (height: number, width: number): Frame => ({
   erase: null,
 });
 
-/** Images (n, 3, H, W) as a data set on the device that normalisation leaves as bytes. */
+/** Images (n, 3, H, W) as a data set on the device; its normalisation keeps the bytes' values. */
 function storeOf(images: readonly Image[], labels: readonly number[]): ImageStore {
   const planes = images.flatMap(({ bytes }) =>
     [0, 1, 2].flatMap((c) => [...bytes.filter((_, i) => i % 3 === c)]),
@@ -90,7 +90,7 @@ const everything: Partial<Settings> = {
 
 const allRecords = Uint32Array.from({ length: COUNT }, (_, i) => COUNT - 1 - i);
 
-/** What a batch is when nothing is recorded. */
+/** A batch without recording: the reference for recorded ones. */
 async function eager(input: TrainingInput, seed: number, step: number): Promise<Float32Array> {
   const batch = new TrainingBatch(gpuOf(), COUNT, input);
   batch.draw(allRecords, seed, step);
@@ -98,7 +98,7 @@ async function eager(input: TrainingInput, seed: number, step: number): Promise<
   return batch.images.toFloat32();
 }
 
-/** The window of a frame, mirrored: the reference for the first pass. */
+/** A frame's window of the image, flipped if the frame says so: the reference for the first pass. */
 function framed(image: Image, { flip, top, left, height, width }: Frame, reflect: boolean): Image {
   const mirror = (i: number, n: number) => (i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i);
   const small = height !== image.height || width !== image.width;

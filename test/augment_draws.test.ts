@@ -1,4 +1,4 @@
-/** The draws of augmentation: how often, how far, and that magnitudes mean what torchvision and timm mean by them. */
+/** The random draws of augmentation: frequencies, ranges, and magnitudes as torchvision and timm define them. */
 import { describe, expect, it } from 'vitest';
 import { Counter, stream } from '../src/core/rng.js';
 import { type AugmentationOptions, planImage } from '../src/data/augmentation.js';

@@ -1,4 +1,4 @@
-/** The image ops: PIL's and torchvision's answers, a second implementation in TypeScript, and the kernels. */
+/** The image ops: stored results of PIL and torchvision, a second implementation in TypeScript, and the kernels. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -17,7 +17,7 @@ const path = join(import.meta.dirname, 'reference', 'augment.safetensors');
 const stored = decodeSafetensors(path, readFileSync(path));
 const about = <T>(name: string): T => JSON.parse(stored.metadata[name] as string) as T;
 
-/** Images (n, H, W, 3) of the stored answers. */
+/** Images (n, H, W, 3) of the stored results. */
 function storedImages(name: string): Image[] {
   const { shape, bytes } = stored.tensors.get(name)!;
   const [n, height, width] = shape as [number, number, number];
@@ -33,7 +33,7 @@ const pil = storedImages('images');
 const fill = about<[number, number, number]>('fill');
 const packedFill = fill[0] + 256 * fill[1] + 65536 * fill[2];
 
-/** The share of bytes that differ, and by how much at most. */
+/** The share of bytes that differ, and the largest difference. */
 function difference(a: Image, b: Image): { share: number; most: number } {
   const differences = [...a.bytes].map((v, i) => Math.abs(v - b.bytes[i]!));
   return {
@@ -71,7 +71,7 @@ describe('the reference is PIL and torchvision', () => {
   );
 });
 
-/** PIL's double precision falls one short at some quotients that are whole, and nowhere else. */
+/** PIL, in double precision, is one too low at some quotients that are whole numbers, and nowhere else. */
 function expectWholeQuotients(source: Image, actual: Image, expected: Image): void {
   const range = [0, 1, 2].map((c) => {
     const channel = source.bytes.filter((_, i) => i % 3 === c);
@@ -121,7 +121,7 @@ const whole = (height: number, width: number): Frame => ({
 const range = (n: number, from: number, to: number) =>
   Array.from({ length: n }, (_, i) => from + ((to - from) * i) / (n - 1));
 
-/** Values of an op over all that policies ask for, and a little beyond. */
+/** Magnitudes of an op: the range that policies use, and a little more. */
 function valuesOf(op: ImageOpName): number[] {
   if (op.startsWith('Shear')) return range(13, -0.99, 0.99);
   if (op.startsWith('Translate')) return [...range(9, -33, 33), 0.4, -12.96];

@@ -1,4 +1,4 @@
-/** The image ops once more, on bytes (H, W, 3) and in double precision, as PIL's sources compute them. */
+/** A second implementation of the image ops, on bytes (H, W, 3) in double precision, after PIL's sources. */
 import type { ImageOp } from '../src/ops/image_ops.js';
 
 export interface Image {
@@ -97,7 +97,7 @@ function matrixOf({ op, value }: ImageOp, { height, width }: Image): number[] {
   return [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y];
 }
 
-/** The place that pixel (y, x) shows, in 1/65536 of a pixel: PIL's affine_fixed. */
+/** The source coordinates of pixel (y, x), in 1/65536 of a pixel: PIL's affine_fixed. */
 function place(matrix: number[], y: number, x: number): [number, number] {
   const fix = (v: number) => Math.floor(v * 65536 + 0.5);
   const [a, b, c, d, e, f] = matrix as [number, number, number, number, number, number];
@@ -122,7 +122,7 @@ function geometric(image: Image, op: ImageOp, bilinear: boolean, fill: Rgb): Ima
         number,
         number,
       ];
-      // Bytes and 16 bits of each weight: exact in double precision.
+      // Bytes times 16-bit weights are exact in double precision.
       const [above, below] = [a + (b - a) * across, d + (e - d) * across];
       return Math.floor(Math.floor((above + (below - above) * down) * 65536) / 65536);
     }) as Rgb;

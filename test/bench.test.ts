@@ -1,4 +1,4 @@
-/** The benchmark's rows keep their form, and a training step in the steady state makes nothing anew. */
+/** The benchmark's rows keep their format, and a training step in the steady state creates no buffer or bind group. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** The checks of src/check find what is wrong, and say what. */
+/** The checks of src/check find planted faults and name them. */
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { AnyOp } from '../src/autograd/op.js';
 import { attentionSizes, checkAttention } from '../src/check/attention.js';
@@ -86,7 +86,7 @@ describe('without shader-f16', () => {
     onTestFinished(() => device.close());
     return device;
   };
-  // A few of each kind: all of them take a minute.
+  // A few of each kind, because all of them take a minute.
   const few = tasks.filter(({ op }, i) => tasks.findIndex((task) => task.op === op) + 3 > i);
 
   it('checks of tensors of f16 are left out, and nothing else is wrong', async () => {
@@ -145,7 +145,7 @@ describe('an error of one check', () => {
     expect(more).toEqual([]);
     expect(device.gpu).not.toBe(first);
     expect(await runTask(device, fine)).toEqual([expect.objectContaining({ problems: [] })]);
-    // The engine itself never goes on after an error.
+    // The engine itself never continues after an error.
     await expect(first.finish()).rejects.toThrow();
   });
 });

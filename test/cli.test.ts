@@ -22,7 +22,7 @@ function run(command: string, args: readonly string[]) {
     env: { ...process.env, PATCHLIGHT_DATA: join(folder, 'no-data') },
     timeout: 110_000,
   });
-  // Dawn's own warnings show where standard error is a socket, as it is between two Node processes.
+  // Dawn's warnings cannot be dropped if standard error is a socket, as it is between two Node processes.
   const err = result.stderr.replace(/^Warning: maxDynamic.*\n/gm, '');
   return { code: result.status, out: result.stdout, err };
 }
@@ -181,7 +181,7 @@ it('draws a sheet of augmented images, and says what happened to them', async ()
   expect(out).toMatch(/^row 1 column 2: (mirrored )?crop 32x32 at -?\d,-?\d, \w+ \S+/);
   const { data, info } = await sharp(grid).raw().toBuffer({ resolveWithObject: true });
   expect(info).toMatchObject({ width: 2 * (4 * 33 + 1), height: 2 * (3 * 33 + 1), channels: 3 });
-  // The first image, as it is, behind two pixels of white.
+  // The first image, unchanged, after two white pixels.
   const { images } = generateShapes10('train', 1);
   const pixel = (x: number, y: number) => [
     ...data.subarray(3 * (y * info.width + x), 3 * (y * info.width + x) + 3),

@@ -66,7 +66,7 @@ describe('shapes10', () => {
   });
 });
 
-/** Of each channel, of pixels scaled to [0, 1]. */
+/** Mean and standard deviation of each channel, with pixels scaled to [0, 1]. */
 function moments({ images, count }: Split): { mean: number; std: number }[] {
   return [0, 1, 2].map((channel) => {
     let [sum, squares] = [0, 0];
@@ -81,7 +81,7 @@ function moments({ images, count }: Split): { mean: number; std: number }[] {
   });
 }
 
-/** Softmax regression on pixels by plain stochastic gradient descent with a falling rate; the share of `test` it gets right. */
+/** Softmax regression on pixels by plain SGD with a falling learning rate. Returns its accuracy on `test`. */
 function linearAccuracy(train: Split, test: Split, epochs: number): number {
   const [classes, size] = [10, 3072];
   const weights = Array.from({ length: classes }, () => new Float32Array(size + 1));
@@ -151,7 +151,7 @@ describe('opening', () => {
 
 describe('odd files', () => {
   const layouts = Object.values(cifarLayouts);
-  /** Empty files with the names of a data set's. */
+  /** Empty files with the file names of a data set. */
   const fill = (path: string, { files }: (typeof layouts)[number]): string => {
     mkdirSync(path, { recursive: true });
     for (const name of [...files.train, ...files.test]) writeFileSync(join(path, name), '');
@@ -159,7 +159,7 @@ describe('odd files', () => {
   };
   let made = 0;
   const fresh = () => mkdtempSync(join(folder, `odd-${made++}-`));
-  /** Where nothing can be downloaded from. */
+  /** An address that nothing can be downloaded from. */
   const dead = { download: true, address: 'http://127.0.0.1:1/' };
 
   it.each<[string, (path: string) => void, (path: string) => [string, DatasetOptions], RegExp]>([

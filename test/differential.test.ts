@@ -1,6 +1,6 @@
 /**
- * At fifty drawn settings each, what kernels compute against PyTorch and timm: the moving average, batches in parts,
- * clipping, label smoothing, mixed targets, drop path. Few shapes of kernels, many sizes.
+ * Kernels against PyTorch and timm at fifty random settings each: the moving average, gradient accumulation, clipping,
+ * label smoothing, mixed targets, drop path. Few kernel shapes, many sizes.
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Tape } from '../src/autograd/tape.js';
@@ -139,7 +139,7 @@ it.each(numbered(cases.clip))('clipping $i: to $setting.bound', async ({ i, sett
   );
   const clip = Tensor.zeros(gpuOf(), [2]);
   clipNorm(arena.gradients, clip, bound);
-  // Four roundings of float32. PyTorch adds 1e-6 to the norm, which shows beyond that where a norm below 4 is clipped.
+  // Four float32 roundings. PyTorch adds 1e-6 to the norm, which makes a larger difference if a norm below 4 is clipped.
   near('norm and coefficient', await clip.toFloat32(), [norm, coefficient], 0, 2.5e-7);
 });
 
@@ -161,7 +161,7 @@ describe('label smoothing', () => {
     '$i: $setting.smoothing over $setting.classes classes, hard and soft targets',
     async ({ i, setting }) => {
       const { rows, classes, smoothing } = setting;
-      // Soft targets are eighths that draws put into classes.
+      // A soft target is made of eighths, each in a random class.
       const soft = new Float32Array(rows * classes);
       const place = drawing('smoothing', i, 3);
       for (let r = 0; r < rows; r++)
@@ -219,7 +219,7 @@ describe('drop path', () => {
       const [from, to] = [b * WIDTH, (b + 1) * WIDTH];
       const whole = y[from] !== 0;
       if (whole) kept++;
-      // timm multiplies a sample that is kept by 1 / keep_prob, and all of it or nothing.
+      // timm drops whole samples and multiplies the others by 1 / keep_prob.
       const expected = values.subarray(from, to).map((v) => (whole ? v * scale : 0));
       near(`sample ${b}`, y.subarray(from, to), expected, 1e-30, 3e-7);
     }

@@ -1,4 +1,4 @@
-/** Drawn settings with the answers of PyTorch and of timm's formulas: what scripts/reference/differential.py writes. */
+/** Random settings with the results of PyTorch and of timm's formulas, from scripts/reference/differential.py. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Counter } from '../src/core/rng.js';
@@ -6,13 +6,13 @@ import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
 import type { VitOptions } from '../src/models/vit_config.js';
 import type { Settings } from '../src/recipe/settings.js';
 
-/** What a parameter is drawn from: a kind, and a standard deviation, a value or the name of a bound. */
+/** A parameter's initial distribution: its kind, and a standard deviation, a value or the name of a bound. */
 export type Law = readonly ['normal' | 'constant', number] | readonly ['uniform', string];
 
 interface Cases {
   readonly schedule: {
     readonly kind: Settings['schedule'];
-    /** Steps an epoch. */
+    /** Steps per epoch. */
     readonly batches: number;
     readonly epochs: number;
     readonly lr: number;
@@ -92,11 +92,11 @@ const inReference = (name: string) => join(import.meta.dirname, 'reference', nam
 
 export const cases: Cases = JSON.parse(readFileSync(inReference('differential.json'), 'utf8'));
 
-/** The settings of a section with their numbers. */
+/** The settings of a section, with their indices. */
 export const numbered = <T>(section: readonly T[]): { i: number; setting: T }[] =>
   section.map((setting, i) => ({ i, setting }));
 
-/** Hands out the answers of a section that are tensors, one setting after the other. */
+/** Returns a section's expected tensors, one setting after the other. */
 export function answers(section: Section, lengths: readonly number[]): Float32Array[] {
   const { tensors } = decodeSafetensors(
     'differential',

@@ -1,4 +1,4 @@
-/** At fifty drawn settings each, what the host computes against PyTorch and timm: schedules, decays, boxes, first values. */
+/** Host computations against PyTorch and timm at fifty random settings each: schedules, decays, boxes, initial values. */
 import { describe, expect, it } from 'vitest';
 import { cutMix } from '../src/data/mixing.js';
 import { VisionTransformer } from '../src/models/vit.js';
@@ -19,7 +19,7 @@ describe('learning rates', () => {
     });
     const schedule = scheduleOf(settings, batches);
     expect(schedule.totalSteps).toBe(lrs.length);
-    // PyTorch multiplies its way from step to step: its rounding is that of the peak rate, in float64.
+    // PyTorch computes each rate from the one before, so its rounding error is relative to the peak rate, in float64.
     for (const [done, rate] of lrs.entries())
       expect(Math.abs(learningRate(schedule, done) - rate), `step ${done}`).toBeLessThanOrEqual(2e-15 * lr);
   });
@@ -55,7 +55,7 @@ it('weight decay spares what timm spares', () => {
   expect(Object.fromEntries(found)).toEqual(cases.decays);
 });
 
-/** Moments of what was drawn, and of the law. */
+/** Moments of the drawn values, and of their distribution. */
 function expectLaw(
   name: string,
   drawn: readonly number[],
@@ -73,14 +73,14 @@ function expectLaw(
   const scale = kind === 'uniform' ? bounds[number]! : number;
   const second = kind === 'uniform' ? scale ** 2 / 3 : scale ** 2;
   const fourth = kind === 'uniform' ? scale ** 4 / 5 : 3 * scale ** 4;
-  // Both within five of their standard deviations.
+  // Mean and variance are within five standard deviations of their estimates.
   expect(Math.abs(mean), `mean of ${name}`).toBeLessThanOrEqual(5 * Math.sqrt(second / n));
   expect(Math.abs(square - second), `second moment of ${name}`).toBeLessThanOrEqual(
     5 * Math.sqrt((fourth - second ** 2) / n),
   );
   if (kind !== 'uniform') return;
   expect(most, `bound of ${name}`).toBeLessThanOrEqual(scale * (1 + 1e-6));
-  // That none of n draws comes nearer to the bound has the probability e^-14.
+  // The probability that no one of n draws is closer to the bound is e^-14.
   expect(most, `largest of ${name}`).toBeGreaterThanOrEqual(scale * (1 - Math.min(1, 14 / n)));
 }
 
@@ -92,7 +92,7 @@ describe.each(['timm', 'pytorch'] as const)('first values as %s', (scheme: Setti
       ...vitOptions(setting),
       ...{ layerScale: 0.1, qkNorm: true, initScheme: scheme },
     });
-    // The same parameter of all blocks, and of some seeds, is judged together.
+    // The values of a parameter in all blocks and for several seeds are tested as one sample.
     const drawn = new Map<string, number[]>();
     for (const [index, parameter] of model.parameters().entries())
       for (const seed of [1, 2, 3]) {

@@ -17,7 +17,7 @@ const documents = [
     .map((name) => `docs/${name}`),
 ];
 
-/** The lines of a document, those of fenced blocks empty, so that numbers of lines stay. */
+/** The lines of a document. Lines in fenced blocks are emptied, which keeps the line numbers. */
 function prose(text: string): string[] {
   let fenced = false;
   return text.split('\n').map((line) => {
@@ -27,14 +27,14 @@ function prose(text: string): string[] {
   });
 }
 
-/** GitHub splits a row at every bar but an escaped one, in code too. */
+/** GitHub splits a row at every bar that is not escaped, even inside of code. */
 const cells = (row: string): number =>
   row
     .trim()
     .replace(/^\||\|$/g, '')
     .split(/(?<!\\)\|/).length;
 
-/** Rows that do not belong to a header, and rows of another width than theirs. */
+/** Rows without a header, and rows with another number of cells than their header. */
 function brokenTables(text: string): string[] {
   const problems: string[] = [];
   const lines = prose(text);

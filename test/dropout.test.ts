@@ -1,6 +1,6 @@
 /**
- * Each rate of dropout is applied at its place and nowhere else: a training pass of a whole model against the same model
- * in float64, which is made of the specifications of the ops and draws the same random numbers.
+ * Each dropout rate is applied at its place and nowhere else: a training pass of a whole model is compared with the same
+ * model in float64, which is built from the ops' references and draws the same random numbers.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { type Inputs, mapInputs } from '../src/autograd/inputs.js';
@@ -39,7 +39,7 @@ function specified(op: AnyOp, inputs: Inputs<Value>, attrs?: object): Value {
 const [SEED, STEP] = [5, 7];
 const key: Value = { shape: [2], data: Float64Array.of(SEED, STEP) };
 
-/** The rates of dropout by place; those of drop path block by block. */
+/** Dropout rates by place; drop path has a rate for each block. */
 interface Rates {
   readonly embedded: number;
   readonly weights: number;
@@ -54,7 +54,7 @@ const HEADS = 2;
 const IMAGES: Shape = [6, 3, 8, 8];
 const pixels = normals(IMAGES, 1);
 
-/** Logits of a model in training, in float64. Streams are counted in the order of places, which resumed runs rely on. */
+/** Training logits of a model in float64. Streams are numbered in the order of places; resumed runs depend on that. */
 function logitsOf(weights: ReadonlyMap<string, Value>, rates: Rates): Float64Array {
   const weight = (name: string) => weights.get(name)!;
   const layer = (name: string) => ({ weight: weight(`${name}.weight`), bias: weight(`${name}.bias`) });
@@ -117,7 +117,7 @@ beforeAll(() => {
 const modelWith = (settings: Partial<Settings>): VisionTransformer =>
   buildModel(resolveSettings({ ...sizes, ...settings }), dataset) as VisionTransformer;
 
-/** Larger than first values are, so that what is dropped makes a difference. */
+/** Larger than initial values, so that dropping a value makes a difference. */
 const valuesOf = (index: number, shape: Shape) => normals(shape, 100 + index, 0.4);
 const weightsOf = (model: VisionTransformer): Map<string, Value> =>
   new Map(
@@ -141,10 +141,10 @@ it.each(variants)('drops %s', async (_, settings, changed) => {
   const actual = await model.forward(images, { training: true, key: keyOf(state) }).toFloat32();
   const { ratio, at } = worst(actual, expected, (i) => 2e-5 * (1 + Math.abs(expected[i]!)));
   expect(ratio, `logit ${at}: ${actual[at]} for ${expected[at]}`).toBeLessThanOrEqual(1);
-  // What is dropped changes the logits far more than rounding does.
+  // Dropping changes the logits far more than rounding does.
   const apart = worst(expected, undisturbed, () => 2e-3).ratio;
   expect(apart > 1).toBe(Object.keys(changed).length > 0);
-  // Nothing is dropped outside of training.
+  // In evaluation nothing is dropped.
   const outside = await model.forward(images, { training: false, key: keyOf(state) }).toFloat32();
   expect(
     worst(outside, undisturbed, (i) => 2e-5 * (1 + Math.abs(undisturbed[i]!))).ratio,

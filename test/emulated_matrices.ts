@@ -1,6 +1,6 @@
 /**
- * Matrix units in plain WGSL: an operand is where it lies in workgroup memory (first quad, quads from line to line,
- * whether lines are columns, which array), and of a result each lane holds some rows.
+ * Emulates matrix units in plain WGSL. An operand is a place in workgroup memory (array, first quad, quads from line to
+ * line, and if lines are columns); each lane holds some rows of a result.
  */
 import { linkFile } from '../scripts/wgsl.mjs';
 import type { SubgroupMatrixConfig } from '../src/gpu/device.js';
@@ -22,12 +22,12 @@ const REPLACED: readonly [RegExp, string][] = [
   [/subgroup_matrix_result<f32, SN, SM>/g, 'array<f32, SN * MATRIX_ROWS>'],
   [/subgroupMatrixMultiplyAccumulate\(/g, 'multiply_accumulate('],
   [/subgroupMatrixStore<row_major>\(&results, /g, 'store_rows('],
-  // A bound that the compiler does not know: it would unroll all of a product, and all loads.
+  // The compiler must not know the bound, or it would unroll whole products and all loads.
   [/(for \(var \w+ = 0u; \w+ < )(\w+)(?=; \w+ \+= SK\)|(?<=MOVED\w*);)/g, '$1hidden($2)'],
   [/^fn main\([^{]*\{/gm, '$& matrix_lane = lane;'],
 ];
 
-/** `bound` is a parameter far below 2^31; `arrays` are those that operands lie in. */
+/** `bound` is a parameter far below 2^31; `arrays` are the arrays that hold operands. */
 const builtIns = (bound: string, arrays: readonly string[]): string => `
 const MATRIX_ROWS = (SM + LANES - 1u) / LANES;
 var<private> matrix_lane: u32;
@@ -57,7 +57,7 @@ fn store_rows(at: u32, result: Result, pitch: u32) {
 }
 `;
 
-/** The text of a kernel with its matrix built-ins replaced; an Error where it does not use them as this file expects. */
+/** A kernel's text with its matrix built-ins replaced. Throws if it uses them in a way that this file does not expect. */
 export function emulatedMatrices(kernel: string): string {
   const source = linkFile(`kernels/${kernel}.wgsl`).replace(/\/\/(?! tune).*$/gm, '');
   const arrays = [...new Set([...source.matchAll(LOAD)].map((match) => match[2] as string))];

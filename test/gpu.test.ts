@@ -1,4 +1,4 @@
-/** The engine: memory to the byte, kernels that are wrong, time, loss of the device, bytes there and back, waiting. */
+/** The engine: exact memory accounting, wrong kernels, timing, loss of the device, transfers, waiting. */
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AdapterError, DeviceLostError, KernelError, OutOfMemoryError } from '../src/core/errors.js';
 import type { OpenOptions } from '../src/gpu/device.js';
@@ -13,7 +13,7 @@ const gpuOf = withGpu();
 const immediately = globalThis.setImmediate;
 afterEach(() => expect(globalThis.setImmediate).toBe(immediately));
 
-/** A device for one test, which may break it. */
+/** A device for a single test, which may break it. */
 async function openOwn(options: OpenOptions = {}): Promise<Gpu> {
   const gpu = await Gpu.open({ adapter: process.env.PATCHLIGHT_ADAPTER, ...options });
   onTestFinished(() => gpu.close());
@@ -239,7 +239,7 @@ describe('bytes go there and back', () => {
       expect(tensor.dtype).toBe(dtype);
       const like = data.constructor as new (buffer: ArrayBuffer) => HostArray;
       expect(new like(await gpu.read(tensor))).toEqual(data);
-      // Into the middle of a larger buffer: its neighbours stay, but for what fills the last word up.
+      // Into the middle of a larger buffer: its neighbours stay, except for the padding of the last word.
       const { buffer } = whole;
       gpu.upload({ buffer, offset: 512, bytes: tensor.bytes }, data);
       const bytes = new Uint8Array(await gpu.read(whole));

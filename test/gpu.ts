@@ -14,8 +14,8 @@ const chosen = (options: OpenOptions): OpenOptions => ({
 export const openGpu = (options: OpenOptions = {}): Promise<Gpu> => Gpu.open(chosen(options));
 
 /**
- * Opens an adapter before the tests of the file and closes it after them. An error that the device reports fails the test
- * it comes from; the next test gets a new device.
+ * Opens a device before the tests of the file and closes it after them. An error of the device fails the test that caused
+ * it, and the next test gets a new device.
  */
 export function withGpu(options: OpenOptions = {}): () => Gpu {
   let device: CheckDevice | undefined;

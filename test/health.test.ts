@@ -1,4 +1,4 @@
-/** A value that is not finite, wherever it is planted, ends the run within one log interval, named. */
+/** A value that is not finite, planted anywhere, is named and ends the run within one log interval. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

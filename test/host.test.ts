@@ -20,7 +20,7 @@ describe('the cache of compiled kernels', () => {
     readonly what: string;
     readonly env?: Record<string, string>;
     readonly home?: string;
-    /** What there is, beside a home folder /home/me of the user's own. */
+    /** Existing paths, besides a home folder /home/me that the user owns. */
     readonly there?: Record<string, Entry>;
     readonly readOnly?: boolean;
     readonly expected: string | null;
@@ -110,7 +110,7 @@ describe('the cache of compiled kernels', () => {
     const own = join(temporary, `patchlight-${process.geteuid?.()}`);
     expect(list(temporary).status).toBe(0);
     expect(lstatSync(own).mode & 0o777).toBe(0o700);
-    // A folder that others may open is not used, and nothing fails.
+    // A folder that others may open is not used, and the command still succeeds.
     rmSync(own, { recursive: true });
     mkdirSync(own, { mode: 0o755 });
     expect(list(temporary).status).toBe(0);
@@ -126,7 +126,7 @@ describe('an adapter', () => {
   const gpu = { isFallbackAdapter: false };
   const LLVMPIPE = 'llvmpipe (LLVM 15.0.6, 256 bits)';
   const MESA = 'llvmpipe: Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6) 0.0.1';
-  // llvmpipe and SwiftShader as they were seen; the others as Dawn (Node, Chromium) and wgpu (Deno) write such things.
+  // llvmpipe and SwiftShader as observed; the others as Dawn (Node, Chromium) and wgpu (Deno) would fill the fields.
   it.each([
     ['llvmpipe in Node', info('mesa', 'software', 'llvmpipe-llvm-15-0-6-256-bits-', MESA, fallback), true, LLVMPIPE],
     ['llvmpipe in Node, without the flag', info('mesa', 'software', 'llvmpipe-llvm-15-0-6-256-bits-', MESA), true, LLVMPIPE],

@@ -1,6 +1,6 @@
 /**
- * The law of the house: a file imports only from its own folder or from a lower level. And its walls: who may name
- * Node, the browser, the terminal and the kernels. Each rule returns sentences; a rule holds when it returns none.
+ * The law of the house: a file imports only from its own folder or from a lower level. The walls: only some folders may use
+ * Node, the browser, the terminal and the kernels. Each rule returns a sentence for each violation.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '..');
 
-/** Folders of src, and what lies around them. Two different folders of one level do not see each other. */
+/** The levels of the folders of src, kernels and tuning. Two folders of one level must not import each other. */
 const LEVELS: Record<string, number> = {
   kernels: 0,
   tuning: 0,
@@ -39,7 +39,7 @@ const NODE = /^src\/(cli|runs|sweeps|io|report)\/|^src\/gpu\/binding\.ts$|^src\/
 /** The one file that reaches WebGPU and the environment; a page has its own. */
 const HOST = /^src\/gpu\/binding\.ts$/;
 
-/** What may be imported only from certain folders, beyond what the levels say. */
+/** Imports that are allowed only in certain files, in addition to the levels. */
 const WALLED_IMPORTS: { what: string; imported: RegExp; allowed: RegExp }[] = [
   { what: 'kernels', imported: /^kernels\//, allowed: /^src\/ops\// },
   { what: 'gpu', imported: /^src\/gpu\//, allowed: /^src\/(?!nn\/)/ },
@@ -53,7 +53,7 @@ const WALLED_IMPORTS: { what: string; imported: RegExp; allowed: RegExp }[] = [
   },
 ];
 
-/** What may be written only in certain folders; comments do not count. */
+/** Words that are allowed only in certain files; comments do not count. */
 const WALLED_WORDS: { what: string; pattern: RegExp; allowed: RegExp }[] = [
   { what: 'the terminal', pattern: /\bconsole\.|\bprocess\.(stdout|stderr|stdin)\b/, allowed: /^src\/cli\// },
   { what: 'the exit', pattern: /\bprocess\.(exit|exitCode|abort)\b/, allowed: /^src\/cli\// },
@@ -80,7 +80,7 @@ function files(folder: string, extensions: string[]): string[] {
 
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 
-/** Without comments; strings stay, so that a `//` inside one is not taken for a comment. */
+/** A file without its comments. Strings are kept, so that a `//` in a string is not taken for a comment. */
 function code(file: string): string {
   const tokens = /\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`/g;
   return read(file).replace(tokens, (token) => (/^\/[/*]/.test(token) ? ' ' : token));
@@ -105,7 +105,7 @@ function folderOf(path: string): string {
 
 const sources = files('src', ['.ts']).filter((file) => !file.endsWith('.d.ts'));
 const shaders = files('kernels', ['.wgsl']);
-/** The others hold functions that kernels import. */
+/** Shaders with an entry point. The others have functions that kernels import. */
 const kernels = shaders.filter((file) => read(file).includes('@compute'));
 
 function lawOfLevels(): string[] {
@@ -203,7 +203,7 @@ function kernelNames(): string[] {
   });
 }
 
-/** Declarations of the kernel alone; a file of kernels/lib has pure functions only. */
+/** Declarations that only kernels may have. A file of kernels/lib has only pure functions. */
 const KERNELS_OWN: Record<string, RegExp> = { 'a binding': /@group\(/, 'a tuned constant': /\/\/ tune$/m };
 const IMPURE: Record<string, RegExp> = {
   'an override': /^override /m,
@@ -229,7 +229,7 @@ function sharedFiles(): string[] {
     });
 }
 
-/** A function's text, whatever its name and the width of its floats. */
+/** A function's text without its name and without the width of its vectors. */
 const FUNCTION = /^fn (\w+)(\(.*\}$|\([\s\S]*?^\}$)/gm;
 const essence = (text: string): string =>
   text

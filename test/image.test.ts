@@ -1,4 +1,4 @@
-/** Images of every kind of pixel, against values computed here. */
+/** Images in every pixel format, against values computed here. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'patchlight-image-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 let files = 0;
-/** What a file decodes to at its own size: pixels in rows, each its channels. */
+/** Decodes a file at its own size: rows of pixels, each with its channels. */
 async function decoded(bytes: Uint8Array, channels = 3): Promise<number[][]> {
   const path = join(folder, String(files++));
   writeFileSync(path, bytes);
@@ -23,11 +23,11 @@ async function decoded(bytes: Uint8Array, channels = 3): Promise<number[][]> {
   );
 }
 
-/** Of a row of plain blocks of 8 x 8 pixels, the middle of each. */
+/** The middle pixel of each block in a row of plain 8 x 8 blocks. */
 const ofBlocks = (pixels: number[][], blocks: number): number[][] =>
   Array.from({ length: blocks }, (_, i) => pixels[(3 * blocks + i) * 8 + 4] as number[]);
 
-/** (C, M, Y, K) of 255, as ink. */
+/** (C, M, Y, K) from 0 to 255, where 255 is full ink. */
 const INKS = [
   [0, 0, 0, 0],
   [255, 0, 0, 0],
@@ -58,7 +58,7 @@ describe('an image in CMYK without a profile', () => {
   });
 
   it('as JPEG of YCCK has the RGB of its inks', async () => {
-    // Y alone: as much cyan as magenta and yellow. libjpeg gives C = 255 − Y, which Adobe has inverted.
+    // Only Y: equal cyan, magenta and yellow. libjpeg gives C = 255 − Y, which is inverted with Adobe's segment.
     const greys = INKS.map(([ink = 0, , , k = 0]) => [ink, ink, ink, k]);
     const bytes = jpegOf(
       greys.map(([ink = 0, , , k = 0]) => [ink, 128, 128, 255 - k]),
@@ -87,7 +87,7 @@ describe('an image in CMYK without a profile', () => {
   it('is turned upright by its EXIF orientation', async () => {
     const bytes = (orientation: number) => jpegOf(INKS.map(inverted), { transform: 0, orientation });
     expect(ofBlocks(await decoded(bytes(3)), INKS.length)).toEqual(INKS.map(rgbOf).reverse());
-    // 6: the file's row is a column of the picture, from the top.
+    // Orientation 6: the file's row is a column of the picture, from top to bottom.
     const column = await decoded(bytes(6));
     expect(INKS.map((_, i) => column[(8 * i + 4) * 8 + 4])).toEqual(INKS.map(rgbOf));
   });
@@ -120,7 +120,7 @@ const picture = (pixels: readonly (readonly number[])[]): Sharp =>
   sharp(Uint8Array.from(pixels.flat()), {
     raw: { width: 2, height: 2, channels: pixels[0]?.length as 1 | 2 | 3 | 4 },
   });
-/** On white. */
+/** The pixels over white. */
 const flat = ([r = 0, g = 0, b = 0, a = 255]: readonly number[]): number[] =>
   [r, g, b].map((level) => 255 + ((level - 255) * a) / 255);
 
@@ -191,7 +191,7 @@ describe('an image of few pixels', () => {
 });
 
 describe('an image turned by EXIF', () => {
-  // A B / C D / E F as the file has them, and as each orientation wants them seen.
+  // The file has A B / C D / E F; each row has the picture that an orientation means.
   const levels = { A: 0, B: 50, C: 100, D: 150, E: 200, F: 250 } as const;
   it.each<[number, string[]]>([
     [1, ['AB', 'CD', 'EF']],

@@ -3,7 +3,7 @@
 import type { Dataset, Split } from '../src/data/dataset.js';
 import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
 
-/** Images like those of shapes10, so many of each split. */
+/** Images like those of shapes10, with a given number for each split. */
 export function images(count: { train: number; test: number }): Dataset {
   const splits = new Map<string, Split>();
   return {

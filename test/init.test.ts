@@ -1,4 +1,4 @@
-/** The weights that a run starts from: strict but for the head, which timm too makes anew for another number of classes. */
+/** Loading initial weights (--init): strict except for the head, which is new for another number of classes, as in timm. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ const D = 24;
 
 const read = (path: string): Safetensors => decodeSafetensors(path, readFileSync(path));
 
-/** A run of one step; `rate` 0 leaves the weights as they were at its start. */
+/** A run of one step. With `rate` 0 it keeps its initial weights. */
 async function train(
   name: string,
   options: { init?: string; resume?: string; rate?: number; depth?: number },
@@ -56,7 +56,7 @@ async function train(
 }
 
 type Run = Awaited<ReturnType<typeof train>>;
-/** Weights that are not those of the seed, and those that are. */
+/** Trained weights, and the initial weights of the seed. */
 let trained: Run;
 let untrained: Run;
 beforeAll(async () => {
@@ -67,7 +67,7 @@ beforeAll(async () => {
 const filled = (shape: number[]): TensorData =>
   fromFloat32(shape, new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5));
 
-/** The trained weights with other tensors, null for none, as a file. */
+/** A file of the trained weights with some tensors replaced, or removed by null. */
 function file(
   name: string,
   others: Readonly<Record<string, TensorData | null>>,
@@ -109,7 +109,7 @@ describe('a run that starts from given weights', () => {
     expect(notes[0]).toContain(init);
     for (const [name, tensor] of weights)
       expect(tensor, name).toEqual((isHead(name) ? untrained : trained).weights.get(name));
-    // The average starts from the same values; d · w + (1 − d) · w rounds.
+    // The average starts from the same values, but d · w + (1 − d) · w rounds.
     const averaged = asFloat32(average.get('head.weight') as TensorData);
     asFloat32(weights.get('head.weight') as TensorData).forEach((value, i) => {
       expect(averaged[i]).toBeCloseTo(value, 6);

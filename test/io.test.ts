@@ -31,7 +31,7 @@ const sampleBytes = (length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (Math.imul(i, 2654435761) >>> 16) & 255);
 
 describe('atomic writes', () => {
-  /** Node's calls, of which the `n`-th fails with `code`; after a crash, so do all that follow. */
+  /** Node's calls; the `n`-th fails with `code` and, after a crash, all later ones fail, too. */
   function failing(n: number, code: string, crash: boolean): { fs: FileSystem; calls: () => number } {
     let calls = 0;
     const fs = new Proxy(nodeFs, {

@@ -1,9 +1,9 @@
 /**
- * JPEG files of blocks of plain colours, for what no encoder at hand writes: four components, with or without Adobe's segment.
- * Baseline, sequential, Huffman-coded (ITU-T T.81); a block has a DC coefficient alone, so that its pixels are exact.
+ * Writes JPEG files that available encoders do not: four components, with or without Adobe's segment. Baseline, sequential,
+ * Huffman-coded (ITU-T T.81). Every block is a plain colour, with only a DC coefficient, so its pixels are exact.
  */
 
-/** The codes of categories 0 to 11 are the numbers 0 to 11 in four bits; the only AC code, one bit, ends a block. */
+/** The code of DC category n (0 to 11) is n in four bits. The only AC code, one bit, ends a block. */
 const DC_BITS = 4;
 const CATEGORIES = 12;
 
@@ -15,11 +15,11 @@ const segment = (marker: number, ...bytes: number[]): number[] => [
   ...bytes,
 ];
 
-/** Of the samples themselves (transform 0) or of YCCK (2). */
+/** Adobe's transform: 0 if the samples are CMYK, 2 if they are YCCK. */
 const adobe = (transform: number): number[] =>
   segment(0xee, ...[...'Adobe'].map((letter) => letter.charCodeAt(0)), 0, 100, 0, 0, 0, 0, transform);
 
-/** EXIF of one entry, the orientation (tag 0x112, a short), in big-endian TIFF. */
+/** EXIF with one entry, the orientation (tag 0x112, a short), in big-endian TIFF. */
 const exif = (orientation: number): number[] =>
   segment(
     0xe1,
@@ -29,7 +29,7 @@ const exif = (orientation: number): number[] =>
     ...[0, 0, 0, 0],
   );
 
-/** Bits, high first, with a zero byte after each byte of ones. */
+/** Packs bits, most significant first, and adds a zero byte after each byte 0xff. */
 class Bits {
   readonly bytes: number[] = [];
   private byte = 0;
@@ -63,7 +63,7 @@ export function jpegOf(
   const before = components.map(() => 0);
   for (const colour of colours)
     for (const [i, sample] of colour.entries()) {
-      // Quantised by 8: the DC coefficient is eight times the mean of what is left of the sample without 128.
+      // The DC coefficient is 8 · (sample − 128), and is quantised by 8.
       const difference = sample - 128 - (before[i] as number);
       before[i] = sample - 128;
       const category = difference === 0 ? 0 : Math.floor(Math.log2(Math.abs(difference))) + 1;

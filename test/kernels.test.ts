@@ -1,7 +1,7 @@
 /**
- * Every kernel compiles on Dawn's null backend, which has all features and no driver: those that the adapter at hand
- * lacks too, with all constants that a family may choose, at WebGPU's default limits. Pipelines are made with every
- * combination of overrides; but for subgroup matrices, of which the null backend knows no configuration.
+ * Every kernel compiles on Dawn's null backend, which has all features and no driver, so that kernels which this adapter
+ * cannot run are compiled, too: with all constants that a family may choose, at WebGPU's default limits. Pipelines are made
+ * with every combination of overrides, except for subgroup matrices, for which the null backend has no configuration.
  */
 import { readdirSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -20,7 +20,7 @@ const kernels = readdirSync('kernels', { recursive: true, encoding: 'utf8' })
 
 type Tune = Readonly<Record<string, number>>;
 
-/** What families choose for those of their kernels that have constants; what tensors hold (`Element…`) comes on top. */
+/** The constants that families may choose for their kernels. Element types (`Element…`) are added below. */
 const lanes = [8, 16].map((LANES) => ({ LANES }));
 const heads = [4, 32, 64, 128].map((HEAD) => ({ HEAD }));
 const headsOnLanes = lanes.flatMap((tune) => [1, 8, 16].map((HEAD4) => ({ ...tune, HEAD4 })));
@@ -38,7 +38,7 @@ const blocksOf = (kernel: string) =>
   matrices.flatMap((config) =>
     [20, 64, 128].flatMap((head) => matrixBlocks(kernel, config, { lanes: 32, head, bits: 32 })),
   );
-/** Kernels that need more workgroup memory the more they do at a time. */
+/** Kernels whose need for workgroup memory depends on their constants. */
 const tiles: Readonly<Record<string, readonly { readonly bytes: number; readonly tune: Tune }[]>> = {
   matmul_forward: [...TILES, ...SOFTWARE_TILES],
   matmul_forward_subgroup_matrix: matrices.flatMap((config) => matrixTiles(config, 32)),
@@ -61,7 +61,7 @@ const TUNES: Readonly<Record<string, readonly Tune[]>> = {
   layer_norm_backward_subgroup: quads,
 }; // biome-ignore format: one kernel a line
 
-/** Values of `override`s that call sites set; those with other types keep their own. */
+/** Values of `override`s that call sites set. Other overrides keep their defaults. */
 function overridesOf({ source }: Kernel): Record<string, number>[] {
   const names = [...source.matchAll(/^override (\w+): bool/gm)].map((match) => match[1] as string);
   const values = [...names.map((name) => [name, 2] as const), ...(source.includes('override EPILOGUE') ? [['EPILOGUE', 4] as const] : [])];
@@ -86,7 +86,7 @@ beforeAll(async () => {
 });
 afterAll(() => device.destroy());
 
-/** Adds to the complaints what the compiler has to say. */
+/** Adds the compiler's errors to the complaints. */
 async function told(errors: DeviceErrors): Promise<void> {
   await errors.pending;
   try {
@@ -106,7 +106,7 @@ describe.each([true, false])('immediates: %s', (immediates) => {
     expect(given.sort()).toEqual(constants.sort());
     const widths = elements.length > 0 ? [32, 16] : [32];
     complaints.length = 0;
-    // The cache makes the layout that the engine would use; modules alone where no pipeline can be.
+    // The cache makes the layout that the engine uses. Where no pipeline is possible, only the module is compiled.
     const errors = new DeviceErrors();
     const cache = new PipelineCache(device, immediates, errors);
     const matrix = name.endsWith('_subgroup_matrix');
@@ -117,7 +117,7 @@ describe.each([true, false])('immediates: %s', (immediates) => {
       }
     await told(errors);
     await device.queue.onSubmittedWorkDone();
-    // A tile that needs more workgroup memory than the default limit is refused, by exactly what it says it needs.
+    // A tile that needs more workgroup memory than the default limit is refused, and the error has the bytes it declares.
     const refused = (text: string) =>
       Number(/total use of workgroup storage \((\d+) bytes\)/.exec(text)?.[1] ?? 0);
     const bytes = new Set(tiles[name]?.map((tile) => tile.bytes).filter((it) => it > DEFAULT_BYTES));
@@ -138,7 +138,7 @@ it('a kernel that is wrong is told', async () => {
   expect(complaints.some((it) => /wrong\.wgsl:1:/.test(it))).toBe(true);
 });
 
-// Matrices of 16 x 16 f16 in arrays of quads: what the kernels rely on, told by what is refused.
+// Kernels rely on strides and offsets of 16 x 16 f16 matrices counting quads. Dawn's errors for bad ones confirm it.
 it.each([
   ['strides count quads', 64, 0, 4, null],
   ['less than a row of quads is no stride', 64, 0, 3, /stride argument \(3, 24 bytes\)/],

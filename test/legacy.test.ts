@@ -1,4 +1,4 @@
-/** Runs of version 0.1.0 are evaluated and continued as it would have done itself. */
+/** Runs of version 0.1.0 are evaluated and resumed as version 0.1.0 itself would. */
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -19,7 +19,7 @@ const textOf = (path: string, name: string) => readFileSync(join(path, name), 'u
 const weightsOf = (path: string) => decodeSafetensors(path, readFileSync(path)).tensors;
 const stepsOf = (text: string) => text.trim().split('\n').map((line) => JSON.parse(line) as StepEntry); // biome-ignore format: one line
 
-// Bits are promised on one adapter only; elsewhere kernels round otherwise.
+// Equal bits are only promised on the same adapter; on others, kernels round differently.
 const NEAR = 1e-5;
 
 it('a run of 0.1.0 goes on to the weights and logs that 0.1.0 itself made', async () => {

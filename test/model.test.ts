@@ -1,6 +1,6 @@
 /**
- * Whole models against PyTorch: names, logits, loss, every gradient, twenty steps of AdamW; on the engine as it is and
- * on its fallbacks. A recorded step against an eager one, bit for bit. What a configuration may be, and what it counts.
+ * Whole models against PyTorch: names, logits, loss, every gradient, twenty steps of AdamW, with and without the engine's
+ * fallbacks. A recorded step equals an eager one, bit for bit. Valid configurations, and their counts.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -158,8 +158,8 @@ describe.each([
       const D = fixture.options.embedDim!;
       for (const [name, weights] of await arena.read(arena.values)) {
         const expected = fixture.values(`after.${name}`);
-        // The key bias moves all scores of a query alike, which softmax does not see: its true gradient is zero, what
-        // arrives is rounding, and Adam makes full steps of that. Where keys are normalised, so does their norm's bias.
+        // The key bias adds the same to all scores of a query, which softmax ignores: its exact gradient is zero, the
+        // computed one is rounding, and Adam makes full steps of that. With normalised keys this holds for the norm's bias.
         if (name.endsWith('k_norm.bias')) weights.set(expected);
         if (name.endsWith('attn.qkv.bias') && !fixture.options.qkNorm)
           weights.set(expected.subarray(D, 2 * D), D);
@@ -175,7 +175,7 @@ describe('a recorded step', () => {
   const shape = [4, 3, 16, 16];
   const dropping = { dropout: 0.1, attentionDropout: 0.1, dropPath: 0.1 };
 
-  /** Everything that training needs, made before any step: what is uploaded inside a recording is not played. */
+  /** Everything that training needs. It is made before any step, because an upload inside a recording is not replayed. */
   function training(
     gpu: Gpu,
     { seed = 3, options = dropping as VitOptions, settings = {} as Partial<Settings> } = {},
@@ -204,7 +204,7 @@ describe('a recorded step', () => {
         optimizer.step(clip, state);
         return loss;
       },
-      /** The bits of all that a step leaves behind. */
+      /** The bits of all results of a step. */
       bits: (loss: Tensor) =>
         Promise.all([loss, clip, arena.values, ...states].map((tensor) => tensor.toUint32())),
     };

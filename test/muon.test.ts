@@ -1,4 +1,4 @@
-/** Muon against the same algorithm in float64, what it leaves to AdamW, and the kernels that its products run on. */
+/** Muon against the same algorithm in float64, the parameters that AdamW updates, and the kernels of Muon's products. */
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../src/core/errors.js';
 import { softwareLanes } from '../src/gpu/variants.js';
@@ -24,7 +24,7 @@ const product = (a: Matrix, b: Matrix): Matrix =>
   a.map((row) => b[0]!.map((_, c) => row.reduce((sum, v, k) => sum + v * b[k]![c]!, 0)));
 const transposed = (a: Matrix): Matrix => a[0]!.map((_, c) => a.map((row) => row[c]!));
 
-/** Newton and Schulz's iteration as published, term by term, on the short side. */
+/** The Newton-Schulz iteration as published, term by term, on the shorter side. */
 function orthogonal(given: Matrix): Matrix {
   const tall = given.length > given[0]!.length;
   const norm = Math.hypot(...given.flat());
@@ -43,7 +43,7 @@ const SHAPES = [
   [8, 8],
   [20, 8],
   [8, 20],
-  [5, 7], // not divisible by four: the kernels of every shape
+  [5, 7], // not divisible by four, for the kernels that take any shape
   [7, 3],
 ];
 
@@ -57,14 +57,14 @@ it.each(SHAPES)('orthogonalises %i x %i matrices, several at once', async (rows,
     const expected = orthogonal(rowsOf(given.subarray(...span), columns)).flat();
     const { ratio, at } = worst(actual.subarray(...span), expected, () => 2e-5);
     expect(ratio, `matrix ${i} at ${at}`).toBeLessThanOrEqual(1);
-    // All singular values are near one, so that the squared norm of what the kernels gave is near their number.
+    // All singular values are near one, so the squared norm of the kernels' result is near their number.
     const square = actual.subarray(...span).reduce((sum, v) => sum + v * v, 0) / Math.min(rows, columns);
     if (i === 1) expect(square).toBe(0);
     else expect(square > 0.5 && square < 1.3, `mean squared singular value ${square}`).toBe(true);
   }
 });
 
-/** Two blocks' worth of matrices, q, k and v packed, and what AdamW keeps. */
+/** The matrices of two blocks, with q, k and v packed, and parameters for AdamW. */
 function setup() {
   const shapes = { qkv: [24, 8], fc1: [20, 8], fc2: [8, 20], head: [5, 8], bias: [9] };
   const parameters = ['a', 'b'].flatMap((block) =>

@@ -1,4 +1,4 @@
-/** Every op of the registry, every sample, every kernel variant that the adapter can run, by what src/check says of it. */
+/** Every op of the registry, every sample and every kernel variant that the adapter can run, checked by src/check. */
 import { describe, expect, it } from 'vitest';
 import { describeSample } from '../src/autograd/sample.js';
 import { worksInHalf } from '../src/check/expectation.js';

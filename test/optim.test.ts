@@ -1,4 +1,4 @@
-/** Against PyTorch's own answers: AdamW, clipping, averaging, learning rates; losses and ops with their gradients. */
+/** Against results of PyTorch: AdamW, clipping, averaging, learning rates; losses and ops with their gradients. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -121,7 +121,7 @@ describe('AdamW with eps 0', () => {
   }
 
   it('leaves the padding at zero, and parameters where they are until they have a gradient', async () => {
-    // 1e-30: its square is 0 in float32, so the second moment is too.
+    // The square of 1e-30 is 0 in float32, and so is the second moment.
     const { p, all } = await after(0, [0, 0, 3, -3, 1e-30, 2], [0, 5, 3, -3, 1e-30, 0]);
     expect([...p.subarray(0, 1), p[4]]).toEqual([1, 1]);
     expect(all.subarray(p.length).every((value) => Object.is(value, 0))).toBe(true);
@@ -243,7 +243,7 @@ describe('learning rates', () => {
     const constant = { ...schedule, kind: 'constant' as const };
     for (const [done, rate] of expected.lrs.entries()) {
       const actual = learningRate(schedule, done);
-      // PyTorch multiplies its way from step to step: its rounding is that of the peak rate, in float64.
+      // PyTorch computes each rate from the one before, so its rounding error is relative to the peak rate, in float64.
       expect(Math.abs(actual - rate), `step ${done}`).toBeLessThanOrEqual(1e-15 * lr);
       expect(learningRate(constant, done)).toBe(done < warmupSteps ? actual : lr);
     }
@@ -259,7 +259,7 @@ describe('learning rates', () => {
   });
 });
 
-/** y and the gradients of the inputs under dy; labels have none. */
+/** y, and the gradients of the inputs for the output gradient dy; labels have none. */
 async function differentiate(forward: (...inputs: Tensor[]) => Tensor, inputs: Tensor[], dy?: Tensor) {
   for (const input of inputs) {
     input.requiresGrad = input.dtype === 'f32';

@@ -1,4 +1,4 @@
-/** Options of training and of the model: each trains, is saved and continued exactly; what they are called and refuse. */
+/** Options of training and of the model: a run with each can be saved and resumed exactly; their names and refusals. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ const small: Partial<Settings> = {
   ...{ batchSize: 20, epochs: 2, logInterval: 1, clipGrad: 1 },
 };
 
-/** Two epochs of two steps; with `stopAfter`, stopped there and continued by another trainer. */
+/** Two epochs of two steps. With `stopAfter`, the run is stopped there and resumed by another trainer. */
 async function train(name: string, more: Partial<Settings>, stopAfter = 0, init?: string) {
   const path = join(folder, name);
   const settings = resolveSettings({ ...small, ...more });
@@ -63,7 +63,7 @@ async function train(name: string, more: Partial<Settings>, stopAfter = 0, init?
 const named = (tensors: ReadonlyMap<string, unknown>, part: RegExp) =>
   [...tensors.keys()].filter((name) => part.test(name));
 
-// What each adds to the state file of the plain run: names that one of them matches.
+// Patterns for the tensors that each option adds to the state file of the plain run.
 const options: [string, Partial<Settings>, RegExp[]][] = [
   ['rates of dropout', { dropout: 0.1, mlpDropout: 0, embedDropout: 0.2, residualDropout: 0.3 }, []],
   ['constant drop path', { dropPath: 0.2, dropPathMode: 'constant' }, []],
@@ -142,7 +142,7 @@ describe('the moving average', () => {
     expect(accuracy).toBe(Math.max(...both.map(({ most }) => most)));
     expect(both[epoch - 1]![weights === 'ema' ? 'ema_val_accuracy' : 'val_accuracy']).toBe(accuracy);
     expect(checkpoint('best.safetensors').metadata.weights).toBe(weights);
-    // The figures are those of the saved average.
+    // The figures belong to the saved average.
     const init = join(path, 'checkpoints', 'final.ema.safetensors');
     const { trainer } = await train('of the average', { learningRate: 0, warmupLr: 0, maxSteps: 1 }, 0, init);
     const { model, validation } = trainer.training;

@@ -1,4 +1,4 @@
-/** The command line of `npm run bench:peers`, and what it says of a trainer that has no result. Nothing is installed or timed. */
+/** The command line of `npm run bench:peers`, and its report of a trainer without a result. Nothing is installed or timed. */
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { complaint, resultIn } from '../bench/peers/contestants.mjs';

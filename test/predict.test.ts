@@ -1,4 +1,4 @@
-/** One's own images: decoded from every format, and classified as evaluation classifies the same pixels. */
+/** The user's own images are decoded from every format, and classified as evaluation classifies the same pixels. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -59,7 +59,7 @@ describe('an image file', () => {
     expect([height, width]).toEqual([32, 32]);
   });
 
-  // Lossy formats, and those that code colour differences, are near.
+  // Lossy formats, and formats that store colour differences, are only close.
   it.each<[string, (image: Sharp) => Sharp, number]>([
     ['png', (image) => image.png(), 0],
     ['palette.png', (image) => image.png({ palette: true }), 0],
@@ -181,7 +181,7 @@ describe('the command', () => {
         .toFile(file(`${i}.png`));
   });
 
-  /** What evaluation has as probabilities of the same records, mirrored or not. */
+  /** The probabilities that evaluation computes for the same records, mirrored or not. */
   async function expected(mirror: boolean): Promise<Float64Array[]> {
     const run = readRun(out);
     const images = imagesOf(run);

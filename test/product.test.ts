@@ -1,4 +1,4 @@
-/** Matrix products: tiles of every form, split sums, f16; which kernel and tile is chosen where. */
+/** Matrix products: tiles of every shape, split sums, f16, and the choice of kernel and tile. */
 import { describe, expect, it } from 'vitest';
 import { autocast } from '../src/autograd/autocast.js';
 import { checkProduct, type Trial } from '../src/check/product.js';

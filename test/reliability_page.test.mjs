@@ -1,4 +1,4 @@
-/** docs/reliability.md is what the reliability tests recorded, and can be brought up to date in parts. */
+/** docs/reliability.md has the results that the reliability tests recorded, and can be updated in parts. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-/** The report of a run: what is computed for it, and the page itself. */
+/** The report of a run: its computations, and the page itself. */
 import { describe, expect, it } from 'vitest';
 import type { Dataset, Split } from '../src/data/dataset.js';
 import { generateShapes10 } from '../src/data/shapes10.js';
@@ -90,7 +90,7 @@ describe('attention', () => {
   });
 
   it.each([
-    // The first row is a class token's or a register's; the others are those of three patches.
+    // The first row belongs to a class token or register; the others belong to three patches.
     ['cls', [0.2, 0.3, 0.4]],
     ['mean', [0.75 / 3, 0.5 / 3, 1 / 3]],
   ] as const)('over patches, pool %s, reads the rows that the head reads', (pool, expected) => {
@@ -234,7 +234,7 @@ describe('the page', () => {
     expect(text).not.toMatch(/<i>|<one>|<adapter>|<dataset>/);
     for (const shown of ['&lt;i&gt;3&amp;&quot;&#39;', '&lt;one&gt;', '&lt;adapter&gt;', '&lt;dataset&gt;'])
       expect(text).toContain(shown);
-    // Without pictures: any three letters may stand in base64.
+    // Without pictures, because base64 may contain any three letters.
     expect(text.replace(/base64,[^"]*/g, '')).not.toMatch(/undefined|NaN|\[object/);
     for (const name of ['bg', 'fg', 'muted', 'line', 'series1', 'series2', 'series3', 'series4'])
       expect(text.match(new RegExp(`--${name}: #`, 'g')), name).toHaveLength(2); // light and dark

@@ -1,4 +1,4 @@
-/** What a report reads of a run directory, damaged or not. */
+/** Reading a run directory for a report, damaged or not. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-/** What happens between the options of a run, and between a run and its continuation. */
+/** How options of a run interact, and how a run and its continuation do. */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -25,11 +25,11 @@ const historyOf = (path: string) => JSON.parse(textOf(path, 'history.json')) as 
 
 interface Case extends Partial<Omit<TrainerInput, 'settings'>> {
   readonly settings?: Partial<Settings>;
-  /** Accuracies that the evaluations of the run report, in their order, instead of those they find. */
+  /** Accuracies that the run's evaluations report, in order, instead of the real ones. */
   readonly judged?: readonly number[];
 }
 
-/** Trains into the folder `name`, or goes on there, and tells what was said. */
+/** Trains into the folder `name`, or resumes there, and returns the messages. */
 async function train(name: string, { settings, judged, ...more }: Case = {}) {
   const path = join(folder, name);
   const notes: string[] = [];
@@ -118,7 +118,7 @@ describe('an evaluation', () => {
     const gpu = gpuOf();
     const acquire = gpu.pool.acquire.bind(gpu.pool);
     const asked: number[] = [];
-    // Training has 20 x 3 x 32 x 32 floats at a time; an evaluation may have a quarter of them.
+    // Training uses 20 x 3 x 32 x 32 floats at a time; an evaluation may use a quarter of them.
     gpu.pool.acquire = (bytes, label) => {
       if (label === 'images' && trained) asked.push(bytes / (4 * 3 * 32 * 32));
       if (label === 'images' && trained && bytes > 5 * 4 * 3 * 32 * 32)
@@ -233,7 +233,7 @@ describe('the schedule', () => {
 
 describe('a run that goes on in another folder', () => {
   const settings = { emaDecay: tiny.emaDecay };
-  /** The state of a run of nine steps after `maxSteps` of them. */
+  /** The state of a nine-step run after `maxSteps` steps. */
   const begun = async (name: string, maxSteps: number) => {
     if (!existsSync(join(folder, name))) await train(name, { settings: { ...settings, maxSteps } });
     return join(folder, name);

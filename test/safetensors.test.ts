@@ -41,7 +41,7 @@ it('what is written is read: names, order of data, dtypes, shapes, bytes, metada
   const headerBytes = new DataView(file.buffer).getUint32(0, true);
   expect((8 + headerBytes) % 8).toBe(0);
   expect(encodeSafetensors(tensors, { config: '{"depth": 12}', note: 'ü "x" \\' })).toEqual(file);
-  // Of the bytes that version 0.1.0 wrote: files stay the same from version to version.
+  // A checksum of the bytes that version 0.1.0 wrote: files must not change between versions.
   expect(createHash('sha256').update(file).digest('hex')).toBe(
     'a828756bce2a1a1d1c9efaf2645fa53f5242924ddca6d1fe7bcf11354437c587',
   );
@@ -77,7 +77,7 @@ it('aligned F32 is a view, unaligned F32 a copy, integers are refused', () => {
   const aligned: TensorData = { dtype: 'F32', shape: [2], bytes: bytes.subarray(4) };
   expect(asFloat32(aligned).buffer).toBe(bytes.buffer);
   expect(asFloat32({ ...aligned, bytes: bytes.subarray(3, 11) })).toEqual(asFloat32(aligned));
-  // A Buffer's slice, unlike an array's, is a view of the same misaligned bytes.
+  // slice() of a Buffer, unlike that of an array, is a view of the same misaligned bytes.
   const file = Buffer.from(bytes.buffer, 3, 8);
   expect(asFloat32({ ...aligned, bytes: file })).toEqual(asFloat32(aligned));
   expect(() => asFloat32(raw('I64', [0], []))).toThrow(ShapeError);
@@ -97,7 +97,7 @@ it.each(MALFORMED)('refuses %s', (_, bytes, sentence) => {
   expect(decode).toThrow(FormatError);
   expect(decode).toThrow(/^model\.safetensors: [^\p{C}]{10,1100}\.$/u);
   expect(decode).toThrow(sentence);
-  expect(performance.now() - began).toBeLessThan(10_000); // Three times, on a machine that does other things too.
+  expect(performance.now() - began).toBeLessThan(10_000); // for three runs of `decode` on a busy machine
 });
 
 it('counts what it refuses', () => {

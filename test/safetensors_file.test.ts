@@ -1,4 +1,4 @@
-/** Safetensors files that are read and written in pieces, against the same files in memory. */
+/** Safetensors files read and written in pieces, against the same files in memory. */
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -25,7 +25,7 @@ function stored(bytes: Uint8Array): string {
   return path;
 }
 
-/** A file that is read in pieces, as decodeSafetensors gives it. */
+/** Reads a file in pieces and returns the same as decodeSafetensors. */
 const decodeFile = (path: string) =>
   withSafetensors(path, (file) => {
     file.verify();
@@ -90,7 +90,7 @@ describe('a file in pieces', () => {
       [b + 2 ** 33, b + 2 ** 33 + 8],
     ]);
     expect(plan.bytes).toBe(plan.start + 3 * 2 ** 32 + 28);
-    // Zeros, but for d: the last eight bytes of twelve gigabytes.
+    // Twelve gigabytes of zeros, except for d, the last eight bytes.
     const values = Float32Array.of(1, -2);
     const header = plan.encode((name) => (name === 'd' ? crc32c(new Uint8Array(values.buffer)) : 0));
     const all = [

@@ -1,4 +1,4 @@
-/** Safetensors files for tests: one of every kind of tensor, and one of every kind of fault. */
+/** Safetensors files for tests: one with every kind of tensor, and one for every kind of fault. */
 import { type DType, encodeSafetensors, fromFloat32, type TensorData } from '../src/io/safetensors.js';
 
 export const text = (bytes: string): Uint8Array => new TextEncoder().encode(bytes);
@@ -19,7 +19,7 @@ export const sample = new Map<string, TensorData>([
   ['näme "quoted" \\', raw('BOOL', [1], [1])],
 ]);
 
-/** A file with this header, `data` bytes of zeros, and a header length that is true unless it is given. */
+/** A file with this header, `data` zero bytes, and the header's true length unless another is given. */
 export function build(header: string | Uint8Array, data = 0, length?: bigint): Uint8Array {
   const bytes = typeof header === 'string' ? text(header) : header;
   const file = new Uint8Array(8 + bytes.length + data);

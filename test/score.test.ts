@@ -1,4 +1,4 @@
-/** Figures of an evaluation against cases small enough to compute by hand. */
+/** The figures of an evaluation, in cases small enough to compute by hand. */
 import { expect, it } from 'vitest';
 import { NonFiniteError } from '../src/core/errors.js';
 import { confusedPairs, meanPrediction, probabilities, score } from '../src/training/score.js';

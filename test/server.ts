@@ -1,9 +1,9 @@
-/** A web server of a test's own, well-behaved or not. */
+/** Web servers for tests, well-behaved or not. */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Bytes that repeat only after 64 KiB, so that a piece in the wrong place shows. */
+/** Bytes that repeat only after 64 KiB, so that a piece in the wrong place is detected. */
 export const sampleBytes = (length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (Math.imul(i, 2654435761) >>> 16) & 255);
 
@@ -11,7 +11,7 @@ export const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes
 
 export type Answer = (request: IncomingMessage, response: ServerResponse, count: number) => void;
 
-/** Runs `use` against a server of its own, and returns the Range headers that it was asked for. */
+/** Runs `use` with a server of its own, and returns the Range headers of its requests. */
 export async function serving(
   answer: Answer,
   use: (address: string) => Promise<void>,
@@ -31,7 +31,7 @@ export async function serving(
   return ranges;
 }
 
-/** A well-behaved server of `bytes`; `cut` ends the connection after so many bytes of the answer. */
+/** A well-behaved server of `bytes`. `cut` closes the connection after that many bytes of the answer. */
 export function serve(bytes: Uint8Array, cut = Infinity): Answer {
   return (request, response) => {
     const first = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);

@@ -1,4 +1,4 @@
-// What scripts/setup.mjs does on a machine: where drivers are looked for, given the source files, and how packages are installed.
+// scripts/setup.mjs: choosing a source of drivers from apt's source files, and installing packages.
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** `npm start`: which flags it adds to those that were typed. */
+/** `npm start`: the flags that it adds to the typed ones. */
 import { spawnSync } from 'node:child_process';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { trainArguments } from '../scripts/start.mjs';
@@ -17,7 +17,7 @@ describe('npm start', () => {
     ['--dataset=shapes10', QUICKSTART],
     ['--preset vit-lite --dataset shapes10', ''],
     ['--data_dir elsewhere', `${QUICKSTART} --dataset chosen`],
-    // A run goes on with its own settings; a file says which they are.
+    // A resumed run has its own settings, and so has a config file.
     ['--resume runs/a', ''],
     ['--resume=runs/a', ''],
     ['--resume runs/a --epochs 9', ''],
@@ -29,7 +29,7 @@ describe('npm start', () => {
     ['--version', ''],
     ['--list-adapters', ''],
     ['--list_adapters', ''],
-    // Flags that only start alike.
+    // Other flags with the same beginning.
     ['--data-dir x --config-like', `${QUICKSTART} --dataset chosen`],
   ])('with "%s" adds "%s"', async (typed, added) => {
     expect(await arguments_(typed)).toEqual([...words(added), ...words(typed)]);

@@ -1,6 +1,6 @@
 /**
- * The kernel for matrix units on adapters without any: its text with the matrix built-ins replaced by plain WGSL, in which
- * every lane holds whole matrices. All else is the kernel's own: tiles, strides, f16, epilogues, split sums.
+ * Runs the kernel for matrix units on adapters without them: the matrix built-ins in its text are replaced by plain WGSL
+ * with whole matrices in every lane. Tiles, strides, f16, epilogues and split sums are the kernel's own.
  */
 import { describe, expect, it, vi } from 'vitest';
 import { checkProduct, type Trial } from '../src/check/product.js';
@@ -14,7 +14,7 @@ vi.mock('../kernels/matmul/matmul_forward_subgroup_matrix.wgsl', async () => ({
 
 const gpuOf = withGpu();
 
-// At 16 KiB slices are of 16 k.
+// With 16 KiB of workgroup memory, slices have 16 k.
 const trials: [string, SubgroupMatrixConfig, Trial][] = [
   ['NN', units('f16', 16, 16, 16), { M: 72, N: 68, K: 40, half: true }],
   ['NT, bias, gelu', units('f16', 8, 16, 16), { M: 65, N: 132, K: 36, transB: true, bias: true, epilogue: 'gelu', half: true }],

@@ -1,4 +1,4 @@
-/** Sweeps: what a grid, a list and a study come to, what is refused before anything runs, interruption and continuation. */
+/** Sweeps: the runs of a grid, a list and a study, refusals before anything runs, interruption and continuation. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -128,7 +128,7 @@ it.each<[string, Partial<Settings>]>([
 describe('a plan', () => {
   it('counts parameters and operations', async () => {
     const planned = await plan('patch_size=8,16');
-    // 16 tokens and the class token; 4 and it. Positions, patches, block, norm, head.
+    // 16 tokens and the class token, or 4 and the class token. Positions, patches, block, norm, head.
     const block = 4 * 16 + (48 * 16 + 48) + (16 * 16 + 16) + (64 * 16 + 64) + (16 * 64 + 16);
     const rest = 16 + 16 + 32 + (160 + 10);
     expect(planned.map(({ parameters }) => parameters)).toEqual([

@@ -1,4 +1,4 @@
-/** The folder of a sweep: what it takes up, what it refuses, what it never deletes, and how it reads its runs' figures. */
+/** The folder of a sweep: resuming runs, refusals, files that it never deletes, and reading the runs' figures. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -35,7 +35,7 @@ function open(path: string, runs: readonly PlannedRun[]): SweepFolder {
 }
 
 type Content = string | object;
-/** Writes files under `path`; what is not text becomes JSON. */
+/** Writes files under `path`. A value that is not a text is written as JSON. */
 function leave(path: string, files: Readonly<Record<string, Content>>): void {
   for (const [name, content] of Object.entries(files)) {
     const file = join(path, name);
@@ -44,7 +44,7 @@ function leave(path: string, files: Readonly<Record<string, Content>>): void {
   }
 }
 const STATE = 'checkpoints/last.state.safetensors';
-/** A run as a process that was killed leaves it: started, and saved or not. */
+/** The folder of a run whose process was killed, with or without a saved state. */
 const leaveRun = (path: string, run: PlannedRun, files: Readonly<Record<string, Content>> = {}) =>
   leave(join(path, run.name), { 'config.json': { settings: run.settings }, ...files });
 const leaveTable = (path: string, ...rows: readonly unknown[]) =>
@@ -110,7 +110,7 @@ it('a sweep keeps the rows of configurations that an earlier one in its folder h
   expect(next.rows()).toMatchObject(seen);
   expect(JSON.parse(readFileSync(join(path, 'sweep.json'), 'utf8')).runs).toMatchObject(seen);
   next.close();
-  // The same configuration again is one row, in the place of the plan.
+  // The same configuration twice is one row, at its place in the plan.
   expect(
     open(path, [first])
       .rows()
@@ -146,7 +146,7 @@ describe('a sweep deletes nothing', () => {
     const lock = lockRun(join(path, run.name));
     expect(() => open(path, [run])).toThrow(/depth=1 is being trained into by process \d+; wait for its end/);
     lock.release();
-    // The lock may also come between the sweep's start and the run's turn.
+    // The run may also be locked after the sweep has started and before the run's turn.
     const sweep = open(path, [run]);
     const late = lockRun(join(path, run.name));
     const before = contents(path);

@@ -1,4 +1,4 @@
-/** The tape: which gradients meet where, what is recorded, what is freed; and the scopes that free it. */
+/** The tape: accumulation of gradients, recorded ops, released memory; and scopes. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { activeTape, Tape } from '../src/autograd/tape.js';
 import { ShapeError } from '../src/core/errors.js';
@@ -12,11 +12,11 @@ import { normals, withGpu, worst } from './gpu.js';
 const gpuOf = withGpu();
 const N = 37;
 
-/** A leaf that wants a gradient; `place` false for one that has no place for it. */
+/** A leaf that requires a gradient; with `place` false, without memory for it. */
 function leaf(shape: Shape, seed: number, place = true): Tensor {
   const tensor = Tensor.from(gpuOf(), normals(shape, seed), shape);
   tensor.requiresGrad = true;
-  // Filled, so that a gradient that is added where it should be written shows.
+  // Filled with numbers, to detect a gradient that is added where it should be written.
   if (place) tensor.grad = Tensor.from(gpuOf(), normals(shape, 99), shape);
   return tensor;
 }
@@ -31,7 +31,7 @@ function free(...tensors: Tensor[]): void {
 const gelu64 = (x: number): number =>
   geluOp.reference({ x: Float64Array.of(x) }, { x: [1] }, { approximate: 'none' })[0]!;
 
-// Every test gives back all that it takes.
+// Every test releases all of its memory.
 let live = 0;
 beforeEach(() => {
   live = gpuOf().pool.liveBytes;
@@ -84,7 +84,7 @@ describe('gradients meet where a tensor is used more than once', () => {
     expect(worst(await x.grad!.toFloat32(), expected, (i) => near(expected[i]!)).ratio).toBeLessThanOrEqual(
       1,
     );
-    expect(await gradient.toFloat32()).toEqual(dy); // what was handed on was not added to
+    expect(await gradient.toFloat32()).toEqual(dy); // the shared gradient was not added to
     free(x, y, gradient);
   });
 });

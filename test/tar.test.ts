@@ -18,7 +18,7 @@ const entries = [
   { name: 'c/', type: 'directory' as const },
   { name: 'c/a.bin', text: 'a'.repeat(600) },
 ];
-/** Where the entries' headers are. */
+/** Offsets of the entries' headers. */
 const [FOLDER, FILE] = [0, 512];
 const END = 512 + 512 + 1024;
 
@@ -48,7 +48,7 @@ it.each(VALID)('reads an archive %s', async (_, make) => {
   rmSync(out, { recursive: true });
 });
 
-/** gzip's checksum is in the eighth byte from the end, the length in the fourth. */
+/** gzip's checksum starts at the eighth byte from the end, its length at the fourth. */
 function withEnd(packed: Buffer, place: number): Buffer {
   packed.set([0x55, 0x55, 0x55, 0x55], packed.length - place);
   return packed;

@@ -1,4 +1,4 @@
-/** What a person at a terminal sees of a run, however it ends: no broken terminal, and sentences at the start of a line. */
+/** A run on a terminal, however it ends: the terminal is not broken, and sentences start at the beginning of a line. */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -25,7 +25,7 @@ class Recorded {
     return true;
   }
 
-  /** The bytes that the terminal itself would get, with the driver's `\r\n` for `\n`. */
+  /** The bytes that the terminal gets, where its driver has replaced `\n` by `\r\n`. */
   get bytes(): string {
     return this.text.replaceAll('\n', '\r\n');
   }
@@ -157,7 +157,7 @@ describe.runIf(hasPty)('on a pseudo-terminal (of the script command of util-linu
   };
   const bar = /epoch 1 \[/;
 
-  /** Every mode that was switched off is on again, and no sentence is glued to what was on its line before. */
+  /** Every mode that was switched off is on again, and every sentence starts a line of its own. */
   function expectTidy({ bytes, screen, restored }: SeenOnTerminal, ...sentences: RegExp[]): void {
     for (const mode of ['?25', '?7'])
       expect(bytes.lastIndexOf(`\x1b[${mode}l`)).toBeLessThanOrEqual(bytes.lastIndexOf(`\x1b[${mode}h`));
@@ -207,7 +207,7 @@ describe.runIf(hasPty)('on a pseudo-terminal (of the script command of util-linu
   it('shows a note above the bar', async () => {
     const run = train('noted', '--limit-train 2000 --epochs 1');
     await run.shown(bar);
-    // A folder in the place of a file that is to be written.
+    // A folder where a file is to be written.
     mkdirSync(join(folder, 'noted', 'checkpoints', 'best.safetensors', 'in the way'), { recursive: true });
     const seen = await run.ended;
     expect(seen.code).toBe(0);

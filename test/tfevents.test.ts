@@ -1,4 +1,4 @@
-/** TensorBoard's event files: a round trip, damage by record, and what a run and its continuation leave for TensorBoard. */
+/** TensorBoard's event files: a round trip, damaged records, and the files of a run and its continuation. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,7 +95,7 @@ describe('a run directory', () => {
       .sort();
   const read = (name: string) => decodeEvents(name, readFileSync(join(folder, name)));
 
-  /** What TensorBoard keeps: a session that starts at a step drops that step and later ones of earlier sessions. */
+  /** The steps that TensorBoard shows: a session that starts at a step drops that step and later ones of earlier sessions. */
   const kept = () =>
     logs()
       .flatMap(read)
@@ -126,7 +126,7 @@ describe('a run directory', () => {
 
   it('of a continued run neither repeats nor drops a step', () => {
     const first = start(0);
-    for (const n of [1, 2, 3, 4, 5]) first.appendStep(step(n)); // stopped hard: the last saved state was that of step 3
+    for (const n of [1, 2, 3, 4, 5]) first.appendStep(step(n)); // killed; the last saved state is of step 3
     first.flushLogs();
     const second = start(3);
     for (const n of [4, 5, 6]) second.appendStep(step(n));

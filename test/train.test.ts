@@ -1,4 +1,4 @@
-/** The training loop as a library: what a run leaves behind, exact continuation, evaluation, early stopping, refusals. */
+/** The training loop as a library: a run's files, exact continuation, evaluation, early stopping, refusals. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const dataset = images({ train: 90, test: 40 });
 
-// Everything random is on, the last batch is smaller, the average is kept.
+// Everything random is on, the last batch is smaller, and weights are averaged.
 const small: Partial<Settings> = {
   embedDim: 24,
   depth: 2,
@@ -89,7 +89,7 @@ const steps = (path: string): StepEntry[] =>
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
-// The only figure that is not a function of the settings.
+// The only figure that the settings do not determine.
 const timeless = (entries: StepEntry[]) => entries.map(({ images_per_second: _, ...rest }) => rest);
 
 describe('a run', () => {
@@ -234,7 +234,7 @@ describe('a run whose disk fails', () => {
 });
 
 describe('accumulated gradients', () => {
-  // 90 images in steps of 24: three full ones an epoch, and one of 18, whose last part is 2.
+  // 90 images in steps of 24: an epoch has three full steps and one of 18 images, whose last part has 2.
   const parts = { batchSize: 8, gradAccumSteps: 3 };
 
   it('are those of the whole batch', async () => {

@@ -1,4 +1,4 @@
-/** Wrong things typed at the commands: one sentence, exit code 1 or 2, and nothing written. */
+/** Wrong command lines give one sentence and exit code 1 or 2, and write nothing. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -10,7 +10,7 @@ withBuild();
 const folder = scratch('typing');
 const dist = resolve('dist');
 
-/** What is around when a command line is typed. */
+/** The files that exist when a command line is typed. */
 const AROUND: Readonly<Record<string, string>> = {
   'file.txt': 'x',
   'empty.json': '',
@@ -43,7 +43,7 @@ function expectRefused(command: string, code: number, says: RegExp): void {
     env: { ...process.env, PATCHLIGHT_DATA: join(folder, 'no-data') },
     timeout: 60_000,
   });
-  // Dawn's own warnings show where standard error is a socket, as it is between two Node processes.
+  // Dawn's warnings cannot be dropped if standard error is a socket, as it is between two Node processes.
   const said = stderr.replace(/^Warning: maxDynamic.*\n/gm, '');
   expect(said).toMatch(says);
   expect(said.trim().split('\n')).toHaveLength(1);
@@ -57,7 +57,7 @@ const tiny =
 
 describe('what every command refuses', () => {
   it.each([
-    // A variable of a shell that was not set must not mean that the flag is not there.
+    // An empty shell variable must not be treated like an absent flag.
     ['train --resume ""', 2, /--resume is empty: give it a value, or leave it out/],
     [`train ${tiny} --output ""`, 2, /--output is empty/],
     [`train ${tiny} --output x --init=`, 2, /--init is empty/],
@@ -76,15 +76,15 @@ describe('what every command refuses', () => {
     ['sweep --grid depth=1 --grid= --plan', 2, /--grid is empty/],
     ['sweep --grid depth=1 --output ""', 2, /--output is empty/],
     ['sweep --study "" --plan', 2, /--study is empty/],
-    // Words that belong to nothing.
+    // Words that belong to no flag.
     [`train runs/a ${tiny} --output x`, 2, /got 1, maximum of 0/],
     ['augment --grid x.png more --dataset shapes10', 2, /got 1, maximum of 0/],
     ['check gelu', 2, /got 1, maximum of 0/],
-    // yargs takes these for false.
+    // yargs would take these for false.
     [`train ${tiny} --json=maybe --output x`, 2, /--json is true or false, not "maybe"/],
     [`train ${tiny} --no-shuffle=yes --output x`, 2, /--shuffle is true or false, not "yes"/],
     ['sweep --plan=maybe --grid depth=1', 2, /--plan is true or false, not "maybe"/],
-    // A number without one is not the default.
+    // A numeric flag without a number does not mean the default.
     ['augment --grid x.png --rows', 2, /Not enough arguments following: rows/],
     ['bench step --image-size', 2, /Not enough arguments following: image-size/],
   ])('%s', (command, code, says) => expectRefused(command, code, says));

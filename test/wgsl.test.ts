@@ -1,4 +1,4 @@
-/** The linker of kernels: what it appends, what it refuses, loops written out, and the lines that errors name. */
+/** The linker of kernels: appended parts, refusals, unrolled loops, and the lines that errors name. */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { link, linkFile } from '../scripts/wgsl.mjs';
@@ -16,7 +16,7 @@ fn four_times(x: f32) -> f32 {
 const UNUSED = 1u;
 `;
 
-/** Links kernels/k.wgsl, whose text is `kernel`, with files given by their names. */
+/** Links kernels/k.wgsl with the text `kernel` and other files by name. */
 const linked = (kernel: string, files: Record<string, string> = { 'lib/lib': LIB }): string =>
   link('kernels/k.wgsl', (file) =>
     file === 'kernels/k.wgsl' ? kernel : files[file.slice('kernels/'.length, -'.wgsl'.length)],

@@ -252,7 +252,7 @@ def drop_path():
     return cases, None
 
 
-# The distribution of every parameter, blocks taken together: a kind, and a standard deviation, a value or the name of a bound.
+# The initial distribution of every parameter (all blocks alike): its kind, and a standard deviation, a value or a bound's name.
 TIMM = {
     **{name: ["normal", 1e-6] for name in ("cls_token", "reg_token")},
     **{name: ["normal", 0.02] for name in ("pos_embed", "blocks.attn.qkv.weight", "blocks.attn.proj.weight",
@@ -339,7 +339,7 @@ SECTIONS = {"schedule": schedules, "ema": averages, "accumulation": accumulation
 def made():
     """Cases by section, and what of answers is tensors: all of a section in one row."""
     answers = {name: section() for name, section in SECTIONS.items()}
-    # What should be zero, such as the gradient of a key bias, is rounding that differs from CPU to CPU.
+    # Values that are zero in exact arithmetic, such as the gradient of a key bias, are rounding that differs between CPUs.
     cases = {name: cases for name, (cases, _) in answers.items()}
     return ({**cases, "laws": LAWS, "decays": weight_decay()},
             {name: x.masked_fill(x.abs() < 1e-14, 0) for name, (_, x) in answers.items() if x is not None})

@@ -103,7 +103,7 @@ class VisionTransformer(nn.Module):
             self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         if reg_tokens:
             self.reg_token = nn.Parameter(torch.zeros(1, reg_tokens, embed_dim))
-        # As timm without no_embed_class: positions cover class token and registers too.
+        # As timm without no_embed_class: class token and registers also have positions.
         if pos_embed == "learn":
             self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dim))
         else:
@@ -156,7 +156,7 @@ def save_safetensors(path, tensors, metadata=None):
     header, blobs, offset = {}, [], 0
     if metadata:
         header["__metadata__"] = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    # Wider elements first, then by name: every tensor starts on a multiple of its own element size.
+    # Wider elements first, then by name, so that every tensor starts at a multiple of its element size.
     for name, t in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         blob = t.detach().cpu().contiguous().numpy().tobytes()
         header[name] = {"dtype": NAMES[t.dtype], "shape": list(t.shape), "data_offsets": [offset, offset + len(blob)]}

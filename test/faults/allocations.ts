@@ -1,6 +1,6 @@
-/** Counts what a device holds, and refuses one of the buffers and textures that it is asked for. */
+/** Counts the buffers and textures of a device, and makes one chosen allocation fail. */
 
-/** At once by an exception, or later by what the driver says of memory; the buffer is none in both cases. */
+/** The failure is an exception at once, or a later out-of-memory error of the driver. */
 export type Refusal = 'at once' | 'later';
 
 interface Resource {
@@ -9,7 +9,7 @@ interface Resource {
 }
 
 export class Allocations {
-  /** Buffers and textures asked for since `arm`. */
+  /** Allocations since `arm`. */
   asked = 0;
   private refused = 0;
   private how: Refusal = 'at once';
@@ -35,7 +35,7 @@ export class Allocations {
     };
   }
 
-  /** From now on the n-th is refused; none where `nth` is 0. */
+  /** Makes the n-th allocation from now on fail; with 0, none. */
   arm(nth: number, how: Refusal): void {
     this.asked = 0;
     this.refused = nth;
@@ -50,7 +50,7 @@ export class Allocations {
     const refuse = ++this.asked === this.refused;
     if (refuse && this.how === 'at once') throw new Error('the allocator has no more');
     if (refuse) this.word = { message: 'the allocator has no more' } as GPUError;
-    const made = make(refuse ? 0 : undefined); // a buffer without a usage is invalid, as one without memory
+    const made = make(refuse ? 0 : undefined); // a buffer with usage 0 is invalid, like one without memory
     const resource = { bytes, alive: !refuse };
     this.resources.push(resource);
     const destroy = made.destroy.bind(made);

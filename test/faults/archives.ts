@@ -1,4 +1,4 @@
-/** Archives for the tests, made by another implementation than the one that reads them. */
+/** Archives for the tests, made by another implementation (tar-stream) than the reader under test. */
 import { gzipSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 
@@ -16,14 +16,14 @@ export async function tarOf(entries: readonly Entry[]): Promise<Buffer> {
 export const archiveOf = async (entries: readonly Entry[]): Promise<Uint8Array> =>
   gzipSync(await tarOf(entries));
 
-/** The header at `at` with these bytes in it, and the checksum that then is right. */
+/** Writes bytes into the header at `at` and corrects its checksum. */
 export function patched(tar: Uint8Array, at: number, offset: number, bytes: string | Uint8Array): Buffer {
   const copy = Buffer.from(tar);
   copy.set(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, at + offset);
   return withChecksum(copy, at);
 }
 
-/** Changes `tar`: the checksum of the header at `at` made right. */
+/** Corrects the checksum of the header at `at`, in place. */
 export function withChecksum(tar: Buffer, at: number): Buffer {
   tar.fill(0x20, at + 148, at + 156);
   const sum = tar.subarray(at, at + 512).reduce((total, byte) => total + byte, 0);

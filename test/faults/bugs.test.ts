@@ -1,6 +1,6 @@
 /**
- * Planted bugs are caught: the tests of an op run in a process of their own whose loader changes one line of one file
- * (vitest.config.ts); they must fail, and pass without it.
+ * Planted bugs are caught: tests run in a process whose loader changes one line of one file (vitest.config.ts), and must
+ * fail. Without the change they pass.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { SOURCE_BUGS } from './source_bugs.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** Whether the tests that must see a bug fail with it. */
+/** Plants a bug, runs the tests that must catch it, and returns how they ended. */
 function caught({ path, from, to, file, tests }: Bug): { status: number | null; failed: number } {
   const { status, stdout } = spawnSync(
     process.execPath,

@@ -1,14 +1,14 @@
-/** Bugs of the kinds that people make, each in one line of one file, and the tests that must see it. */
+/** Typical bugs, each in one line of one file, and the tests that must catch it. */
 export interface Bug {
   readonly kind: string;
-  /** The file it is planted in, from the root of the repository. */
+  /** The file to plant it in, relative to the root of the repository. */
   readonly path: string;
-  /** A text that stands once in the file. */
+  /** A text that occurs exactly once in the file. */
   readonly from: string;
   readonly to: string;
-  /** The file of the tests that must see it. */
+  /** The file of the tests that must catch it. */
   readonly file: string;
-  /** A pattern of their names. */
+  /** A pattern of these tests' names. */
   readonly tests: string;
 }
 

@@ -1,4 +1,4 @@
-/** A process for the fault tests to kill, to limit or to race: `node child.mjs <command> <arguments>`. */
+/** A child process that the fault tests kill, limit or race: `node child.mjs <command> <arguments>`. */
 import { readFileSync, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { PatchlightError } from '../../src/core/errors.js';
@@ -13,18 +13,18 @@ import { sampleContent } from './sample.js';
 
 const say = (text: string): void => void writeSync(1, `${text}\n`);
 
-/** A sentence where a user would get one. */
+/** The text of an error that a user can meet. Any other error is a bug and is thrown again. */
 function sentenceOf(error: unknown): string {
   if (error instanceof PatchlightError) return `${error.name}: ${error.message}`;
   throw error;
 }
 
-/** Bytes at most so far. What getrusage says starts with the peak of the parent. */
+/** Peak resident memory so far, in bytes. getrusage would start from the parent's peak. */
 const peakMemory = (): number =>
   1024 * Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 
 const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
-  /** Saves state after state, and says the number of each one that is saved. */
+  /** Saves state after state, and prints the number of each saved one. */
   async save(run, first, bytes) {
     for (let step = Number(first); ; step++) {
       await saveState(run as string, sampleContent(step, Number(bytes)));
@@ -52,7 +52,7 @@ const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
     await saveState(run as string, { bytes: 200, write });
   },
 
-  /** Fetches a data set; says what it waits for, and how it ended. */
+  /** Fetches a data set; prints what it waits for and how it ended. */
   async fetch(dataDir, layout, address) {
     try {
       await fetchCifar(dataDir as string, JSON.parse(layout as string), { address, onWait: say });
@@ -62,7 +62,7 @@ const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
     }
   },
 
-  /** Each line `lock <run> <time>` is a try to lock at that time, `release` gives it back. */
+  /** Reads commands: `lock <run> <time>` tries to lock at that time, `release` releases the lock. */
   lock() {
     let lock: Lock | null = null;
     createInterface({ input: process.stdin }).on('line', (line) => {
@@ -83,7 +83,7 @@ const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
     });
   },
 
-  /** Reads the training images of CIFAR-100 in `path`, and says by how many bytes the process has grown at most. */
+  /** Reads the training images of CIFAR-100 in `path`, and prints the largest growth of the process in bytes. */
   read(path) {
     const before = peakMemory();
     try {
@@ -94,7 +94,7 @@ const commands: Record<string, (...texts: string[]) => void | Promise<void>> = {
     say(String(peakMemory() - before));
   },
 
-  /** Saves a state of about so many bytes, finds it, loads it, and says by how many bytes the process has grown at most. */
+  /** Saves a state of about `size` bytes, finds it, loads it, and prints the largest growth of the process in bytes. */
   async large(run, bytes) {
     const before = peakMemory();
     const { order, parts, difference } = largePart(Number(bytes));

@@ -1,5 +1,5 @@
 /**
- * Random sequences of command lines, each from a seed of its own. By hand, for thousands, or for one that a report names:
+ * Random sequences of command lines, each from its own seed. To run thousands, or one that a report names:
  * `PATCHLIGHT_SEQUENCES=2000 PATCHLIGHT_SEED=70000 node node_modules/vitest/vitest.mjs run test/faults/command_lines.test.ts`
  */
 import { appendFileSync } from 'node:fs';
@@ -16,9 +16,9 @@ withBuild();
 
 const count = Number(process.env.PATCHLIGHT_SEQUENCES ?? times(12, 300));
 const seed = Number(process.env.PATCHLIGHT_SEED ?? 1);
-/** A file that gets every command with its exit code and sentence. */
+/** A file to log every command with its exit code and error sentence. */
 const told = process.env.PATCHLIGHT_TOLD;
-/** A shrunk sequence costs as many replays, of seconds each. */
+/** The most replays for shrinking a sequence; each takes seconds. */
 const REPLAYS = Number(process.env.PATCHLIGHT_REPLAYS ?? 30);
 
 interface Found {
@@ -27,7 +27,7 @@ interface Found {
   readonly seed: number;
 }
 
-/** Plays the sequence of a seed, and shrinks it where it breaks something that is not `known` yet. */
+/** Plays the sequence of a seed, and shrinks it if it breaks an invariant whose cause is not `known` yet. */
 async function findIn(
   one: number,
   known: Set<string>,

@@ -1,4 +1,4 @@
-/** Real runs of `node dist/train.js`, as small as they can be. */
+/** Real runs of `node dist/train.js`, as small as possible. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { beforeAll, expect } from 'vitest';
@@ -18,7 +18,7 @@ export const small =
   );
 
 export interface Ended {
-  /** As shells count, where a signal ended it. */
+  /** The exit code; 128 plus the signal's number if a signal ended it, as in shells. */
   readonly code: number;
   readonly out: string;
   readonly err: string;
@@ -47,7 +47,7 @@ export function start(
       resolve({
         code: code ?? 128 + constants.signals[signal as NodeJS.Signals],
         out,
-        // Dawn's own warnings show where standard error is a socket, as it is between two Node processes.
+        // Dawn's warnings cannot be dropped if standard error is a socket, as it is between two Node processes.
         err: err.replace(/^Warning: maxDynamic.*\n/gm, ''),
         seconds: (performance.now() - began) / 1000,
       }),
@@ -59,7 +59,7 @@ export function start(
 export const sleep = (seconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-/** Resolves when the run prints something that matches. */
+/** Resolves when the output of the run matches. */
 export function printed(child: ChildProcess, pattern: RegExp): Promise<void> {
   let seen = '';
   return new Promise((resolve) => {
@@ -70,7 +70,7 @@ export function printed(child: ChildProcess, pattern: RegExp): Promise<void> {
   });
 }
 
-/** Does `body` for 0 to `count` − 1, so many of them at a time. */
+/** Calls `body` for 0 to `count` − 1, several at a time. */
 export async function atOnce(most: number, count: number, body: (i: number) => Promise<void>): Promise<void> {
   let next = 0;
   const worker = async () => {

@@ -1,4 +1,4 @@
-/** What the fault tests share: how often, where, and what is written down for docs/reliability.md. */
+/** Shared by the fault tests: repetitions, folders, and the records for docs/reliability.md. */
 import { appendFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,17 +17,17 @@ export interface Figure {
   readonly section: string;
   readonly provoked: string;
   readonly times: number;
-  /** What was seen, and asserted, every time. */
+  /** The result that was asserted every time. */
   readonly held: string;
 }
 
-/** Called when a test has seen what it claims. */
+/** Records a result for docs/reliability.md. Call it after the assertions. */
 export function record(figure: Figure): void {
   const file = process.env.PATCHLIGHT_FIGURES;
   if (file) appendFileSync(file, `${JSON.stringify(figure)}\n`);
 }
 
-/** A folder that is gone after the file's tests; in memory where the system has that, unless it must be on a disk. */
+/** A folder that is removed after the file's tests; in memory if the system has tmpfs, unless it must be on a disk. */
 export function scratch(name: string, { onDisk = false } = {}): string {
   const parent = !onDisk && existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
   const folder = mkdtempSync(join(parent, `patchlight-${name}-`));
@@ -35,7 +35,7 @@ export function scratch(name: string, { onDisk = false } = {}): string {
   return folder;
 }
 
-/** child.ts as a file that Node runs, in `folder`. */
+/** Bundles child.ts into `folder`, so that Node can run it. */
 export function bundleChild(folder: string): string {
   const outfile = join(folder, 'child.mjs');
   buildSync({

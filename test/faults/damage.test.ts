@@ -32,7 +32,7 @@ it(
       )?.[0];
     const count = times(300, 10_000);
     for (let i = 0; i < count; i++) {
-      // A tenth of the flips are in the header, which is less than that of the file.
+      // A tenth of the flips are in the header, although it is a smaller part of the file.
       const bit = i % 10 === 0 ? random.below(start * 8) : random.below(state.length * 8);
       const damaged = state.slice();
       damaged[bit >> 3]! ^= 1 << (bit & 7);
@@ -82,7 +82,7 @@ describe('every prefix', () => {
           ({ size }) => new Uint8Array(size),
           () => {},
         );
-      // The padding after the two empty blocks of the end may be missing.
+      // The padding after the two empty blocks at the end may be missing.
       const end = tar.length;
       for (let n = 0; n < end; n++) await expect(read(n), `${n} bytes`).rejects.toThrow(FormatError);
       await read(end);

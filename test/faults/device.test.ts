@@ -1,4 +1,4 @@
-/** A device that is lost: named within two seconds wherever it happens, no step told that was not, and with restarts no trace. */
+/** A lost device is named within two seconds, whenever it is lost. No false step is logged, and restarts leave no trace. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -23,7 +23,7 @@ const failure = (promise: Promise<unknown>): Promise<unknown> =>
   );
 
 let whole: ReturnType<typeof results>;
-/** How many moments of each phase there are in the undisturbed run. */
+/** The number of moments of each phase in the undisturbed run. */
 let moments: Map<Phase, number>;
 beforeAll(async () => {
   const gpu = await openGpu();
@@ -70,7 +70,7 @@ describe('lost', () => {
 });
 
 describe('with --restarts', () => {
-  /** Trains while the device is taken away at each of the given moments, one a device. */
+  /** Trains and loses a device at each of the given moments; every restart opens the next device. */
   async function disturbed(name: string, losses: readonly (readonly [Phase, number])[], restarts: number) {
     const path = join(folder, name);
     const notes: string[] = [];
@@ -103,7 +103,7 @@ describe('with --restarts', () => {
     const count = times(1, 10);
     for (let i = 0; i < count; i++) {
       const at = (phase: Phase, most: number) => [phase, 1 + draw.below(most)] as const;
-      // The first before anything is saved, one in a later evaluation, one wherever it falls.
+      // The first loss is before anything is saved, one in a later evaluation, one at a random moment.
       const losses = [at('backward', 12), at('evaluation', 12), at(phases[draw.below(5)] as Phase, 8)];
       const { path, notes, ended, trainers } = await disturbed(`restarts-${i}`, losses, 3);
       expect(ended).toBeNull();

@@ -80,7 +80,7 @@ it('a process that exits while it saves leaves the state before, and no temporar
   expect(findState(run).file.metadata.step).toBe('0');
 });
 
-/** Sentence for a state that did not fit: the file, the bytes that it takes and those that are there. */
+/** The error sentence for a state that did not fit: the file, the bytes needed and the bytes free. */
 const REFUSED =
   /^DiskError: could not write (.*last\.state\.safetensors) \((\d+) bytes needed, (\d+) available\): (E\w+): [a-z ]+; .*\.$/;
 
@@ -134,7 +134,7 @@ describe('a disk', () => {
 describe.skipIf(!existsSync('/dev/full'))('a disk that takes no log lines', () => {
   const whole = join(folder, 'whole');
 
-  /** Trains, with a log on a full disk from the n-th step on, for `refused` steps. */
+  /** Trains. From the n-th step on, the log's disk is full for `refused` steps. */
   async function train(path: string, log: RegExp, first: number, refused: number, resume?: string) {
     const notes: string[] = [];
     let [taken, kept] = ['', ''];
@@ -195,7 +195,7 @@ describe.runIf(process.platform === 'linux')('memory', () => {
     writeFileSync(join(path, 'train.bin'), new Uint8Array(size));
     const grown = Number(output(process.execPath, [child, 'read', path]));
     expect(grown / size).toBeGreaterThan(0.9);
-    expect(grown / size).toBeLessThan(2.2); // Twice, and what Node itself takes meanwhile.
+    expect(grown / size).toBeLessThan(2.2); // two copies, and memory that Node itself takes
     record({
       section: 'Files from outside',
       provoked: 'Memory taken to read the training images of CIFAR-100',

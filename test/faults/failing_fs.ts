@@ -1,10 +1,10 @@
-/** Node's file system with one thing wrong with it. */
+/** Node's file system with one fault. */
 import * as nodeFs from 'node:fs';
 import type { FileSystem } from '../../src/io/atomic.js';
 
 /**
- * What happens at the `n`-th call. `crash`: it and all that follow do nothing. `torn`: if it writes, half of it arrives before
- * the crash. `short`: if it reads or writes, it moves seven bytes. `full`: it moves seven bytes, and no write after it any.
+ * The fault at the `n`-th call. `crash`: this call and all later ones do nothing. `torn`: a crash in the middle of a write,
+ * which writes half. `short`: a read or write moves only seven bytes. `full`: a write moves seven bytes, later ones none.
  */
 export type Fault = 'EIO' | 'ENOSPC' | 'short' | 'full' | 'crash' | 'torn';
 export const faults: readonly Fault[] = ['EIO', 'ENOSPC', 'short', 'full', 'crash', 'torn'];
@@ -12,13 +12,13 @@ export const isCrash = (fault: Fault): boolean => fault === 'crash' || fault ===
 
 export interface FailingFs {
   readonly fs: FileSystem;
-  /** Calls so far. */
+  /** Number of calls so far. */
   readonly calls: () => number;
 }
 
 type Call = (...values: unknown[]) => unknown;
 
-/** `links: false` is a file system without hard links, which is no fault and no call. */
+/** `links: false` is a file system without hard links. This does not count as a call. */
 export function failingFs(n: number, fault: Fault, { links = true } = {}): FailingFs {
   let calls = 0;
   const wrap =

@@ -1,4 +1,4 @@
-/** First runs at the same time, none of which finds its data set: one downloads it, the others wait for that one. */
+/** Several first runs at the same time, all without the data set: one downloads it, the others wait. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ beforeAll(async () => {
   };
 });
 
-/** A process that fetches the data set into `dataDir`; `said` are its lines so far. */
+/** A process that fetches the data set into `dataDir`; `said` has its output lines so far. */
 function fetcher(
   dataDir: string,
   address: string,
@@ -56,7 +56,7 @@ function fetcher(
   return { process: started, said, ended: once(started, 'close') };
 }
 
-/** Resolves when `happened` does; gives up after 20 seconds. */
+/** Resolves when `happened` returns true. Fails after 20 seconds. */
 async function until(happened: () => boolean): Promise<void> {
   for (let i = 0; i < 1000 && !happened(); i++) await sleep(0.02);
   expect(happened()).toBe(true);
@@ -71,7 +71,7 @@ function expectFetched(dataDir: string): void {
   expect([...new Set(readCifar(join(dataDir, 'batches'), layout, 'train').labels)]).toEqual([1]);
 }
 
-/** Sends half, and the rest when `rest` resolves. */
+/** Sends half of the file, and the rest when `rest` resolves. */
 const inHalves =
   (rest: () => Promise<void>): Answer =>
   (_, response) => {
@@ -175,7 +175,7 @@ describe('a download that another process has begun and that does not go on', ()
       patience: 300,
       onWait: (said) => {
         waits.push(said);
-        // It brings something once: the time is counted from there.
+        // It makes progress once, and the time is counted from then.
         setTimeout(() => writeFileSync(part(dataDir), 'x'), 200);
       },
     });

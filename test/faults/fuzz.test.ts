@@ -17,7 +17,7 @@ import { sampleState } from './sample.js';
 const folder = scratch('fuzz');
 const SECOND = 1e6;
 
-/** One sentence on one line that ends like one and begins with the file, or that names a setting. */
+/** One sentence on one line, with a full stop, that starts with the file or names a setting. */
 function expectSentence(error: unknown, file: string): void {
   expect([FormatError, ConfigError]).toContain((error as Error).constructor);
   const { message } = error as Error;
@@ -57,7 +57,7 @@ async function unpack(bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** Half of the damaged headers get a checksum that fits them: what a person would do. */
+/** Half of the damaged headers get a matching checksum, as a malicious author would give them. */
 const rightChecksums: Mutation = (bytes, random) => {
   const tar = Buffer.from(bytes);
   for (let at = 0; at + 512 <= tar.length; at += 512)
@@ -86,7 +86,7 @@ const json = words(
   '\u0000',
 );
 
-/** As other programs write it: without checksums. */
+/** A file without checksums, as other programs write it. */
 const foreign = Buffer.from(
   `\x76${'\0'.repeat(7)}{"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"U8","shape":[0],"data_offsets":[24,24]}}       ${'\0'.repeat(24)}`,
   'latin1',

@@ -1,4 +1,4 @@
-// Loaded before a command with --expose-gc: collects garbage whenever it prints, which with --log-interval 1 is at every step.
+// Loaded before a command with --expose-gc: collects garbage whenever the command prints: with --log-interval 1, at every step.
 const write = process.stdout.write.bind(process.stdout);
 process.stdout.write = (...args) => {
   globalThis.gc();

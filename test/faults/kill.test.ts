@@ -1,4 +1,4 @@
-/** kill -9 of a whole trainer, again and again: what is left can be continued, and no saved step is lost. */
+/** kill -9 of a whole trainer, many times: the run can always be continued, and no saved step is lost. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -11,11 +11,11 @@ import { statePath, steps } from './run.js';
 withBuild();
 const folder = scratch('kill');
 
-/** An epoch is one step, after which a state is saved. */
+/** An epoch is one step, and a state is saved after each. */
 const run = [...small, ...'--limit-train 20 --epochs 100000 --eval-interval 100000 --json'.split(' ')];
 const stepped = /"event":"step","step":(\d+)/g;
 
-/** Steps that are saved; 0 where nothing is. */
+/** Number of saved steps; 0 if there is no state. */
 function savedSteps(path: string, what: string): number {
   if (!existsSync(statePath(path))) return 0;
   const { path: found, file, damaged } = findState(path);
@@ -24,8 +24,8 @@ function savedSteps(path: string, what: string): number {
 }
 
 /**
- * Starts the run or goes on with it, kills it at a random moment, a fourth of them before its first step, and looks at what it
- * leaves: a step is told, then saved, so that the last told may be lost and no other.
+ * Starts or resumes the run, kills it at a random moment (a quarter of them before its first step) and checks its folder. A
+ * step is logged before it is saved, so only the last logged step may be lost.
  */
 async function killOnce(path: string, draw: Counter, what: string): Promise<void> {
   const before = savedSteps(path, what);

@@ -5,7 +5,7 @@ import { Layout } from '../../src/tensor/arena.js';
 import { Parameter } from '../../src/tensor/parameter.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 
-/** Float `at` of the arena. */
+/** The value of float `at` of the arena. */
 const valueAt = (at: number): number => (at % 16_777_213) + Math.floor(at / 16_777_213);
 
 function valuesFrom(start: number, floats: number): Float32Array<ArrayBuffer> {
@@ -14,10 +14,10 @@ function valuesFrom(start: number, floats: number): Float32Array<ArrayBuffer> {
   return values;
 }
 
-/** Floats of the parameters that repeat until there are enough: a few large ones, many small ones. */
+/** Sizes of parameters in floats, repeated until there are enough: a few large ones, many small ones. */
 const SIZES = [4 << 20, 12_345, 1, 1024, 6_000_000, 128];
 
-/** About `bytes` bytes of values; `difference` is how many of them were not written back as they were read. */
+/** About `bytes` bytes of values; `difference` counts the values that were not written back as they were read. */
 export function largePart(bytes: number): {
   order: readonly Parameter[];
   parts: Parts;

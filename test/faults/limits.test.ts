@@ -1,4 +1,4 @@
-/** What is more than the adapter allows is told before the device is asked; what the device refuses ends the step that asked. */
+/** Sizes beyond the adapter's limits are refused before the device is called; an error of the device ends the step. */
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { KernelError, LimitError } from '../../src/core/errors.js';
@@ -14,7 +14,7 @@ const folder = scratch('limits');
 const section = 'Limits and validation';
 const gpuOf = withGpu();
 
-/** A kernel that binds so many buffers and takes so many parameters. */
+/** A kernel with a given number of buffers and parameters. */
 function kernel(name: string, buffers: number, parameters: number) {
   const lines = (n: number, line: (i: number) => string) =>
     Array.from({ length: n }, (_, i) => line(i)).join('\n');
@@ -68,7 +68,7 @@ describe('more than the adapter allows', () => {
     const gpu = gpuOf();
     expect(() => exceed(gpu)).toThrow(LimitError);
     expect(() => exceed(gpu)).toThrow(says);
-    await gpu.finish(); // the device has heard nothing of it
+    await gpu.finish(); // the device has reported no error
     record({
       section,
       provoked: `one more than allowed: ${what}`,

@@ -1,4 +1,4 @@
-/** A file system without hard links, for what does not take one as a parameter. */
+/** A file system without hard links, for code that does not take the file system as a parameter. */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';

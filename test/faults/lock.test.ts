@@ -22,7 +22,7 @@ function newRun(lock?: unknown): string {
 const holderOf = (run: string) => JSON.parse(readFileSync(join(run, 'run.lock'), 'utf8'));
 
 const host = hostname();
-const DEAD = 4_194_305; // Above the largest number that Linux gives.
+const DEAD = 4_194_305; // above the largest PID of Linux
 
 describe('a lock', () => {
   it('says who holds it, refuses a second trainer, and is gone when it is given back', () => {
@@ -112,7 +112,7 @@ describe('a lock', () => {
   });
 });
 
-/** A child of which one line is asked at a time. */
+/** A child process that answers each line with one line. */
 class Racer {
   private readonly lines: AsyncIterator<string>;
   constructor(readonly process: ChildProcess) {

@@ -1,4 +1,4 @@
-/** Takes the device away at a moment of a step. */
+/** Destroys the device at a chosen moment of a step. */
 import type { Gpu } from '../../src/gpu/gpu.js';
 import type { RunSink } from '../../src/runs/run_sink.js';
 import type { Trainer, TrainerInput } from '../../src/runs/trainer.js';
@@ -34,7 +34,7 @@ function precede<T extends object, K extends keyof T>(
   }) as T[K];
 }
 
-/** Calls `seen` at each kernel that is encoded, eagerly or from a recording, with its name. */
+/** Calls `seen` with the name of each kernel that is encoded, eagerly or from a recording. */
 function watchKernels(gpu: Gpu, seen: (kernel: string) => void): void {
   const { device } = gpu;
   const create = device.createCommandEncoder.bind(device);
@@ -50,7 +50,7 @@ function watchKernels(gpu: Gpu, seen: (kernel: string) => void): void {
   };
 }
 
-/** Destroys the device at the n-th moment of a phase; tells when that was (0 as long as it was not), and how many there were. */
+/** Destroys the device at the n-th moment of a phase. Returns its time (0 until then) and the number of moments. */
 export function loseAt(gpu: Gpu, trainer: Trainer, phase: Phase, nth: number): { at: number; seen: number } {
   const lost = { at: 0, seen: 0 };
   let [evaluating, saving] = [false, false];

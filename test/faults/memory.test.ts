@@ -1,4 +1,4 @@
-/** Memory that is refused, by the budget or by the driver, wherever in a step: named, counted, and survived. */
+/** Memory refused by the budget or the driver, anywhere in a step: it is named, counters stay exact, training goes on. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -34,7 +34,7 @@ let runs = 0;
 const fresh = () => join(folder, `run-${runs++}`);
 const stepOf = (trainer: Trainer): TrainingStep => trainer.training.step;
 
-/** What a device keeps from step to step, so that the next one asks for everything anew. */
+/** Drops the objects that a device keeps between steps, so that the next step allocates everything again. */
 function forget(gpu: Gpu): void {
   type Free = { free: Map<number, unknown> };
   const { readback, textures } = gpu as unknown as { readback: Free; textures: Free };
@@ -42,7 +42,7 @@ function forget(gpu: Gpu): void {
   textures.free.clear();
 }
 
-/** One step on the first `count` images, and what it came to; it moves no parameter. */
+/** One step on the first `count` images, and its metrics. It changes no parameter. */
 async function step(gpu: Gpu, training: TrainingStep, count: number) {
   const records = Uint32Array.from({ length: count }, (_, i) => i);
   training.run(records, { seed: 1, step: 0, lr: 0, stepSize: 0, rootC2: 1, emaDecay: 1 });
@@ -71,7 +71,7 @@ describe.each<Refusal>(['at once', 'later'])('the driver refuses %s', (how) => {
       }
       allocations.arm(0, how);
       exact();
-      // The same device, the same parameters: a smaller batch is as if nothing had been.
+      // On the same device, a smaller batch gives the same result as without the failure.
       if (nth > 0) {
         const smaller = await step(gpu, training, 10);
         expected ??= smaller;

@@ -1,4 +1,4 @@
-/** Damage to files, as a disk, a cut connection or a person with bad intentions does it. */
+/** Damages files as a failing disk, a broken connection or a malicious person would. */
 import type { Counter } from '../../src/core/rng.js';
 
 export type Mutation = (bytes: Uint8Array, random: Counter) => Uint8Array;
@@ -43,7 +43,7 @@ const general: readonly Mutation[] = [
   },
 ];
 
-/** Puts one of `words` somewhere, over what is there or between it. */
+/** Writes one of `words` at a random place, over the bytes there or between them. */
 export function words(...texts: readonly string[]): Mutation {
   const encoded = texts.map((text) => new TextEncoder().encode(text));
   return (bytes, random) => {
@@ -71,7 +71,7 @@ const ODD_VALUES = [
   ...['""', '"0"', '"__proto__"', '"constructor"', '"\\u0000"', '"\\ud800"', '"F32"', '"cls"'],
 ];
 
-/** Puts another value (an odd one, or one from elsewhere in the text) for a value or a key of JSON, which stays JSON. */
+/** Replaces a value or a key of JSON by an odd one or by one from elsewhere in the text. The result is still JSON. */
 export const values: Mutation = (bytes, random) => {
   const text = Buffer.from(bytes).toString('latin1');
   const found = [...text.matchAll(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:e-?\d+)?|true|false|null/g)];
@@ -82,7 +82,7 @@ export const values: Mutation = (bytes, random) => {
   return splice(bytes, old.index, old[0].length, Buffer.from(value, 'latin1'));
 };
 
-/** The mutation of a safetensors header, of which the length then is right. */
+/** Mutates a safetensors header and corrects its length. */
 export const inHeader =
   (mutation: Mutation): Mutation =>
   (bytes, random) => {
@@ -97,7 +97,7 @@ export const inHeader =
     return result;
   };
 
-/** The mutation of one of the blocks of a tar archive. */
+/** Mutates one block of a tar archive. */
 export const inBlock =
   (mutation: Mutation): Mutation =>
   (bytes, random) => {
@@ -108,13 +108,13 @@ export const inBlock =
     return result;
   };
 
-/** One of the general mutations or those of the format; sometimes several, one upon the other. */
+/** Applies a general or a format-specific mutation, sometimes several. */
 export function mutate(bytes: Uint8Array, random: Counter, own: readonly Mutation[] = []): Uint8Array {
   const once = (before: Uint8Array): Uint8Array => {
     const from = own.length > 0 && random.uniform() < 0.6 ? own : general;
     return (from[random.below(from.length)] as Mutation)(before, random);
   };
-  // A Buffer's slice is no copy.
+  // slice() of a Buffer does not copy.
   let result = once(new Uint8Array(bytes));
   while (random.uniform() < 0.3) result = once(result);
   return result;

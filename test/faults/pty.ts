@@ -1,19 +1,19 @@
-/** Commands on a pseudo-terminal, where there is one to be had: what a person at it would see. */
+/** Runs commands on a pseudo-terminal, if the system has one, to see their output as a person would. */
 import { spawn, spawnSync } from 'node:child_process';
 import { isRestored, readScreen, type Screen } from './screen.js';
 
-/** Node has no pseudo-terminals. util-linux has: its `script` runs a command on one; the `script` of other systems differs. */
+/** Node has no pseudo-terminals, but util-linux's `script` runs a command on one. Other systems' `script` differs. */
 export const hasPty: boolean = /util-linux/.test(
   spawnSync('script', ['--version'], { encoding: 'utf8' }).stdout ?? '',
 );
 
 export interface SeenOnTerminal {
-  /** As shells count, where a signal ended it. */
+  /** The exit code; 128 plus the signal's number if a signal ended it, as in shells. */
   readonly code: number;
-  /** Every byte that came out, standard output and error in one. */
+  /** All output bytes, of standard output and standard error together. */
   readonly bytes: string;
   readonly screen: Screen;
-  /** Whether the terminal is as it was: see `isRestored`. */
+  /** True if the terminal's modes are as before: see `isRestored`. */
   readonly restored: boolean;
 }
 
@@ -22,7 +22,7 @@ export interface OnTerminal {
   type(text: string): void;
   /** Resolves once the bytes so far match. Rejects if the command ends before they do. */
   shown(pattern: RegExp): Promise<void>;
-  /** The terminal goes away, as when its window is closed. */
+  /** Closes the terminal, as closing its window does. */
   hangUp(): void;
   readonly ended: Promise<SeenOnTerminal>;
 }
@@ -32,7 +32,7 @@ const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
 
 /** Starts `command` with its arguments on a terminal of 100 columns. Only where `hasPty`. */
 export function onTerminal(command: readonly string[], env = process.env): OnTerminal {
-  // A terminal of `script` has no size of its own where its standard input is none.
+  // The terminal of `script` has no size unless the standard input of `script` is a terminal.
   const line = `stty cols ${COLUMNS} rows 30; exec ${command.map(quoted).join(' ')}`;
   const child = spawn('script', ['-qec', line, '/dev/null'], { env: { ...env, TERM: 'xterm' } });
   let bytes = '';
@@ -68,7 +68,7 @@ export function onTerminal(command: readonly string[], env = process.env): OnTer
   };
 }
 
-/** Runs `command` on a terminal to its end; null where no pseudo-terminal is to be had. */
+/** Runs `command` on a terminal to its end; null if there are no pseudo-terminals. */
 export async function runOnTerminal(command: readonly string[]): Promise<SeenOnTerminal | null> {
   return hasPty ? onTerminal(command).ended : null;
 }

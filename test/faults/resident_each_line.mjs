@@ -1,4 +1,4 @@
-// Loaded before a command: each line that it prints is followed by one with the bytes that its process has in memory.
+// Loaded before a command: after each line that the command prints, prints its resident memory in bytes.
 const write = process.stdout.write.bind(process.stdout);
 process.stdout.write = (...args) => {
   write(...args);

@@ -1,4 +1,4 @@
-/** Stopped anywhere and continued is the undisturbed run; what has changed in between is said, or refused. */
+/** A run that was stopped anywhere and resumed equals the uninterrupted run. Changes in between are reported or refused. */
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { ConfigError } from '../../src/core/errors.js';
@@ -14,7 +14,7 @@ const gpuOf = withGpu();
 const folder = scratch('resume');
 const section = 'Stopping and going on';
 
-// All that is drawn at random is on, and a batch is made of two parts.
+// Everything random is on, and a batch has two parts.
 const settings = resolveSettings({
   ...tiny,
   ...{ batchSize: 8, gradAccumSteps: 2, epochs: 2, attentionDropout: 0.1, labelSmoothing: 0.1 },

@@ -1,4 +1,4 @@
-/** Runs that the fault tests disturb: as small as they can be with everything random on. */
+/** Runs for the fault tests: as small as possible, with everything random on. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Gpu } from '../../src/gpu/gpu.js';
@@ -28,7 +28,7 @@ export const tiny: Settings = resolveSettings({
 
 export const silent: Reporter = { start() {}, step() {}, epoch() {}, note() {} };
 
-/** What a trainer is given to train into the folder `path`, or to go on there. */
+/** The input of a trainer that trains into the folder `path`, or resumes there. */
 export function trainerInput(gpu: Gpu, path: string, more: Partial<TrainerInput> = {}): TrainerInput {
   const resume = more.resume !== undefined;
   const run = RunDirectory.open(path, { resume });
@@ -42,7 +42,7 @@ const text = (path: string, name: string): string => {
 
 export const statePath = (path: string): string => join(path, 'checkpoints', 'last.state.safetensors');
 
-/** The logged steps without the one figure that is not a function of the settings. */
+/** The logged steps without their speed, the only figure that differs between equal runs. */
 export const steps = (path: string): Partial<StepEntry>[] =>
   text(path, 'steps.jsonl')
     .split('\n')
@@ -52,7 +52,7 @@ export const steps = (path: string): Partial<StepEntry>[] =>
       return rest;
     });
 
-/** All that a run leaves that is a function of its settings: tensors of its last state and weights, its logs. */
+/** Everything in a run's folder that its settings determine: tensors of the last state and weights, and logs. */
 export function results(path: string) {
   const tensors = (name: string) => {
     const file = join(path, 'checkpoints', name);

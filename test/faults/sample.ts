@@ -22,7 +22,7 @@ function tensorsOf(step: number, bytes: number): Map<string, TensorData> {
   return tensors;
 }
 
-/** A state file of about `bytes` bytes, all of them a function of `step`. */
+/** A state file of about `bytes` bytes, determined by `step`. */
 export const sampleState = (step: number, bytes = 3000): Uint8Array =>
   encodeSafetensors(tensorsOf(step, bytes), metadataOf(step));
 

@@ -1,9 +1,9 @@
-/** A terminal's screen, made from the bytes that a program wrote: as much of a VT100 as command lines use. */
+/** Emulates a terminal's screen: as much of a VT100 as command lines use. */
 
 export interface Screen {
   /** Rows from the top, without spaces at their ends. Nothing scrolls away. */
   readonly lines: readonly string[];
-  /** Where the next character goes, counted from 0. */
+  /** The cursor: row and column of the next character, from 0. */
   readonly column: number;
   readonly cursorVisible: boolean;
   readonly wraps: boolean;
@@ -11,7 +11,7 @@ export interface Screen {
   readonly unknown: readonly string[];
 }
 
-/** Whether a shell could go on: the cursor shows, lines wrap, and its prompt would start a line. */
+/** True if a shell could continue: the cursor is visible, lines wrap, and the prompt would start a line. */
 export const isRestored = ({ column, cursorVisible, wraps }: Screen): boolean =>
   cursorVisible && wraps && column === 0;
 
@@ -36,7 +36,7 @@ class Cells {
   }
 }
 
-/** What a terminal of so many columns shows of `bytes`, in which a line ends as terminals need it: by `\r\n`. */
+/** The screen of a terminal with `columns` columns after `bytes`, whose lines end with `\r\n`. */
 export function readScreen(bytes: string, columns: number): Screen {
   const cells = new Cells();
   let saved = { row: 0, column: 0 };

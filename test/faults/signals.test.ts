@@ -1,4 +1,4 @@
-/** Signals, readers that go, errors that nobody expects: a run ends soon, with the right code, and can be continued. */
+/** Signals, closed pipes and unexpected errors: a run ends soon, with the right exit code, and can be resumed. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
@@ -40,7 +40,7 @@ describe('a signal', () => {
       const [signal, code] = i % 2 ? (['SIGINT', 130] as const) : (['SIGTERM', 143] as const);
       const moment = draw.uniform();
       const { child, ended } = start([...run, '--output', path]);
-      // A fourth of the moments before the first step, the others after it.
+      // A quarter of the moments are before the first step, the others after it.
       const early = i % 4 === 3;
       if (!early) await printed(child, stepped);
       await sleep(moment * (early ? preparing : undisturbed.seconds - preparing));
@@ -106,7 +106,7 @@ describe('a signal', () => {
     try {
       await Promise.all([steps(), vi.advanceTimersByTimeAsync(60_000)]);
     } finally {
-      vi.useRealTimers(); // what comes after a test waits for the device by true ones
+      vi.useRealTimers(); // the cleanup after a test waits for the device by real timers
     }
     expect(inFlight).toEqual(expected);
   });

@@ -1,4 +1,4 @@
-/** Runs that are long, many, or short of garbage: none crashes, and none grows. */
+/** Long runs, many runs, and runs with frequent garbage collection: none crashes, and none grows. */
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -42,7 +42,7 @@ it('what was read is freed', async () => {
   const gpu = gpuOf();
   const tensor = Tensor.zeros(gpu, [256]);
   const read = new WeakRef(await gpu.read(tensor));
-  await sleep(0.01); // what awaits it has returned
+  await sleep(0.01); // code that awaits it has returned
   setFlagsFromString('--expose-gc');
   runInNewContext('gc')();
   expect(read.deref()).toBeUndefined();
@@ -50,7 +50,7 @@ it('what was read is freed', async () => {
 });
 
 const steps = times(300, 10_000);
-/** Steps after which nothing is to be new any more. */
+/** Steps after which memory must no longer change. */
 const settled = 100;
 
 describe.concurrent('memory stays what it is after the first steps', () => {

@@ -1,7 +1,7 @@
-/** Bugs planted in src/: what the 40 most likely slips of a trainer would be, and the tests that must see them. */
+/** Bugs planted in src/: the 40 most likely mistakes in a trainer, and the tests that must catch them. */
 import type { Bug } from './bugs.js';
 
-/** Bugs that one file of tests sees: rows of what is wrong, where, and the text before and after. */
+/** Bugs that one test file must catch. A row has the kind of bug, the file, and the text before and after. */
 const seenBy = (file: string, tests: string, rows: readonly [string, string, string, string][]): Bug[] =>
   rows.map(([kind, path, from, to]) => ({
     ...{ kind, path: `src/${path}.ts`, from, to },

@@ -31,7 +31,7 @@ function newRun(): string {
 
 const files = (run: string): string[] => readdirSync(join(run, 'checkpoints')).sort();
 const read = (run: string, name: string): Buffer => readFileSync(join(run, 'checkpoints', name));
-/** The steps of the states under their three names, newest first; null for none. */
+/** The steps of the states under their three names, newest first; null if there is none. */
 const steps = (run: string): (number | null)[] =>
   NAMES.map((name) => {
     if (!files(run).includes(name)) return null;
@@ -39,7 +39,7 @@ const steps = (run: string): (number | null)[] =>
     return [0, 1, 2, 3, 4, 5].find((step) => bytes.equals(sampleState(step))) ?? Number.NaN;
   });
 
-/** A run with the states 0, 1 and 2; made once and copied, links and all. */
+/** A run with the states 0, 1 and 2. It is made once and then copied, with its hard links. */
 async function runOfThree(): Promise<string> {
   const run = newRun();
   for (const step of [0, 1, 2]) await saveState(run, sampleContent(step));
@@ -81,7 +81,7 @@ describe('a save', () => {
   });
 });
 
-/** What must be true after a save of state 3 over 2, 1, 0, whatever happened in it: only 0 may be gone. */
+/** Checks a save of state 3 over 2, 1 and 0, whatever happened during it: only state 0 may be gone. */
 function expectPrevious(run: string, what: string): void {
   const found = [...new Set(steps(run))].filter((step) => step !== null && step > 0);
   expect(
@@ -94,7 +94,7 @@ function expectPrevious(run: string, what: string): void {
   expectWhole(run, what);
 }
 
-/** The newest is whole under its name, the names are in order, and nothing but states is left. */
+/** The newest state is whole under its name, the names are in order, and no other files are left. */
 function expectWhole(run: string, what: string): void {
   removeStaleTemporaries(run);
   const { path, damaged } = findState(run);
@@ -149,7 +149,7 @@ describe.each([true, false])('with a fault at every call of a save (hard links: 
           await attempt(run, 3, failingFs(n, 'torn', { links }));
           await attempt(run, 4, failingFs(m, 'torn', { links }));
           expectWhole(run, what);
-          // A copy cannot be told from a state of its own, so that two crashes may leave one state, twice.
+          // A copy cannot be distinguished from a state of its own, so two crashes may leave the same state twice.
           const different = new Set(steps(run).filter((step) => step !== null)).size;
           expect(different, what).toBeGreaterThan(links ? 1 : 0);
           rmSync(run, { recursive: true });
@@ -189,7 +189,7 @@ describe('the newest state', () => {
   const flip = (run: string, name: string, bit: number): void => {
     const bytes = read(run, name);
     bytes[bit >> 3]! ^= 1 << (bit & 7);
-    rmSync(join(run, 'checkpoints', name)); // Its bytes may have another name.
+    rmSync(join(run, 'checkpoints', name)); // its bytes may still have another name
     writeFileSync(join(run, 'checkpoints', name), bytes);
   };
 
@@ -293,7 +293,7 @@ describe('the newest state', () => {
   });
 });
 
-/** Above the largest number that Linux gives to a process. */
+/** Above the largest PID of Linux. */
 const DEAD = 4_194_305;
 
 describe('temporary files', () => {
@@ -307,7 +307,7 @@ describe('temporary files', () => {
       'final.ema.safetensors',
       'epoch_0012.safetensors',
     ].map((name): [string, boolean] => [`${name}.${DEAD}.tmp`, true]),
-    [`${NAMES[0]}.${process.pid}.tmp`, true], // of a process of an earlier life that had our number
+    [`${NAMES[0]}.${process.pid}.tmp`, true], // of an earlier process with our PID
     [`${NAMES[0]}.${process.ppid}.tmp`, false],
     [`${NAMES[0]}.0.tmp`, false],
     [`${NAMES[0]}.x.tmp`, false],

@@ -1,10 +1,10 @@
-/** What an invariant is: a look at one command line that was played. */
+/** The type of an invariant: a check of one command line after it was played. */
 import type { Played } from './play.js';
 
-/** A sentence where something is not as it must be; what is in square brackets at its end does not tell defects apart. */
+/** A sentence if the invariant is broken. Details in square brackets at its end do not distinguish defects. */
 export type Check = (played: Played) => string | null;
 
-/** The first sentence of those that are some. */
+/** The first sentence that is not null. */
 export function first(...found: readonly (string | null | false)[]): string | null {
   return found.find((sentence): sentence is string => typeof sentence === 'string') ?? null;
 }

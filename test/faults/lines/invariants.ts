@@ -1,22 +1,22 @@
-/** What must hold after every command line, whatever came before it: one place for each. */
+/** Invariants that must hold after every command line, whatever came before it. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Check, first, within } from './check.js';
 import { type Command, changed, type Played, type Tree } from './play.js';
 import { json, patience, settingsOf, whole } from './results.js';
 
-/** Messages of what can only be known while it runs. */
+/** Messages of errors that can only be known while a command runs. */
 const LATER = /^patchlight: (Step \d+:|.*\b(memory|device)\b|.* failed: )/i;
 
 const holds = (tree: Tree, pattern: RegExp): boolean => [...tree.keys()].some((path) => pattern.test(path));
 const hasRun = (tree: Tree, run: string) => holds(tree, new RegExp(`^${run}/checkpoints/.+`));
 const hasState = (tree: Tree, run: string) => holds(tree, new RegExp(`^${run}/checkpoints/last.*state`));
 
-/** The last argument, where wrong ones are, whatever the setting. */
+/** The last argument, which is the wrong one if a command is wrong. */
 const lastWord = ({ wrong = [] }: Command): string =>
   wrong.join(' ').replace(/^--(?!no-)[\w-]+/, '--setting');
 
-/** Why the command must be refused, as the folder was before it; null where nothing forbids it. */
+/** The reason why the command must be refused, given the folder before it; null if there is none. */
 function mustRefuse({ command, before, root }: Played): string | null {
   const { program, args, writes, resume, expects } = command;
   if (expects === 'refusal') return `it is wrong by itself: ${lastWord(command)}`;
@@ -63,7 +63,7 @@ const sentences: Check = ({ code, err, command }) => {
   );
 };
 
-/** The beginning of a sentence, without the paths that it may begin with. */
+/** The beginning of a sentence, without a path before it. */
 const gist = (err: string): string =>
   err
     .trim()
@@ -97,7 +97,7 @@ const remains: Check = ({ after }) => {
   return left.length > 0 ? `leaves ${left.join(', ')}` : null;
 };
 
-/** A run of sizes and rates that people use does not diverge within some steps. */
+/** A run with usual sizes and learning rates does not diverge within a few steps. */
 const tame: Check = ({ err, root, command: { program, writes } }) => {
   if (program !== 'train' || !/^patchlight: Step \d+:.*(NaN|Infinity|not finite)/.test(err)) return null;
   const { amp, learningRate, warmupLr, weightDecay, layerScale, layerNormEps } = settingsOf(
@@ -109,7 +109,7 @@ const tame: Check = ({ err, root, command: { program, writes } }) => {
   return amp || bold ? null : `diverges [${err.trim()}]`;
 };
 
-/** In files and on standard output: JSON has no NaN, and JSON.stringify writes null for one. */
+/** No NaN in files or on standard output: JSON has none, and JSON.stringify writes null instead. */
 const numbers: Check = ({ root, after, out }) => {
   for (const path of after.keys()) {
     if (!/\.(json|jsonl|csv)$/.test(path) || path === 'settings.json') continue;
@@ -131,7 +131,7 @@ const stopped: Check = ({ code, command: { writes, stop }, after }) =>
     ? 'stopped after a step, and no state is saved'
     : null;
 
-/** A sweep keeps what its folder knew of runs. */
+/** A sweep keeps the rows of runs that were in its folder before. */
 const sweeps: Check = ({ command: { program, writes }, root, before }) => {
   if (program !== 'sweep' || !existsSync(join(root, writes, 'sweep.json'))) return null;
   const runs = json<{ runs: { name: string }[] }>(join(root, writes, 'sweep.json')).runs;

@@ -1,4 +1,4 @@
-/** Runs command lines as a shell would, in a folder of their own, and says what each changed there. */
+/** Runs command lines as a shell would, in a folder of their own, and reports the files that each changed. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -8,43 +8,43 @@ import type { Ended } from '../commands.js';
 
 export type Program = 'train' | 'evaluate' | 'predict' | 'sweep';
 
-/** Somebody's files in the scratch folder. */
+/** A file of the user's own in the scratch folder. */
 export const NOTE = 'note.txt';
 export const IMAGE = 'image.png';
 
-/** A command line, its paths relative to the scratch folder, with all that is known about it before it runs. */
+/** A command line, with paths relative to the scratch folder, and everything known about it before it runs. */
 export interface Command {
   readonly program: Program;
   readonly args: readonly string[];
-  /** What it could as well do without. */
+  /** Arguments that it would also work without. */
   readonly flags?: readonly (readonly string[])[];
-  /** What is wrong with it: typed last, because the last one counts. */
+  /** The wrong arguments. They are typed last, because the last value of a flag counts. */
   readonly wrong?: readonly string[];
-  /** Exit code 2, exit code 1, or whatever the settings make of each other. */
+  /** The expected end: exit code 2, exit code 1, or any, since settings can exclude each other. */
   readonly expects: 'usage' | 'refusal' | 'any';
-  /** The only folder, or file, that may change. */
+  /** The only folder or file that it may change. */
   readonly writes: string;
-  /** Files that are there before: a JSON file's content, or the file to copy. */
+  /** Files to create before: the content of a JSON file, or a file to copy. */
   readonly files?: Readonly<Record<string, { readonly json: unknown } | { readonly copy: string }>>;
-  /** Sends a signal when so many steps are told of. */
+  /** Sends a signal after a number of logged steps. */
   readonly stop?: { readonly signal: 'SIGINT' | 'SIGTERM'; readonly after: number } | undefined;
   readonly resume?: Resume;
-  /** Whether the checks that cost a run of their own are made. */
+  /** True to make also the checks that need a run of their own. */
   readonly thorough?: boolean;
 }
 
 export interface Resume {
-  /** The run that goes on. */
+  /** The run that is resumed. */
   readonly run: string;
-  /** Settings that the command line changes, as values of a config file. */
+  /** Settings that the command line changes, with their values. */
   readonly changes: Readonly<Record<string, unknown>>;
-  /** Whether they are of those that a continued run must keep. */
+  /** True if they include settings that a resumed run must keep. */
   readonly forbidden: boolean;
-  /** Whether only its state goes on, copied out of its folder. */
+  /** True if only a copy of its state is resumed, outside of its folder. */
   readonly copied: boolean;
 }
 
-/** Every file below a folder, by its path, with a hash of its bytes; folders as such have an empty one. */
+/** Every file below a folder, by path, with a hash of its bytes; a folder has an empty hash. */
 export type Tree = ReadonlyMap<string, string>;
 
 export interface Played extends Ended {
@@ -54,7 +54,7 @@ export interface Played extends Ended {
   readonly after: Tree;
 }
 
-/** Longer than any of these commands takes on a busy machine: a command that runs on is a finding. */
+/** Longer than any of these commands takes on a busy machine, so that a command which runs longer is a defect. */
 const PATIENCE = 240;
 
 export const lineOf = ({ args, flags = [], wrong = [] }: Command): string[] => [
@@ -70,13 +70,13 @@ export function treeOf(root: string): Tree {
   return new Map(names.map((name) => [name, hash(join(root, name))]));
 }
 
-/** Paths that are not in both trees with the same content. */
+/** Paths that differ between two trees, or are in only one. */
 export function changed(before: Tree, after: Tree): string[] {
   const all = new Set([...before.keys(), ...after.keys()]);
   return [...all].filter((path) => before.get(path) !== after.get(path));
 }
 
-/** As somebody would paste it, with the commands that make its files. */
+/** The command as text to paste into a shell, with the commands that create its files. */
 export function describe(command: Command): string {
   const { program, files = {}, stop } = command;
   const quoted = (text: string) => (/^[\w./=,+-]+$/.test(text) ? text : `'${text}'`);

@@ -1,4 +1,4 @@
-/** What a run must have left, from its own files: trained, judged, saved, and evaluated to what its history says. */
+/** Checks a run's files: it has trained, evaluated and saved, and evaluate.js repeats the figures of its history. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeSafetensors } from '../../../src/io/safetensors.js';
@@ -18,7 +18,7 @@ export const settingsOf = (run: string): Settings =>
   json<{ settings: Settings }>(join(run, 'config.json')).settings;
 const weightsOf = (run: string, name: string) => join(run, 'checkpoints', `${name}.safetensors`);
 
-/** Run folders that a command has written whole: its own, or those of its sweep. */
+/** Run folders that a command has completed: its own, or those of its sweep. */
 export function trained({ command: { program, writes }, code, root, after }: Played): string[] {
   if (code !== 0 || (program !== 'train' && program !== 'sweep')) return [];
   const found = [...after.keys()].filter((path) => path.endsWith('/config.json') && within(path, writes));
@@ -27,7 +27,7 @@ export function trained({ command: { program, writes }, code, root, after }: Pla
 
 export const whole: Check = (played) => {
   for (const run of trained(played)) {
-    // The logs of a run stay behind where only its state was copied, and may have nothing to add to.
+    // If only a state was copied, the run's logs are missing, and the new ones may start later.
     const bare = played.command.resume?.copied === true && !existsSync(join(run, 'steps.jsonl'));
     for (const name of ['history.json', ...(bare ? [] : ['steps.jsonl']), 'config.json'])
       if (!existsSync(join(run, name))) return `exit 0 without ${name}`;
@@ -72,7 +72,7 @@ function plannedSteps({
   return maxSteps > 0 ? Math.min(maxSteps, all) : all;
 }
 
-/** The best accuracy of an epoch, of either set of weights; null where it was not judged. */
+/** The best accuracy of an epoch, of raw or averaged weights; null if it was not evaluated. */
 const judged = ({ val_accuracy, ema_val_accuracy }: EpochEntry): number | null =>
   val_accuracy === null ? null : Math.max(val_accuracy, ema_val_accuracy ?? 0);
 
@@ -95,7 +95,7 @@ export const patience: Check = (played) => {
   return null;
 };
 
-/** What an evaluation must come to, by the run's history; null where that does not tell. */
+/** The accuracy that an evaluation must repeat, from the run's history; null if the history does not have it. */
 function expectedAccuracy(
   { args }: Command,
   root: string,

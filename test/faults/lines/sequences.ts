@@ -1,4 +1,4 @@
-/** Random sequences of command lines in one folder: what people do with runs, in any order, right and wrong. */
+/** Random sequences of command lines in one folder: usual commands in any order, right and wrong ones. */
 import fc from 'fast-check';
 import { type Command, IMAGE } from './play.js';
 import { extras, type Wrong } from './settings.js';
@@ -65,7 +65,7 @@ const sweep: fc.Arbitrary<Command> = fc
     ...{ expects: 'any', writes: output },
   }));
 
-/** A run, and what comes after it. */
+/** A run, and the commands after it. */
 export const sequences: fc.Arbitrary<Command[]> = fc
   .tuple(
     train,

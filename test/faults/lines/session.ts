@@ -1,4 +1,4 @@
-/** Plays a sequence of command lines in a fresh folder, with every invariant checked after each. */
+/** Plays a sequence of command lines in a fresh folder and checks every invariant after each. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,30 +11,30 @@ import { evaluation } from './results.js';
 
 const PICTURE = { width: 40, height: 32, channels: 3, background: '#3a6' } as const;
 
-/** An invariant that did not hold, with what was seen. */
+/** A broken invariant, and the observation that breaks it. */
 export interface Broken {
   readonly invariant: string;
   readonly seen: string;
-  /** The command after which it was seen, counted from 0. */
+  /** Index of the command after which it was seen. */
   readonly at: number;
 }
 
-/** The same for what is likely the same defect, whatever the numbers, paths and details in square brackets. */
+/** A key for the likely defect: the sentence without numbers, paths and details in square brackets. */
 export const causeOf = ({ invariant, seen }: Omit<Broken, 'at'>): string =>
   `${invariant}: ${seen.replace(/ \[.*\]$/s, '').replace(/\b\d[\d.e+-]*|\b[ab]\b/g, '#')}`;
 
-/** Which broken invariants count, by their cause. */
+/** True for broken invariants that count, by their cause. */
 type Counts = (cause: string) => boolean;
 
-/** A check that could not read what a command wrote. */
+/** The result of a check that could not read a command's files. */
 const unreadable = ({ message }: Error) => ({ invariant: 'every file can be read', seen: message });
 
 class Session {
-  /** Runs whose last command trained them to their end. */
+  /** Runs that were trained to their end by their last command. */
   private readonly finished = new Set<string>();
-  /** Runs that went on from a copied state: the best weights of before are not there, and are judged anew. */
+  /** Runs resumed from a copied state. Earlier best weights are missing there, so the best is evaluated anew. */
   private readonly copied = new Set<string>();
-  /** Runs that are what the command line that started them makes of them, however often they were stopped. */
+  /** Runs whose result depends only on the command line that started them, however often they were stopped. */
   private readonly origins = new Map<string, readonly string[]>();
 
   constructor(
@@ -65,7 +65,7 @@ class Session {
     };
   }
 
-  /** Costs a run of its own. */
+  /** Needs a run of its own. */
   private async continuation({ command, code }: Played) {
     const wanted = command.resume && command.thorough && code === 0;
     const seen = wanted ? await this.compare(command) : null;
@@ -75,7 +75,7 @@ class Session {
   private remember({ command, code }: Played): void {
     const { program, args, writes, resume } = command;
     if (program !== 'train' || (code !== 0 && code < 130)) return;
-    if (writes === 'runs') return; // a folder in it, named for the time
+    if (writes === 'runs') return; // a new folder in it, named after the time
     if (code === 0) this.finished.add(writes);
     else this.finished.delete(writes);
     if (resume?.copied) this.copied.add(writes);
@@ -87,7 +87,7 @@ class Session {
     else this.origins.delete(writes);
   }
 
-  /** Trains the run once more, undisturbed, and says what differs. */
+  /** Trains the run again without interruption, and reports differences. */
   private async compare({ writes, resume }: Command): Promise<string | null> {
     const origin = this.origins.get(writes);
     if (!origin) return null;
@@ -106,7 +106,7 @@ class Session {
     return parts.find((part) => !isDeepStrictEqual(ours[part], theirs[part])) ?? null;
   }
 
-  /** Whether what is best in every run's history is what its best weights come to. */
+  /** Checks that evaluating every run's best weights repeats the best accuracy of its history. */
   async end(): Promise<Omit<Broken, 'at'> | null> {
     for (const run of this.finished) {
       const args = [run, '--no-report', '--json'];
@@ -117,7 +117,7 @@ class Session {
   }
 }
 
-/** The first invariant that a sequence breaks and that counts; null where all hold. `seen` gets each command that was played. */
+/** The first broken invariant that counts; null if all hold. `seen` is called with each command after it was played. */
 export async function broken(
   sequence: readonly Command[],
   counts: Counts,

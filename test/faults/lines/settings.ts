@@ -1,4 +1,4 @@
-/** Flags drawn from the table of settings, right ones and wrong ones: a new setting is drawn without a word here. */
+/** Random right and wrong flags, drawn from the table of settings, so that a new setting is included by itself. */
 import fc from 'fast-check';
 import { kebab, type SettingName, settingNames, settingsTable } from '../../../src/recipe/settings.js';
 
@@ -14,7 +14,7 @@ interface Bounds {
 
 export const boundsOf = (name: SettingName): Bounds => settingsTable[name] as Bounds;
 
-/** The sizes that kernels are compiled for: few, because each costs a software adapter seconds. */
+/** Model sizes. There are few, because a software adapter compiles kernels for each of them for seconds. */
 export const shapes = [
   '--embed-dim 8 --depth 1 --num-heads 1 --patch-size 16 --mlp-ratio 2 --batch-size 10',
   '--embed-dim 16 --depth 1 --num-heads 2 --patch-size 16 --mlp-ratio 2 --batch-size 20 --pool mean',
@@ -24,7 +24,7 @@ export const shapes = [
 const SHAPE = 'embedDim depth numHeads mlpRatio ffnDim patchSize batchSize pool'.split(' ') as SettingName[];
 const FREE = settingNames.filter((name) => !SHAPE.includes(name));
 
-/** Where more would only take longer. */
+/** Upper limits of settings whose larger values would only take longer. */
 const ranges: Partial<Record<SettingName, readonly [number, number]>> = {
   embedDim: [4, 24],
   depth: [1, 2],
@@ -40,7 +40,7 @@ const ranges: Partial<Record<SettingName, readonly [number, number]>> = {
   randNumOps: [1, 3],
 };
 
-/** Highest values but for one in eight: near the sizes of these runs, so that limits are met from both sides. */
+/** Upper limits of seven in eight values, near the sizes of these runs, so that bounds are met from both sides. */
 const usually: Partial<Record<SettingName, number>> = {
   valSplit: 70,
   maxSteps: 9,
@@ -50,7 +50,7 @@ const usually: Partial<Record<SettingName, number>> = {
   patience: 2,
 };
 
-/** Settings that are read together somewhere. */
+/** Settings that interact. */
 const pairs: readonly (readonly SettingName[])[] = [
   ['patience', 'evalInterval', 'epochs'],
   ['maxSteps', 'epochs', 'warmupEpochs'],
@@ -101,13 +101,13 @@ export function values(name: SettingName): fc.Arbitrary<string | number | boolea
   return typeof value === 'boolean' ? fc.boolean() : fc.constant('no-data');
 }
 
-/** `--batch-size`, `--batch_size`, and the other names that a setting goes by. */
+/** All spellings of a setting's flag: `--batch-size`, `--batch_size`, and its aliases. */
 function spellings(name: SettingName): fc.Arbitrary<string> {
   const names = [kebab(name), ...(boundsOf(name).alias ?? [])];
   return fc.constantFrom(...new Set(names.flatMap((one) => [`--${one}`, `--${one.replaceAll('-', '_')}`])));
 }
 
-/** One setting typed in one of the ways that it can be. */
+/** One setting, typed in one of the possible ways. */
 export function typed(name: SettingName, value: string | number | boolean): fc.Arbitrary<string[]> {
   return spellings(name).chain((flag) => {
     const joined = [`${flag}=${value}`];
@@ -119,7 +119,7 @@ export function typed(name: SettingName, value: string | number | boolean): fc.A
 
 const right = (name: SettingName) => values(name).chain((value) => typed(name, value));
 
-/** Settings that a command line has besides its shape: single ones, ones that meet, one that is given twice. */
+/** Settings of a command line besides its sizes: single ones, ones that interact, one that is given twice. */
 export const extras: fc.Arbitrary<string[][]> = fc
   .array(
     fc.oneof(
@@ -142,7 +142,7 @@ export interface Wrong {
   readonly expects: 'usage' | 'refusal';
 }
 
-/** All that is wrong by the table's own word: what cannot be read is usage, what is out of bounds a refusal. */
+/** Every value that the table forbids: an unreadable one is a usage error, one out of bounds is refused. */
 export function wrongs(name: SettingName): Wrong[] {
   const { default: value, choices, min, most, below, whole } = boundsOf(name);
   const flag = `--${kebab(name)}`;
@@ -162,7 +162,7 @@ export function wrongs(name: SettingName): Wrong[] {
   ];
 }
 
-/** What a continued run must keep: all that a step computes with. */
+/** Settings that a resumed run must keep, because steps depend on them. */
 export const kept = settingNames.filter(
   (name) =>
     (settingsTable[name].group !== 'Run' || name === 'seed') &&

@@ -1,7 +1,7 @@
-/** A shorter sequence of command lines that still breaks what the long one broke. */
+/** Shrinks a sequence of command lines to a shorter one that breaks the same invariant. */
 import type { Command } from './play.js';
 
-/** Every sequence that lacks something of the given one: the most first, because each costs seconds to play. */
+/** Candidates with parts of the given sequence removed, the largest parts first, because each takes seconds to play. */
 function* shorter(sequence: readonly Command[]): Generator<Command[]> {
   if (sequence.length > 1) for (const i of sequence.keys()) yield sequence.filter((_, k) => k !== i);
   const instead = (i: number, command: Command) => sequence.with(i, command);
@@ -16,7 +16,7 @@ function* shorter(sequence: readonly Command[]): Generator<Command[]> {
   }
 }
 
-/** Takes away what does not matter, by at most `most` calls of `breaks`. */
+/** Removes parts that do not matter, with at most `most` calls of `breaks`. */
 export async function shrink(
   sequence: readonly Command[],
   breaks: (sequence: readonly Command[]) => Promise<boolean>,

@@ -1,4 +1,4 @@
-/** Command lines of train.js: runs that start and runs that go on, with right and wrong flags. */
+/** Command lines of train.js: new and resumed runs, with right and wrong flags. */
 import fc from 'fast-check';
 import { kebab, settingNames } from '../../../src/recipe/settings.js';
 import { type Command, NOTE } from './play.js';
@@ -10,7 +10,7 @@ export const runs = fc.constantFrom('a', 'a', 'a', 'b');
 export const usage = (...args: string[]): Wrong => ({ args, expects: 'usage' });
 export const refusal = (...args: string[]): Wrong => ({ args, expects: 'refusal' });
 
-/** Wrong about what is no setting. */
+/** Wrong arguments that are not settings. */
 const oddities: readonly Wrong[] = [
   usage('--nope', '3'),
   usage('--no-epochs'),
@@ -34,7 +34,7 @@ const wrong = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...oddities) },
 );
 
-/** `value` once in so many times, `nil` in the others. */
+/** `value` once in `times` draws, otherwise `nil`. */
 export const rarely = <T, N>(times: number, value: fc.Arbitrary<T>, nil: N): fc.Arbitrary<T | N> =>
   fc.oneof({ weight: 1, arbitrary: value }, { weight: times - 1, arbitrary: fc.constant(nil) });
 
@@ -49,7 +49,7 @@ const stop = rarely(
   undefined,
 );
 
-/** Long enough to be stopped, short enough for thousands. */
+/** Long enough to be stopped, short enough to run thousands of them. */
 export const base = fc
   .tuple(fc.constantFrom(...shapes), fc.constantFrom('20', '40', '60'), fc.integer({ min: 1, max: 3 }))
   .map(([shape, images, epochs]) => [
