@@ -87,7 +87,7 @@ describe('downloads', () => {
         const refused = download(`${address}a`, target(), md5(content), { limit: 100_000 });
         await expect(refused).rejects.toThrow(FormatError);
         await expect(refused).rejects.toThrow(
-          `${address}a: the server sends more than the 100000 bytes that the file can have.`,
+          `${address}a: the server sends more than 100000 bytes, the most that the file may have.`,
         );
       },
     );

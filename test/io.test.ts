@@ -197,7 +197,7 @@ describe('CIFAR records', () => {
     expect(read).toThrow(`${file} is a folder, not a file.`);
     rmdirSync(file);
     writeFileSync(file, new Uint8Array(2 * 3073));
-    expect(read).toThrow(`${file}: the file has more than the 3073 bytes that such a file can have.`);
+    expect(read).toThrow(`${file}: the file has more than 3073 bytes, the most that such a file may have.`);
     writeFileSync(file, new Uint8Array(3073));
     expect(read().labels).toEqual(Uint8Array.of(0));
     record({
@@ -212,7 +212,7 @@ describe('CIFAR records', () => {
 describe('whole files', () => {
   it.skipIf(process.platform !== 'linux')('are read up to the limit, from pipes and devices too', () => {
     expect(() => readBytes('/dev/zero', 1 << 20)).toThrow(
-      '/dev/zero: the file has more than the 1048576 bytes that such a file can have.',
+      '/dev/zero: the file has more than 1048576 bytes, the most that such a file may have.',
     );
     expect(readBytes('/proc/self/comm').length).toBeGreaterThan(0);
     const path = join(folder, 'a.bin');

@@ -138,9 +138,13 @@ describe('an image file', () => {
     [
       'notes.txt',
       (path: string) => writeFileSync(path, 'no image'),
-      /notes\.txt: is no image that can be read; PNG/,
+      /notes\.txt: is not an image in a format that can be read: PNG/,
     ],
-    ['empty.png', (path: string) => writeFileSync(path, ''), /empty\.png: (is no image|cannot be decoded)/],
+    [
+      'empty.png',
+      (path: string) => writeFileSync(path, ''),
+      /empty\.png: (is not an image|cannot be decoded)/,
+    ],
     [
       'bomb.svg',
       (path: string) =>
@@ -246,7 +250,7 @@ describe('the command', () => {
     expect(text.trim().split('\n')).toHaveLength(3);
     expect(text).toMatch(/^.*0\.png\n {2}\w+ +\d+\.\d\d %\n/);
     expect(err).toMatch(
-      /^patchlight: .*notes\.txt: is no image.*\npatchlight: .*nope: there is no such file\.\n$/,
+      /^patchlight: .*notes\.txt: is not an image.*\npatchlight: .*nope: there is no such file\.\n$/,
     );
   });
 

@@ -121,7 +121,7 @@ describe('a file in pieces', () => {
     expect(cut).toThrow(/: the file ended at byte 700\.$|is damaged|bytes follow|ends at byte/);
     for (const [odd, sentence] of [
       [folder, `${folder} is a folder, not a file.`],
-      ['/dev/null', '/dev/null is a pipe or a device; save what comes from it as a file first.'],
+      ['/dev/null', '/dev/null is a pipe or a device; save its output to a file first.'],
       [join(folder, 'none'), /none cannot be read \(ENOENT: no such file or directory\)\.$/],
     ] as const) {
       expect(() => decodeFile(odd)).toThrow(ConfigError);

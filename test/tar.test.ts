@@ -59,9 +59,13 @@ const MALFORMED: [name: string, make: () => Uint8Array, sentence: string | RegEx
   [
     'a wrong checksum',
     () => gzipSync(Buffer.from(tar).fill('x', FILE, FILE + 1)),
-    'a header has another checksum',
+    'the checksum of a header does not match',
   ],
-  ['a checksum that is no number', () => gzipSync(Buffer.from(tar).fill('x', 148, 156)), 'another checksum'],
+  [
+    'a checksum that is no number',
+    () => gzipSync(Buffer.from(tar).fill('x', 148, 156)),
+    'the checksum of a header does not match',
+  ],
   ['another format', () => gzipSync(patched(tar, FILE, 257, '7zip.')), 'is not of the ustar format'],
   [
     'an entry without a name',
@@ -91,7 +95,7 @@ const MALFORMED: [name: string, make: () => Uint8Array, sentence: string | RegEx
   ['a sparse file', () => gzipSync(patched(tar, FILE, 156, 'S')), 'entry c/a.bin is a sparse file'],
   ['a header of pax', () => gzipSync(patched(tar, FILE, 156, 'x')), 'entry c/a.bin is a pax header'],
   ['a type that nobody knows', () => gzipSync(patched(tar, FILE, 156, '~')), 'is a thing of an unknown type'],
-  ['a member twice', () => gzipSync(Buffer.concat([tar.subarray(0, END), tar])), 'c/a.bin is there twice'],
+  ['a member twice', () => gzipSync(Buffer.concat([tar.subarray(0, END), tar])), 'c/a.bin appears twice'],
   ['no end', () => gzipSync(tar.subarray(0, END)), 'the archive ends within a header'],
   ['half an end', () => gzipSync(tar.subarray(0, END + 512)), 'the archive ends within the end'],
   [
@@ -104,7 +108,7 @@ const MALFORMED: [name: string, make: () => Uint8Array, sentence: string | RegEx
   [
     'more behind it than its members explain',
     () => gzipSync(Buffer.concat([tar, new Uint8Array(1 << 22)])),
-    /unpacks to more than the 1049176 bytes expected of it\.$/,
+    /unpacks to more than 1049176 bytes, the most that its files account for\.$/,
   ],
 ];
 

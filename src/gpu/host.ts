@@ -55,7 +55,8 @@ async function grant(gpu: GPU): Promise<GrantedAdapter | null> {
   };
 }
 
-const NO_WEBGPU = 'This browser has no WebGPU. Use a newer one; a page must come by https or from localhost.';
+const NO_WEBGPU =
+  'This browser has no WebGPU. Use a newer one, and serve the page over https or from localhost.';
 const NO_WEBGPU_IN_DENO = 'This Deno has no WebGPU. Start it with --unstable-webgpu.';
 
 /** A page or Deno: it hands out one adapter and does not say which others there are. */

@@ -30,7 +30,7 @@ export async function unpackTarGz(
     refuseEscape(archive, name);
     const expected = type === 'file' ? members.get(name) : undefined;
     if (expected === undefined) return null;
-    if (!missing.has(name)) throw new FormatError(archive, `${name} is there twice.`);
+    if (!missing.has(name)) throw new FormatError(archive, `${name} appears twice.`);
     if (size !== expected) throw new FormatError(archive, `${name} has ${size} bytes, not ${expected}.`);
     return new Uint8Array(size);
   };
@@ -68,7 +68,10 @@ async function* unpacked(archive: string, limit: number): AsyncGenerator<Uint8Ar
     for await (const chunk of packed.pipe(gunzip)) {
       total += chunk.length;
       if (total > limit)
-        throw new FormatError(archive, `the archive unpacks to more than the ${limit} bytes expected of it.`);
+        throw new FormatError(
+          archive,
+          `the archive unpacks to more than ${limit} bytes, the most that its files account for.`,
+        );
       yield chunk;
     }
   } finally {

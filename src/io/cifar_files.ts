@@ -114,8 +114,8 @@ async function takeTurn(
     if (now.holder !== last.holder || now.brought !== last.brought) last = now;
     else if (now.at - last.at > patience)
       throw new ConfigError(
-        `${sentence}, which has brought nothing for ${patience / 1000} s; ` +
-          `${isHere(lock) ? 'end it, or' : 'if it is no more,'} remove ${path}.`,
+        `${sentence}, which has made no progress for ${patience / 1000} s; ` +
+          `${isHere(lock) ? 'end it, or' : 'if it has ended,'} remove ${path}.`,
       );
     await new Promise((resolve) => setTimeout(resolve, Math.min(LOOK, patience)));
   }

@@ -110,7 +110,7 @@ async function fetchOnce(url: string, part: string, options: DownloadOptions): P
   }
   if (received > limit) {
     await remove(part);
-    throw new FormatError(url, `the server sends more than the ${limit} bytes that the file can have.`);
+    throw new FormatError(url, `the server sends more than ${limit} bytes, the most that the file may have.`);
   }
   if (total !== undefined && received !== total)
     throw new Error(`the connection ended after ${received} of ${total} bytes`);

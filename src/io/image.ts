@@ -96,14 +96,15 @@ async function loadSharp(): Promise<typeof import('sharp')> {
     return await import('sharp');
   } catch (error) {
     throw new ConfigError(
-      `sharp, which decodes images, cannot be loaded (${reason(error).split('\n')[0]}); npm install puts it there.`,
+      `sharp, which decodes images, cannot be loaded (${reason(error).split('\n')[0]}); npm install installs it.`,
     );
   }
 }
 
 function explain(error: unknown): string {
   const said = reason(error).split('\n')[0] as string;
-  if (/unsupported image format/i.test(said)) return `is no image that can be read; ${FORMATS} can.`;
+  if (/unsupported image format/i.test(said))
+    return `is not an image in a format that can be read: ${FORMATS}.`;
   if (/pixel limit/i.test(said))
     return `has more than ${Math.floor(MOST_PIXELS / 1e6)} million pixels; scale it down first.`;
   return `cannot be decoded (${said}); if another program opens it, save it there as PNG.`;

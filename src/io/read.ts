@@ -44,7 +44,7 @@ export function withFile<T>(path: string, use: (file: OpenFile) => T, fs: FileSy
   const { fd, stat } = refusing(path, () => openFile(path, fs));
   try {
     if (!stat.isFile())
-      throw new ConfigError(`${path} is a pipe or a device; save what comes from it as a file first.`);
+      throw new ConfigError(`${path} is a pipe or a device; save its output to a file first.`);
     const read = (into: Uint8Array, at: number): void => {
       const count = refusing(path, () => fill(fs, fd, into, at));
       if (count < into.length) throw new FormatError(path, `the file ended at byte ${at + count}.`);
@@ -92,7 +92,7 @@ function openFile(path: string, fs: FileSystem): { fd: number; stat: nodeFs.Stat
 }
 
 const tooLarge = (path: string, limit: number): FormatError =>
-  new FormatError(path, `the file has more than the ${limit} bytes that such a file can have.`);
+  new FormatError(path, `the file has more than ${limit} bytes, the most that such a file may have.`);
 
 /** Fills `bytes` from byte `position` of the file, or from the end of the last read. Returns the number of bytes read. */
 function fill(fs: FileSystem, fd: number, bytes: Uint8Array, position: number | null = null): number {

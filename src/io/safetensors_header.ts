@@ -188,7 +188,8 @@ export function verifyChecksums(
     if (!names.has(name)) fail(`${METADATA}.crc32c names tensor ${name}, which is not in the file.`);
   for (const tensor of placed) checkTensor(tensor.name, checksumOf(tensor), checksums, fail);
   // If a flipped bit changed the key's name, the checksum would seem to be absent.
-  if (ofMetadata === undefined) fail(`${METADATA} lacks crc32c_metadata, the checksum of what else it says.`);
+  if (ofMetadata === undefined)
+    fail(`${METADATA} lacks crc32c_metadata, the checksum of the other metadata.`);
 }
 
 type Checksums = Readonly<Record<string, unknown>>;

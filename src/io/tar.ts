@@ -62,7 +62,7 @@ function parseHeader(file: string, block: Uint8Array): TarEntry {
     const [offset, length] = FIELDS[name];
     return block.subarray(offset, offset + length);
   };
-  if (octal(field('checksum')) !== headerSum(block)) fail('a header has another checksum than it says.');
+  if (octal(field('checksum')) !== headerSum(block)) fail('the checksum of a header does not match.');
   if (text(field('magic')) !== 'ustar') fail('a header is not of the ustar format.');
   const prefix = block[FIELDS.magic[0] + 5] === 0 ? text(field('prefix')) : ''; // GNU's archives store times in this field.
   const name = (prefix ? `${prefix}/` : '') + text(field('name'));

@@ -156,12 +156,12 @@ describe('a download that another process has begun and that does not go on', ()
     [
       'on this machine',
       { pid: process.ppid, host, start: startOf(process.ppid) },
-      /cifar10 is being downloaded by process \d+, which has brought nothing for 0\.3 s; end it, or remove .*batches\.tar\.gz\.lock\.$/,
+      /cifar10 is being downloaded by process \d+, which has made no progress for 0\.3 s; end it, or remove .*batches\.tar\.gz\.lock\.$/,
     ],
     [
       'on another machine',
       { pid: 7, host: 'elsewhere', start: null },
-      /by process 7 on another machine, elsewhere, which has brought nothing for 0\.3 s; if it is no more, remove .*batches\.tar\.gz\.lock\.$/,
+      /by process 7 on another machine, elsewhere, which has made no progress for 0\.3 s; if it has ended, remove .*batches\.tar\.gz\.lock\.$/,
     ],
   ])('%s is not waited for for ever', async (where, holder, sentence) => {
     const dataDir = join(folder, where);
