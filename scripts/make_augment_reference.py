@@ -1,5 +1,5 @@
-"""Writes test/reference/augment.safetensors: two small images, and what torchvision on PIL images makes of them by every
-op of the augmentation policies. Needs torchvision; the names of the tensors say op, value and interpolation."""
+"""Writes test/reference/augment.safetensors: two small images, and the results of every op of the augmentation policies
+on them, by torchvision on PIL images. Needs torchvision. A tensor's name has the op, its value and the interpolation."""
 import json
 import os
 import sys
@@ -35,7 +35,7 @@ WINDOWS = [(0, 0, 24, 28), (3, 5, 17, 22), (10, 0, 5, 28), (0, 21, 24, 7), (23, 
 
 
 def images():
-    """One with edges and its whole range, and one that is dull: ranges that are narrow, and not the same in all channels."""
+    """One with edges and all values, and one with low contrast, whose range is narrow and differs between channels."""
     random = np.random.RandomState(7)
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     disc = (x - 12) ** 2 + (y - 10) ** 2 < 60

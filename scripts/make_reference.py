@@ -1,6 +1,6 @@
-"""Writes the small files of PyTorch's own answers that the tests compare against: test/reference/*. Arguments choose
-parts (models, optim, losses, schedule, drawn); without any, all are made.
-Inputs are rounded to float32 first, answers are computed from them in float64 and stored as float32."""
+"""Writes test/reference/*: small files of PyTorch's results that the tests compare with. Arguments choose the parts
+(models, optim, losses, schedule, drawn); without arguments, all are made.
+Inputs are rounded to float32 first; results are computed from them in float64 and stored as float32."""
 import json
 import os
 import sys
@@ -23,7 +23,7 @@ def generator(seed):
 
 
 def randn(g, *shape, std=1.0, mean=0.0):
-    """float64 values that float32 holds exactly."""
+    """float64 values that are exact in float32."""
     return (torch.randn(*shape, generator=g, dtype=F64) * std + mean).to(F32).to(F64)
 
 
@@ -241,7 +241,7 @@ def losses():
 # Learning-rate schedule -----------------------------------------------------------------------------------------------
 
 def schedule():
-    """lr[t] is what the step after t finished steps uses: linear from warmup_lr, then cosine down to min_lr."""
+    """lr[t] is the rate of the step after t finished steps: linear from warmup_lr, then cosine down to min_lr."""
     warnings.filterwarnings("ignore", message="The epoch parameter")   # SequentialLR's own call
     cases, worst = [], 0.0
     for lr, warmup_lr, min_lr, warmup, total in ((1e-3, 1e-6, 1e-5, 10, 60), (5e-4, 1e-5, 0.0, 7, 100),
@@ -286,7 +286,7 @@ def schedule():
 # Fifty drawn settings each --------------------------------------------------------------------------------------------
 
 def drawn():
-    """A line a setting, so that a difference can be read."""
+    """One line for each setting, so that a diff is readable."""
     cases, tensors = differential.made()
     save("differential.safetensors", tensors, {})
     lines = lambda value: "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list) else json.dumps(value)

@@ -1,5 +1,5 @@
-"""Times PyTorch training the reference model with random images: median images a second. On the CPU, on all cores; or on
-a CUDA card in float32, with TF32 products, or under bf16 autocast, each step by step or by torch.compile."""
+"""Times PyTorch training the reference model on random images, in median images per second: on all cores of the CPU, or on
+a CUDA card in float32, with TF32 products or under bf16 autocast. Eager, or with torch.compile."""
 import argparse
 import contextlib
 import json
@@ -38,7 +38,7 @@ def arguments():
 
 
 def fused_attention(model):
-    """Has every block's attention go through PyTorch's fused kernels, as timm's does."""
+    """Makes every block's attention use PyTorch's fused kernels, as timm does."""
     import vit
 
     def attention(qkv, num_heads, q_norm=torch.nn.Identity(), k_norm=torch.nn.Identity()):

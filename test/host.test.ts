@@ -226,6 +226,7 @@ describe('--adapter', () => {
     ['counts equal cards by address where another is between', [B, CPU, A], WITH_LAYER, '2', B],
     ['is not a card that a longer name hides', [TI, PLAIN], WITHOUT, PLAIN.name, /^Adapter 1 \(GeForce RTX 3080\) cannot be opened: .* leads to adapter 0\./],
     ['is a card that a longer name hides, by its address', [TI, PLAIN], WITH_LAYER, PLAIN.name, PLAIN],
+    ['is a card whose name a later one contains', [PLAIN, TI], WITHOUT, '0', PLAIN],
     ['is the one with the longer name', [TI, PLAIN], WITHOUT, '3080', TI],
   ];
 

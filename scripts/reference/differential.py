@@ -1,6 +1,6 @@
-"""Fifty drawn settings each of everything around the model: schedules, averages, accumulation, clipping, losses, mixing,
-drop path and first values, with the answers of PyTorch's own functions, or of timm's formulas where timm has no own in
-PyTorch. Inputs are drawn by the counters that the tests have too, and are exact in float32; answers are of float64."""
+"""Fifty random settings for each part around the model: schedules, averages, accumulation, clipping, losses, mixing,
+drop path and initial values, with the results of PyTorch's functions or, if PyTorch has none, of timm's formulas. Inputs
+come from the same counter-based random numbers as in the tests and are exact in float32; results are computed in float64."""
 import math
 import warnings
 
@@ -193,7 +193,7 @@ def differentiated(loss_of, logits):
 
 
 def smoothing():
-    """Soft targets are eighths of rows that draws fill: sums of one, exact."""
+    """A row of soft targets is made of eighths in random classes, so that its sum is exactly one."""
     cases, gradients = [], []
     for i, draw in settings("smoothing"):
         rows, classes = draw.whole(1, 4), draw.choice([2, 100, int(draw.scale(2, 101)), int(draw.scale(2, 101))])
@@ -242,7 +242,7 @@ def cutmix():
 # The model ------------------------------------------------------------------------------------------------------------
 
 def drop_path():
-    """Every depth to 24 with some rate, then others; the factor of what the last block keeps."""
+    """Every depth up to 24 with a random rate, then random depths; `scale` is the factor of a kept branch in the last block."""
     cases = []
     for i, draw in settings("drop_path"):
         depth, rate = i + 1 if i < 24 else draw.whole(1, 24), short(draw.choice([0.1, draw.uniform() * 0.95]))
@@ -252,7 +252,7 @@ def drop_path():
     return cases, None
 
 
-# The initial distribution of every parameter (all blocks alike): its kind, and a standard deviation, a value or a bound's name.
+# The initial distribution of every parameter, alike in all blocks: its kind, and a standard deviation, value or bound.
 TIMM = {
     **{name: ["normal", 1e-6] for name in ("cls_token", "reg_token")},
     **{name: ["normal", 0.02] for name in ("pos_embed", "blocks.attn.qkv.weight", "blocks.attn.proj.weight",
@@ -275,7 +275,7 @@ LAWS = {"timm": {**TIMM, **NORMS}, "pytorch": {**PYTORCH, **NORMS}}
 
 
 def bounds(config):
-    """kaiming_uniform_(a=√5)'s for the inputs of the layers, and xavier_uniform_'s for the packed projection."""
+    """Bounds of kaiming_uniform_(a=√5) for each number of inputs, and of xavier_uniform_ for the packed projection."""
     width = config["embed_dim"]
     kaiming = lambda inputs: nn.init.calculate_gain("leaky_relu", math.sqrt(5)) * math.sqrt(3 / inputs)
     return {"patch": kaiming(config["in_chans"] * config["patch_size"] ** 2), "width": kaiming(width),
@@ -283,7 +283,7 @@ def bounds(config):
 
 
 def drawn_by_torch(scheme, config):
-    """Parameters by name as PyTorch draws them: timm's model, or the layers that `pytorch` first values are those of."""
+    """Parameters by name, drawn by PyTorch: of timm's model, or of the PyTorch layers that scheme `pytorch` imitates."""
     if scheme == "timm":
         model = VisionTransformer(**config, layer_scale=0.1, qk_norm=True).init_weights()
         return {name.replace("blocks.0.", "blocks."): p for name, p in model.named_parameters() if "blocks.1" not in name
@@ -298,7 +298,7 @@ def drawn_by_torch(scheme, config):
 
 
 def obeys(x, kind, number):
-    """Mean and second moment within five of their standard deviations; all of a uniform one within its bound."""
+    """Mean and second moment are within five standard deviations; a uniform parameter is within its bound."""
     x = x.detach().to(F64).flatten()
     if kind == "constant":
         return bool(((x - number).abs() < 1e-8).all())
@@ -327,7 +327,7 @@ def first_values():
 
 
 def weight_decay():
-    """Which parameters of a model with every part decay."""
+    """For each parameter of a model with all parts: does it decay?"""
     config = {"image_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 2, "layer_scale": 0.1, "qk_norm": True, "reg_tokens": 2}
     return {name: decays(name, p.ndim) for name, p in VisionTransformer(**config).named_parameters()}
 
@@ -337,7 +337,7 @@ SECTIONS = {"schedule": schedules, "ema": averages, "accumulation": accumulation
 
 
 def made():
-    """Cases by section, and what of answers is tensors: all of a section in one row."""
+    """The cases by section, and results that are tensors, joined to one tensor for each section."""
     answers = {name: section() for name, section in SECTIONS.items()}
     # Values that are zero in exact arithmetic, such as the gradient of a key bias, are rounding that differs between CPUs.
     cases = {name: cases for name, (cases, _) in answers.items()}

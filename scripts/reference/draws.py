@@ -1,4 +1,4 @@
-"""The random numbers of src/core/rng.ts, so that both sides draw the same inputs and none has to be stored."""
+"""The random numbers of src/core/rng.ts, so that both sides draw the same inputs and inputs need not be stored."""
 MASK = 0xFFFFFFFF
 
 
@@ -43,5 +43,5 @@ class Counter:
         return low + self.below(high - low + 1)
 
     def scale(self, low, high):
-        """Between low and high, as likely in every octave."""
+        """Log-uniform between low and high."""
         return low * (high / low) ** self.uniform()

@@ -1,5 +1,5 @@
-"""The formulas of timm 1.0.29 that the fixtures need, written out, so that only PyTorch must be installed.
-`python3 scripts/reference/timm_formulas.py` compares them with timm itself where that is installed."""
+"""The formulas of timm 1.0.29 that the fixtures need, written out so that only PyTorch must be installed.
+`python3 scripts/reference/timm_formulas.py` compares them with timm itself, if that is installed."""
 import math
 
 import torch
@@ -15,12 +15,12 @@ def ema_decay(decay, step):
 
 
 def drop_path_rates(rate, depth):
-    """layers.calculate_drop_path_rates: from 0 in the first block, in float32; one block alone has 0."""
+    """layers.calculate_drop_path_rates, in float32: from 0 in the first block; a single block has 0."""
     return [x.item() for x in torch.linspace(0, rate, depth)]
 
 
 def drop_path_scale(rate):
-    """layers.drop_path with scale_by_keep: a branch that is kept is divided by the probability of keeping it."""
+    """layers.drop_path with scale_by_keep: a kept branch is divided by the probability of keeping it."""
     return torch.ones(1, dtype=torch.float32).div_(1 - rate).item()
 
 
@@ -41,7 +41,7 @@ def soft_target_cross_entropy(logits, target):
 
 
 def cut_box(height, width, lam, row, column):
-    """data.mixup.rand_bbox around a middle that is drawn, and cutmix_bbox_and_lam's correction: (top, bottom, left, right), lam."""
+    """data.mixup.rand_bbox for a given centre, with cutmix_bbox_and_lam's correction: (top, bottom, left, right), lam."""
     ratio = math.sqrt(1 - lam)
 
     def side(length, middle):
@@ -54,8 +54,8 @@ def cut_box(height, width, lam, row, column):
 
 
 def decays(name, dimensions):
-    """optim.param_groups_weight_decay, with VisionTransformer.no_weight_decay: timm 1.0.29 names the registers
-    there, releases before July 2026 did not."""
+    """optim.param_groups_weight_decay with VisionTransformer.no_weight_decay, which has the registers since timm 1.0.29;
+    releases before July 2026 lack them."""
     return dimensions > 1 and not name.endswith(".bias") and name not in ("pos_embed", "cls_token", "reg_token")
 
 

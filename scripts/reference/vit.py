@@ -140,7 +140,7 @@ class VisionTransformer(nn.Module):
 
 
 def param_groups(model, weight_decay, decay="matrices"):
-    """'matrices' decays weights of two and more dimensions but not positions or tokens; 'all' decays everything."""
+    """'matrices' decays weights of two or more dimensions, except positions and tokens; 'all' decays everything."""
     groups = {True: [], False: []}
     for name, p in model.named_parameters():
         groups[decay == "all" or (p.ndim >= 2 and name not in ("pos_embed", "cls_token", "reg_token"))].append(p)

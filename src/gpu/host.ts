@@ -6,6 +6,7 @@ import { crc32c } from '../core/crc32c.js';
 import { AdapterError } from '../core/errors.js';
 import { adapterName, isSoftware } from './adapter_info.js';
 import { cacheFolder } from './cache_folder.js';
+import type { CompileJob } from './compile_ahead.js';
 
 /** A way to reach WebGPU. Another runtime, or a test, can bring its own. */
 export interface Host {
@@ -15,7 +16,7 @@ export interface Host {
    * Compiles kernels in another process, to fill the driver's cache (see compile_ahead.ts). Does nothing where there is
    * no such process or no such cache: the driver then compiles each kernel when it first runs.
    */
-  compileElsewhere(job: unknown): void;
+  compileElsewhere(job: CompileJob): void;
 }
 
 export interface HostAdapter {
@@ -76,7 +77,7 @@ const page: Host = {
 export interface Dawn {
   /** Flags are `name=value`. The binding opens the first adapter whose name contains the flag `adapter`. */
   create(flags: string[]): GPU;
-  compileElsewhere(job: unknown): void;
+  compileElsewhere(job: CompileJob): void;
 }
 
 /**
@@ -113,7 +114,7 @@ export class DawnHost implements Host {
     return names.map((name, index) => ({ name, request: () => this.request(names, index) }));
   }
 
-  compileElsewhere(job: unknown): void {
+  compileElsewhere(job: CompileJob): void {
     this.dawn?.compileElsewhere(job);
   }
 
@@ -130,18 +131,19 @@ export class DawnHost implements Host {
     return [...refusal.matchAll(/name: '(.*)'$/gm)].map((match) => match[1] as string);
   }
 
-  // The binding cannot reach an adapter behind one whose name is equal or contains its own. A card can be reached if
-  // Vulkan shows this process no other.
+  // The binding cannot reach an adapter behind one whose name is equal or contains its own, unless Vulkan shows only that
+  // card. Equal cards are counted by PCI address, the first one too, so that each number means a card of its own.
   private async request(names: readonly string[], index: number): Promise<GrantedAdapter | null> {
     const name = names[index] as string;
     const open = () => this.instance(name).then((gpu) => withoutNativeWarnings(() => grant(gpu)));
-    if (names.filter((other) => other.includes(name)).length === 1) return open();
-    let equals = names.slice(0, index).filter((other) => other === name).length;
+    const isFirst = names.findIndex((other) => other.includes(name)) === index;
+    if (isFirst && names.lastIndexOf(name) === index) return open();
+    let equalsBefore = names.slice(0, index).filter((other) => other === name).length;
     for (const card of await this.cards()) {
       const [shown, ...others] = await withOnlyCard(card, () => this.names());
-      if (shown === name && others.length === 0 && equals-- === 0) return withOnlyCard(card, open);
+      if (shown === name && others.length === 0 && equalsBefore-- === 0) return withOnlyCard(card, open);
     }
-    return names.findIndex((other) => other.includes(name)) === index ? open() : null;
+    return isFirst ? open() : null;
   }
 }
 
