@@ -7,7 +7,7 @@ export { choice, count, flag, number, type Row, type Rows, type SettingsOf } fro
 export type { Shape } from './core/shape.js';
 export type { Dataset, ImageFormat, Split } from './data/dataset.js';
 export { openDataset } from './data/sources.js';
-export { adapterNames } from './gpu/binding.js';
+export { type ListedAdapter, listAdapters } from './gpu/adapters.js';
 export type { AdapterInfo, OpenOptions } from './gpu/device.js';
 export { Gpu } from './gpu/gpu.js';
 export type { GrantedAdapter, Host, HostAdapter } from './gpu/host.js';

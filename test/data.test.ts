@@ -15,7 +15,7 @@ import { ConfigError, FormatError, PatchlightError } from '../src/core/errors.js
 import { permutation } from '../src/core/rng.js';
 import type { Split } from '../src/data/dataset.js';
 import { generateShapes10, shapes10Classes } from '../src/data/shapes10.js';
-import { type OpenOptions, openDataset } from '../src/data/sources.js';
+import { type DatasetOptions, openDataset } from '../src/data/sources.js';
 import { cifarLayouts } from '../src/io/cifar.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-data-'));

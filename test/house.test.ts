@@ -34,10 +34,10 @@ const LEVELS: Record<string, number> = {
 };
 
 /** Where Node itself may be used; all else also runs in a page. */
-const NODE = /^src\/(cli|runs|sweeps|io|report)\/|^src\/gpu\/binding\.ts$|^src\/data\/sources\.ts$/;
+const NODE = /^src\/(cli|runs|sweeps|io|report)\/|^src\/gpu\/host\.ts$|^src\/data\/sources\.ts$/;
 
 /** The one file that reaches WebGPU and the environment; a page has its own. */
-const HOST = /^src\/gpu\/binding\.ts$/;
+const HOST = /^src\/gpu\/host\.ts$/;
 
 /** Imports that are allowed only in certain files, in addition to the levels. */
 const WALLED_IMPORTS: { what: string; imported: RegExp; allowed: RegExp }[] = [

@@ -158,10 +158,12 @@ async function benchTask(gpu: Gpu, task: Task, options: OpsOptions): Promise<OpR
   for (const { family, kernel } of chosen)
     for (const { kernel: other } of family.variants) {
       if (other.name === kernel) continue;
-      gpu.preferences.set(family.name, other.name);
+      gpu.diagnostics.preferences.set(family.name, other.name);
       // Where the other kernel cannot run this shape, the chosen one ran again.
-      await measure(() => (gpu.picked.get(family.name)?.kernel === other.name ? other.name : null));
-      gpu.preferences.clear();
+      await measure(() =>
+        gpu.diagnostics.picked.get(family.name)?.kernel === other.name ? other.name : null,
+      );
+      gpu.diagnostics.preferences.clear();
     }
   return rows;
 }

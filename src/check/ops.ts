@@ -23,7 +23,7 @@ export interface Finding {
 
 /** Checks one sample of an op by each variant; with `half`, in mixed precision and with tensors of f16. */
 export async function checkSample(gpu: Gpu, op: AnyOp, sample: AnySample, half = false): Promise<Finding[]> {
-  gpu.slackBytes = 4 * GUARD;
+  gpu.diagnostics.slackBytes = 4 * GUARD;
   const test = prepare(op, sample, half);
   const dy = normals(op.shape(test.shapes, sample.attrs), 3).map((v) => (half ? roundToHalf(v) : v));
   const expected = expectation(test, dy);

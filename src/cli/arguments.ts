@@ -38,6 +38,13 @@ function refuseEmpty(parsed: Readonly<Record<string, unknown>>): true {
   return true;
 }
 
+/** `--adapter`, the same for every command. */
+export const adapterOption = {
+  type: 'string',
+  requiresArg: true,
+  describe: 'number of an adapter in train.js --list-adapters, or a part of its name [0, the best]',
+} as const satisfies Options;
+
 /** A command line of these options and, unless `demandCommand` is called again, of no words beside them. */
 export function commandLine(usage: string, options: Record<string, Options>) {
   const once = Object.entries(options).map(([name, option]): [string, Options] => [

@@ -8,7 +8,7 @@ import type { BatchPlan, ImagePlan } from '../ops/batch_plan.js';
 import { trainingInput } from '../recipe/augmentation.js';
 import { resolveSettings } from '../recipe/settings.js';
 import { contactSheet, demandDrawable } from '../report/contact_sheet.js';
-import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { demandPlace, openData } from './files.js';
 import { main, UsageError } from './main.js';
 
@@ -28,11 +28,7 @@ const options = {
   columns: { type: 'number', default: 12, describe: 'the image as it is, and draws' },
   scale: { type: 'number', default: 3, describe: 'size of a pixel' },
   list: { type: 'boolean', default: false, describe: 'print what happened to every image' },
-  adapter: {
-    type: 'string',
-    requiresArg: true,
-    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
-  },
+  adapter: adapterOption,
   ...imageOptions,
 } as const;
 

@@ -11,9 +11,9 @@ import { tune } from '../bench/tune.js';
 import { table } from '../core/table.js';
 import type { AdapterInfo } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
-import { tuningName } from '../gpu/knobs.js';
+import { tuningName } from '../gpu/tuning.js';
 import { kebab, type SettingName, type Settings } from '../recipe/settings.js';
-import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';
 
@@ -41,11 +41,7 @@ const options = {
   quick: { type: 'boolean', default: false, describe: 'shorter runs, and the chosen kernels only' },
   json: { type: 'string', requiresArg: true, describe: 'write the rows to this file' },
   save: { type: 'boolean', default: false, describe: 'write tables and rows to bench/results/<adapter>.*' },
-  adapter: {
-    type: 'string',
-    requiresArg: true,
-    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
-  },
+  adapter: adapterOption,
   steps: {
     type: 'number',
     requiresArg: true,

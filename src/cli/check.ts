@@ -3,7 +3,7 @@
 import { CheckDevice } from '../check/device.js';
 import { lacks, type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
-import { commandLine } from './arguments.js';
+import { adapterOption, commandLine } from './arguments.js';
 import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';
 
@@ -25,11 +25,7 @@ const options = {
     describe:
       'write the results to this file, with a digest of the outputs that shows whether two machines or versions agree to the bit',
   },
-  adapter: {
-    type: 'string',
-    requiresArg: true,
-    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
-  },
+  adapter: adapterOption,
 } as const;
 
 interface Parsed {

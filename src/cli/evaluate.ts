@@ -11,7 +11,7 @@ import { readRunFiles } from '../report/run_files.js';
 import { metadataField } from '../runs/checkpoint.js';
 import { loadWeights, readRun } from '../runs/saved_run.js';
 import { evaluateLogits, predict } from '../training/evaluate.js';
-import { commandLine } from './arguments.js';
+import { adapterOption, commandLine } from './arguments.js';
 import { demandPlace, openData } from './files.js';
 import { main, UsageError } from './main.js';
 import { describeEvaluation } from './scores.js';
@@ -43,11 +43,7 @@ const options = {
     requiresArg: true,
     describe: 'where to write the page [RUN/report.html; none for a file or --weights]; --no-report for none',
   },
-  adapter: {
-    type: 'string',
-    requiresArg: true,
-    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
-  },
+  adapter: adapterOption,
   json: { type: 'boolean', default: false, describe: 'print the result as JSON' },
 } as const;
 

@@ -6,7 +6,7 @@ import { type DecodedImage, decodeImage, type Fit, fits, type ImageSize } from '
 import { buildModel } from '../recipe/model.js';
 import { imagesOf, loadWeights, readRun } from '../runs/saved_run.js';
 import { type Classifier, classify, likeliest, type Prediction } from '../training/predict.js';
-import { commandLine } from './arguments.js';
+import { adapterOption, commandLine } from './arguments.js';
 import { main, UsageError } from './main.js';
 import { percent } from './progress.js';
 
@@ -31,11 +31,7 @@ const options = {
     describe: 'flip: the mean over the image and its mirror image',
   },
   weights: { type: 'string', requiresArg: true, describe: 'another file of weights, for the model of RUN' },
-  adapter: {
-    type: 'string',
-    requiresArg: true,
-    describe: "an adapter's number in train.js --list-adapters, or a part of its name",
-  },
+  adapter: adapterOption,
   json: { type: 'boolean', default: false, describe: 'print an array of {file, predictions}' },
 } as const;
 

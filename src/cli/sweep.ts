@@ -18,7 +18,7 @@ import { readCheckpoint } from '../runs/checkpoint.js';
 import { checkNames, type PlannedRun, planRun, SweepFolder } from '../sweeps/folder.js';
 import { type Configuration, crossProduct, parseAxis, parseList, snake } from '../sweeps/grid.js';
 import { configurationsOf, studies, studyNamed } from '../sweeps/studies.js';
-import { commandLine, settingFlags, settingOptions, typedSettings } from './arguments.js';
+import { adapterOption, commandLine, settingFlags, settingOptions, typedSettings } from './arguments.js';
 import { type ChildEnd, lastSentence, trainInChild } from './child.js';
 import { readConfig } from './config_file.js';
 import { openData } from './files.js';
@@ -56,7 +56,7 @@ const options = {
   preset: { ...text, describe: 'settings by name that all configurations share' },
   config: { ...text, describe: 'a JSON file of settings that all share; flags win over it' },
   init: { ...text, describe: 'a safetensors file of weights that every run starts from' },
-  adapter: { ...text, describe: "an adapter's number in train.js --list-adapters, or a part of its name" },
+  adapter: { ...adapterOption, group: 'Sweep:' },
   quiet: { type: 'boolean', group: 'Sweep:', default: false, describe: 'print nothing of the runs' },
   ...settingOptions(),
 } as const;

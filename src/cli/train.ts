@@ -16,7 +16,7 @@ import { type Trained, trainWithRestarts } from '../runs/restarts.js';
 import { RunDirectory } from '../runs/run_directory.js';
 import { isSameFolder, newRunPath, runOf } from '../runs/run_paths.js';
 import { findState } from '../runs/state_files.js';
-import { commandLine, settingOptions, typedSettings } from './arguments.js';
+import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { readConfig } from './config_file.js';
 import { openData } from './files.js';
 import { main, UsageError } from './main.js';
@@ -81,12 +81,7 @@ const options = {
     requiresArg: true,
     describe: 'the most megabytes to use on the device [no limit]',
   },
-  adapter: {
-    type: 'string',
-    group: 'Run:',
-    requiresArg: true,
-    describe: "an adapter's number in --list-adapters, or a part of its name [0, the best]",
-  },
+  adapter: { ...adapterOption, group: 'Run:' },
   'list-adapters': {
     type: 'boolean',
     group: 'Run:',

@@ -13,7 +13,7 @@ import { statOf } from '../io/read.js';
 import type { Dataset, DatasetDescription, Split } from './dataset.js';
 import { generateShapes10, shapes10Classes } from './shapes10.js';
 
-export interface OpenOptions extends FetchOptions {
+export interface DatasetOptions extends FetchOptions {
   /** The folder that holds, or will hold, `cifar-10-batches-bin` and `cifar-100-binary`; `data` when absent. */
   readonly dataDir?: string;
   /** Whether missing files may be fetched; true when absent. */
@@ -64,7 +64,7 @@ const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, tes
  * The data set called `name` (cifar10, cifar100, shapes10), or the one in the folder `name`. A ConfigError says what is
  * missing and where to put it; a damaged file is a FormatError when its split is loaded.
  */
-export async function openDataset(name: string, options: OpenOptions = {}): Promise<Dataset> {
+export async function openDataset(name: string, options: DatasetOptions = {}): Promise<Dataset> {
   if (name === 'shapes10')
     return withSplits(descriptions.shapes10, (split) => generateShapes10(split, SHAPES10_COUNT[split]));
   const { layout, folder } =
@@ -96,7 +96,7 @@ interface Place {
 }
 
 /** The files in the data directory, fetched if they are missing and may be. */
-async function provide(layout: CifarLayout, options: OpenOptions): Promise<Place> {
+async function provide(layout: CifarLayout, options: DatasetOptions): Promise<Place> {
   const { dataDir = 'data', download = true } = options;
   const folder = join(dataDir, layout.folder);
   if (statOf(folder)?.isFile())

@@ -2,7 +2,7 @@ import fillSource from '../../kernels/reduce/fill_forward.wgsl';
 import sumSource from '../../kernels/reduce/sum_reduce.wgsl';
 import { apply, defineOp } from '../autograd/op.js';
 import { numel } from '../core/shape.js';
-import type { Region } from '../gpu/gpu.js';
+
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Region } from '../gpu/pool.js';
 import { Tensor } from '../tensor/tensor.js';

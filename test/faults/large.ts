@@ -1,5 +1,6 @@
 /** A model of any size on a device that keeps nothing: its values are computed when they are read. */
-import type { Gpu, Region } from '../../src/gpu/gpu.js';
+import type { Gpu } from '../../src/gpu/gpu.js';
+import type { Region } from '../../src/gpu/pool.js';
 import type { Parts } from '../../src/runs/checkpoint.js';
 import { Layout } from '../../src/tensor/arena.js';
 import { Parameter } from '../../src/tensor/parameter.js';

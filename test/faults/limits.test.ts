@@ -4,6 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { KernelError, LimitError } from '../../src/core/errors.js';
 import { Gpu } from '../../src/gpu/gpu.js';
 import { defineKernel } from '../../src/gpu/pipeline.js';
+import { TexturePool } from '../../src/gpu/textures.js';
 import { Trainer } from '../../src/runs/trainer.js';
 import { Tensor } from '../../src/tensor/tensor.js';
 import { withGpu } from '../gpu.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../../src/core/errors.js';
-import { startOf } from '../../src/io/process.js';
+import { startOf } from '../../src/io/pid.js';
 import { lockRun } from '../../src/runs/lock.js';
 import { bundleChild, record, scratch } from './common.js';
 
