@@ -1,11 +1,9 @@
-/** A batch from the bytes of a data set on the device, and the metrics of a step. */
+/** Gathers a batch from the bytes of a data set on the device. */
 import augmentSource from '../../kernels/augment/augment_forward.wgsl';
-import metricsSource from '../../kernels/optimizer/metrics_step.wgsl';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 const augmentKernel = defineKernel('augment_forward', augmentSource);
-const metricsKernel = defineKernel('metrics_step', metricsSource);
 
 export interface ImageStore {
   /** Bytes of images first … first + count − 1, each C·H·W, in as many parts as the binding limit asks for. */
@@ -44,21 +42,4 @@ export function gatherBatch(
     };
     gpu.run(augmentKernel, operands, { B, C, H, W, first, count }, B * C, { overrides });
   }
-}
-
-/** Words of a row of the metrics ring: loss, correct, gradient norm, the first index of a gradient that is not finite. */
-export const METRICS = 4;
-
-/** Writes the row of the ring that `step` names; `first` as findNonFinite leaves it. */
-export function recordMetrics(
-  operands: {
-    readonly loss: Tensor;
-    readonly correct: Tensor;
-    readonly clip: Tensor;
-    readonly first: Tensor;
-    readonly step: Tensor;
-  },
-  metrics: Tensor,
-): void {
-  metrics.gpu.run(metricsKernel, { ...operands, metrics }, { count: operands.first.size }, 1);
 }

@@ -1,6 +1,6 @@
 /** The metrics of steps, kept on the device until they are read: a ring of rows, so that no step waits for the host. */
 import type { Gpu } from '../gpu/gpu.js';
-import { METRICS, recordMetrics } from '../ops/batch.js';
+import { METRICS, recordMetrics } from '../ops/metrics.js';
 import type { Arena } from '../tensor/arena.js';
 import { keep } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
