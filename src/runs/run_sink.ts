@@ -1,0 +1,154 @@
+/** A run directory as the sink of `fit`: config.json, logs, history, checkpoints and states; figures go on to a reporter. */
+import { writeContent } from '../io/atomic.js';
+import { isLogged, type Progress, type StepEntry, type WeightsKind } from '../training/progress.js';
+import type { Training } from '../training/setup.js';
+import type { EpochReport, RunFacts, SaveOptions, Sink, Snapshot, StepReport } from '../training/sink.js';
+import { checkpointContent, checkpointNames, stateParts } from './checkpoint.js';
+import type { Fingerprint } from './fingerprint.js';
+import type { Reporter } from './reporter.js';
+import type { RunDirectory } from './run_directory.js';
+import { SaveFailures } from './save_failures.js';
+import { saveState } from './state_files.js';
+
+/** Facts that config.json and checkpoints record besides the settings: version, adapter, driver. */
+export type Environment = Readonly<Record<string, unknown>>;
+
+export interface RunSinkInput {
+  readonly run: RunDirectory;
+  readonly reporter: Reporter;
+  readonly training: Pick<Training, 'settings' | 'dataset' | 'model'>;
+  readonly environment: Environment;
+  readonly fingerprint: Fingerprint;
+  /** The run directory that is continued in another one; null where there is none. */
+  readonly origin: string | null;
+}
+
+export class RunSink implements Sink {
+  /** Whether this sink has written a state: from then on the run's newest state is its own. */
+  hasSaved = false;
+  // Counted apart: a disk with room for the weights may lack room for a state three times their size.
+  private readonly failures = {
+    weights: new SaveFailures(),
+    state: new SaveFailures(),
+    history: new SaveFailures(),
+    logs: new SaveFailures(),
+  };
+
+  constructor(private readonly input: RunSinkInput) {}
+
+  /** Writes what is known before the first step, and takes over the logs of the run that is continued. */
+  begin(facts: RunFacts, progress: Progress): void {
+    const { run, reporter, environment, training, origin } = this.input;
+    const { settings, model } = training;
+    run.writeConfig({ ...environment, settings, model: model.config, parameters: model.numParams() });
+    if (origin) run.adopt(origin);
+    if (progress.best && !run.hasBest(progress.step)) {
+      reporter.note(
+        `The best weights so far, of epoch ${progress.best.epoch}, are not in ${run.path}: the best is judged anew.`,
+      );
+      progress.best = null;
+    }
+    run.startLogs(progress.step, isLogged(progress.step, facts.logInterval, facts));
+    if (progress.history.length > 0) run.writeHistory(progress.history);
+    reporter.start(facts);
+  }
+
+  log(entry: StepEntry): void {
+    this.input.run.appendStep(entry);
+  }
+
+  /** Lines that the disk refuses wait for the next ones; three times in a row end the run. */
+  flush(): void {
+    try {
+      this.input.run.flushLogs();
+      this.failures.logs.succeeded();
+    } catch (error) {
+      this.input.reporter.note(this.failures.logs.failed(error));
+    }
+  }
+
+  step(report: StepReport): void {
+    this.input.reporter.step(report);
+  }
+
+  note(sentence: string): void {
+    this.input.reporter.note(sentence);
+  }
+
+  async epoch({ entry, history, step, isBest }: EpochReport, { ending }: SaveOptions): Promise<void> {
+    const { run, reporter } = this.input;
+    await this.save('history', ending, () => run.writeHistory(history));
+    run.appendEpoch(step, entry);
+    reporter.epoch(entry, isBest);
+  }
+
+  best(snapshot: Snapshot, kind: WeightsKind): Promise<void> {
+    return this.saveWeights(checkpointNames.best, snapshot, kind);
+  }
+
+  checkpoint(snapshot: Snapshot, epoch: number): Promise<void> {
+    return this.saveWeights(checkpointNames.epoch(epoch), snapshot);
+  }
+
+  async state(snapshot: Snapshot, { ending }: SaveOptions): Promise<void> {
+    const { run } = this.input;
+    const scale = await snapshot.lossScale();
+    const metadata = {
+      ...this.metadata(snapshot),
+      progress: snapshot.progress,
+      ...(scale && { loss_scale: scale }),
+    };
+    const content = checkpointContent(snapshot.model.parameters(), stateParts(snapshot.state), metadata);
+    await this.save('state', ending, async () => {
+      run.flushLogs(); // a state promises that the steps before it are logged
+      await saveState(run.path, content);
+      this.hasSaved = true;
+    });
+  }
+
+  async end(snapshot: Snapshot): Promise<void> {
+    await this.saveWeights(checkpointNames.final, snapshot, 'raw', true);
+    if (snapshot.weights('ema')) await this.saveWeights(checkpointNames.finalEma, snapshot, 'ema', true);
+  }
+
+  private metadata({ progress }: Snapshot): Record<string, unknown> {
+    const { training, environment, fingerprint } = this.input;
+    const { settings, dataset, model } = training;
+    const { classes, channels, height, width, mean, std } = dataset;
+    return {
+      ...{ settings, environment, model: model.config, classes },
+      images: { channels, height, width, mean, std },
+      data: fingerprint,
+      step: progress.step,
+    };
+  }
+
+  private async saveWeights(
+    name: string,
+    snapshot: Snapshot,
+    kind: WeightsKind = 'raw',
+    ending = false,
+  ): Promise<void> {
+    const path = this.input.run.checkpoint(name);
+    const part = snapshot.weights(kind);
+    if (!part) return;
+    const metadata = { ...this.metadata(snapshot), weights: kind };
+    const content = checkpointContent(snapshot.model.parameters(), { '': part }, metadata);
+    await this.save('weights', ending, () => writeContent(path, content));
+  }
+
+  /** A disk that refuses is noted, and tried again at the next save; three times in a row end the run. */
+  private async save(
+    kind: keyof RunSink['failures'],
+    ending: boolean,
+    write: () => void | Promise<void>,
+  ): Promise<void> {
+    try {
+      await write();
+      this.failures[kind].succeeded();
+    } catch (error) {
+      if (ending) throw error;
+      this.input.reporter.note(this.failures[kind].failed(error));
+    }
+  }
+}
