@@ -20,24 +20,41 @@ export const stream = {
 
 export type Words = [number, number, number, number];
 
-export function pcg4d(seed: number, streamId: number, step: number, element: number): Words {
-  let x = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-  let y = (Math.imul(streamId, 1664525) + 1013904223) >>> 0;
-  let z = (Math.imul(step, 1664525) + 1013904223) >>> 0;
-  let w = (Math.imul(element, 1664525) + 1013904223) >>> 0;
-  const round = () => {
-    x = (x + Math.imul(y, w)) >>> 0;
-    y = (y + Math.imul(z, x)) >>> 0;
-    z = (z + Math.imul(x, y)) >>> 0;
-    w = (w + Math.imul(y, z)) >>> 0;
-  };
-  round();
+/** The hash, written into `words`: a loop that needs many allocates nothing. */
+export function hash(
+  words: Uint32Array,
+  seed: number,
+  streamId: number,
+  step: number,
+  element: number,
+): void {
+  let x = (Math.imul(seed, 1664525) + 1013904223) | 0;
+  let y = (Math.imul(streamId, 1664525) + 1013904223) | 0;
+  let z = (Math.imul(step, 1664525) + 1013904223) | 0;
+  let w = (Math.imul(element, 1664525) + 1013904223) | 0;
+  x = (x + Math.imul(y, w)) | 0;
+  y = (y + Math.imul(z, x)) | 0;
+  z = (z + Math.imul(x, y)) | 0;
+  w = (w + Math.imul(y, z)) | 0;
   x ^= x >>> 16;
   y ^= y >>> 16;
   z ^= z >>> 16;
   w ^= w >>> 16;
-  round();
-  return [x >>> 0, y >>> 0, z >>> 0, w >>> 0];
+  x = (x + Math.imul(y, w)) | 0;
+  y = (y + Math.imul(z, x)) | 0;
+  z = (z + Math.imul(x, y)) | 0;
+  w = (w + Math.imul(y, z)) | 0;
+  words[0] = x;
+  words[1] = y;
+  words[2] = z;
+  words[3] = w;
+}
+
+const hashed = new Uint32Array(4);
+
+export function pcg4d(seed: number, streamId: number, step: number, element: number): Words {
+  hash(hashed, seed, streamId, step, element);
+  return [hashed[0] as number, hashed[1] as number, hashed[2] as number, hashed[3] as number];
 }
 
 /** Top 24 bits as a float in [0, 1): exact in float32, the same value in WGSL. */

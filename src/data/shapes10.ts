@@ -7,7 +7,7 @@
  * Only +, -, *, / and sqrt are used: IEEE 754 fixes their last bit, which it does not for sine or exp, so that every engine
  * draws the same bytes.
  */
-import { Counter, pcg4d, stream } from '../core/rng.js';
+import { Counter, hash, stream } from '../core/rng.js';
 
 const SIDE = 32;
 const PLANE = SIDE * SIDE;
@@ -23,25 +23,18 @@ const length = (u: number, v: number): number => Math.sqrt(u * u + v * v);
 const box = (u: number, v: number, halfWidth: number, halfHeight: number): number =>
   Math.min(halfWidth - Math.abs(u), halfHeight - Math.abs(v));
 
-/** Outward normals of a regular pentagon: (sin, cos) of multiples of 72 degrees. */
-const PENTAGON: readonly (readonly [number, number])[] = [
-  [0, 1],
-  [0.9510565162951535, 0.30901699437494745],
-  [0.5877852522924731, -0.8090169943749475],
-  [-0.5877852522924731, -0.8090169943749475],
-  [-0.9510565162951535, 0.30901699437494745],
-];
+/** Outward normals of a regular pentagon: sines and cosines of multiples of 72 degrees. */
+const PENTAGON_U = [0, 0.9510565162951535, 0.5877852522924731, -0.5877852522924731, -0.9510565162951535];
+const PENTAGON_V = [1, 0.30901699437494745, -0.8090169943749475, -0.8090169943749475, 0.30901699437494745];
 
 /** A pentagram's points are inside all but at most one of the five half-planes: the second smallest distance decides. */
 const star: Inside = (u, v) => {
   let least = Number.POSITIVE_INFINITY;
   let second = Number.POSITIVE_INFINITY;
-  for (const [x, y] of PENTAGON) {
-    const distance = 0.36 - (u * x + v * y);
-    if (distance < least) {
-      second = least;
-      least = distance;
-    } else if (distance < second) second = distance;
+  for (let i = 0; i < PENTAGON_U.length; i++) {
+    const distance = 0.36 - (u * (PENTAGON_U[i] as number) + v * (PENTAGON_V[i] as number));
+    second = Math.min(second, Math.max(least, distance));
+    least = Math.min(least, distance);
   }
   return second;
 };
@@ -87,35 +80,49 @@ function rotation(draw: Counter, limit: number): readonly [number, number] {
   return [(1 - t * t) / (1 + t * t), (2 * t) / (1 + t * t)];
 }
 
+// The loops over pixels allocate nothing: 12,000 images are drawn before a run's first step.
+const row = new Float64Array(SIDE);
+const noiseWords = new Uint32Array(4);
+const noiseBytes = new Uint8Array(noiseWords.buffer);
+
 /** `base` with a slope of up to 20 levels from the middle to each edge, its own for each colour. */
 function fillBackground(pixels: Float32Array, base: Colour, draw: Counter): void {
-  base.forEach((level, c) => {
+  let i = 0;
+  for (const level of base) {
     const dx = ((draw.uniform() * 2 - 1) * 20) / (SIDE / 2);
     const dy = ((draw.uniform() * 2 - 1) * 20) / (SIDE / 2);
-    for (let i = 0; i < PLANE; i++)
-      pixels[c * PLANE + i] = level + dx * ((i % SIDE) - SIDE / 2) + dy * (Math.floor(i / SIDE) - SIDE / 2);
-  });
+    for (let x = 0; x < SIDE; x++) row[x] = level + dx * (x - SIDE / 2);
+    for (let y = 0; y < SIDE; y++) {
+      const down = dy * (y - SIDE / 2);
+      for (let x = 0; x < SIDE; x++) pixels[i++] = (row[x] as number) + down;
+    }
+  }
 }
 
 /** Paints a shape of `radius` pixels around (x0, y0), turned; each pixel by the share of it that is covered. */
 function paintShape(
   pixels: Float32Array,
   inside: Inside,
-  paint: Colour,
+  [red, green, blue]: Colour,
   [x0, y0, radius]: readonly [number, number, number],
   [cos, sin]: readonly [number, number],
 ): void {
   const reach = radius * 1.2 + 1;
   const [left, right] = [Math.max(0, Math.floor(x0 - reach)), Math.min(SIDE - 1, Math.ceil(x0 + reach))];
   const [top, bottom] = [Math.max(0, Math.floor(y0 - reach)), Math.min(SIDE - 1, Math.ceil(y0 + reach))];
-  for (let y = top; y <= bottom; y++)
+  for (let y = top; y <= bottom; y++) {
+    const dy = (y - y0) / radius;
     for (let x = left; x <= right; x++) {
-      const [dx, dy] = [(x - x0) / radius, (y - y0) / radius];
+      const dx = (x - x0) / radius;
       const cover = Math.min(1, 0.5 + radius * inside(cos * dx + sin * dy, cos * dy - sin * dx));
       if (cover <= 0) continue;
-      for (let c = 0, i = y * SIDE + x; c < 3; c++, i += PLANE)
-        pixels[i] = (pixels[i] as number) * (1 - cover) + (paint[c] as number) * cover;
+      const i = y * SIDE + x;
+      const rest = 1 - cover;
+      pixels[i] = (pixels[i] as number) * rest + red * cover;
+      pixels[i + PLANE] = (pixels[i + PLANE] as number) * rest + green * cover;
+      pixels[i + 2 * PLANE] = (pixels[i + 2 * PLANE] as number) * rest + blue * cover;
     }
+  }
 }
 
 /** Rounds `pixels` to bytes after adding uniform noise of up to +-`amplitude` levels; one hash is noise for 16 bytes. */
@@ -127,10 +134,10 @@ function addNoise(
   image: Uint8ClampedArray,
 ): void {
   for (let i = 0; i < pixels.length; i += 16) {
-    const words = pcg4d(seed, stream.shapes, step, NOISE + i);
+    hash(noiseWords, seed, stream.shapes, step, NOISE + i);
     for (let k = 0; k < 16; k++) {
-      const byte = ((words[k >> 2] as number) >>> (8 * (k & 3))) & 255;
-      image[i + k] = (pixels[i + k] as number) + amplitude * (byte / 127.5 - 1);
+      const level = NOISE_LEVELS[noiseBytes[k] as number] as number;
+      image[i + k] = (pixels[i + k] as number) + amplitude * level;
     }
   }
 }
@@ -141,6 +148,9 @@ const TILT = 0.17632698070846498;
 
 /** First counter of the noise: no image draws as many parameters before it. */
 const NOISE = 1 << 16;
+
+/** A random byte as a level in [-1, 1]. */
+const NOISE_LEVELS = Float64Array.from({ length: 256 }, (_, byte) => byte / 127.5 - 1);
 
 const dot: Inside = shapes.disc as Inside;
 const stroke: Inside = (u, v) => box(u, v, 1, 0.12);
