@@ -10,7 +10,7 @@ const dashed = (argument: string): string =>
 /** An option that is given twice means the last one, unless it is an array. */
 const lastGiven = (value: unknown): unknown => (Array.isArray(value) ? value.at(-1) : value);
 
-/** Throws where yargs would guess: it takes `--json=maybe` for false, and `--max-steps=` and `--no-max-steps` for 0. */
+/** Throws where yargs would guess: it takes `--json=maybe` for false, `--max-steps=` for 0 and `--no-preset` for no preset. */
 function refuseOddValues(args: readonly string[], options: Record<string, Options>): void {
   const typeOf = (flag: string): Options['type'] =>
     Object.entries(options).find(([name, { alias }]) => name === flag || [alias].flat().includes(flag))?.[1]
@@ -20,8 +20,11 @@ function refuseOddValues(args: readonly string[], options: Record<string, Option
     const type = typeOf(name);
     if (type === 'boolean' && joined !== undefined && joined !== 'true' && joined !== 'false')
       throw new UsageError(`--${name} is true or false, not ${JSON.stringify(joined)}.`);
+    if (no && type !== undefined && type !== 'boolean')
+      throw new UsageError(
+        `--no-${name} is not a flag: --${name} takes a ${type === 'number' ? 'number' : 'value'}.`,
+      );
     if (type !== 'number') continue;
-    if (no) throw new UsageError(`--no-${name} is not a flag: --${name} takes a number.`);
     const value = joined ?? args[i + 1];
     // Where another flag follows, yargs says that the number is missing.
     if (value === undefined || (joined === undefined && value.startsWith('--'))) continue;

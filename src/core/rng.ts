@@ -20,9 +20,10 @@ export const stream = {
 
 export type Words = [number, number, number, number];
 
-/** The hash, written into `words`: a loop that needs many allocates nothing. */
-export function hash(
+/** The hash, written into `words` from the index `at` on: a loop that needs many allocates nothing. */
+export function hashInto(
   words: Uint32Array,
+  at: number,
   seed: number,
   streamId: number,
   step: number,
@@ -44,16 +45,16 @@ export function hash(
   y = (y + Math.imul(z, x)) | 0;
   z = (z + Math.imul(x, y)) | 0;
   w = (w + Math.imul(y, z)) | 0;
-  words[0] = x;
-  words[1] = y;
-  words[2] = z;
-  words[3] = w;
+  words[at] = x;
+  words[at + 1] = y;
+  words[at + 2] = z;
+  words[at + 3] = w;
 }
 
 const hashed = new Uint32Array(4);
 
 export function pcg4d(seed: number, streamId: number, step: number, element: number): Words {
-  hash(hashed, seed, streamId, step, element);
+  hashInto(hashed, 0, seed, streamId, step, element);
   return [hashed[0] as number, hashed[1] as number, hashed[2] as number, hashed[3] as number];
 }
 

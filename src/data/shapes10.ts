@@ -7,7 +7,7 @@
  * Only +, -, *, / and sqrt are used: IEEE 754 fixes their last bit, which it does not for sine or exp, so that every engine
  * draws the same bytes.
  */
-import { Counter, hash, stream } from '../core/rng.js';
+import { Counter, hashInto, stream } from '../core/rng.js';
 
 const SIDE = 32;
 const PLANE = SIDE * SIDE;
@@ -82,8 +82,9 @@ function rotation(draw: Counter, limit: number): readonly [number, number] {
 
 // The loops over pixels allocate nothing: 12,000 images are drawn before a run's first step.
 const row = new Float64Array(SIDE);
-const noiseWords = new Uint32Array(4);
+const noiseWords = new Uint32Array((3 * PLANE) / 4);
 const noiseBytes = new Uint8Array(noiseWords.buffer);
+const noiseLevels = new Float64Array(256);
 
 /** `base` with a slope of up to 20 levels from the middle to each edge, its own for each colour. */
 function fillBackground(pixels: Float32Array, base: Colour, draw: Counter): void {
@@ -133,13 +134,11 @@ function addNoise(
   step: number,
   image: Uint8ClampedArray,
 ): void {
-  for (let i = 0; i < pixels.length; i += 16) {
-    hash(noiseWords, seed, stream.shapes, step, NOISE + i);
-    for (let k = 0; k < 16; k++) {
-      const level = NOISE_LEVELS[noiseBytes[k] as number] as number;
-      image[i + k] = (pixels[i + k] as number) + amplitude * level;
-    }
-  }
+  for (let i = 0; i < noiseBytes.length; i += 16)
+    hashInto(noiseWords, i >> 2, seed, stream.shapes, step, NOISE + i);
+  for (let byte = 0; byte < noiseLevels.length; byte++) noiseLevels[byte] = amplitude * (byte / 127.5 - 1);
+  for (let i = 0; i < pixels.length; i++)
+    image[i] = (pixels[i] as number) + (noiseLevels[noiseBytes[i] as number] as number);
 }
 
 /** Limits of `rotation`: a quarter turn either way, which is any angle of a stroke, and 20 degrees. */
@@ -148,9 +147,6 @@ const TILT = 0.17632698070846498;
 
 /** First counter of the noise: no image draws as many parameters before it. */
 const NOISE = 1 << 16;
-
-/** A random byte as a level in [-1, 1]. */
-const NOISE_LEVELS = Float64Array.from({ length: 256 }, (_, byte) => byte / 127.5 - 1);
 
 const dot: Inside = shapes.disc as Inside;
 const stroke: Inside = (u, v) => box(u, v, 1, 0.12);

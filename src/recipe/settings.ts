@@ -58,7 +58,7 @@ const runRows = {
     'implementation that --augment rand follows',
   ),
   randMagnitude: number('Data', 9, 'magnitude of RandAugment: of 30 (torchvision), of 10 (timm)'),
-  randNumOps: count('Data', 2, 'operations that RandAugment applies to an image', { min: 1 }),
+  randNumOps: count('Data', 2, 'operations that RandAugment applies to an image', { min: 1, most: 100 }),
   randMstd: number('Data', 0.5, "standard deviation of timm's magnitude; above 100 the magnitude is uniform"),
   randInc: flag('Data', true, "timm's increasing ranges (inc1)"),
   interpolation: choice('Data', ['nearest', 'bilinear'], 'nearest', 'interpolation of geometric operations'),

@@ -27,14 +27,22 @@ export interface OnTerminal {
   readonly ended: Promise<SeenOnTerminal>;
 }
 
-const COLUMNS = 100;
+export interface TerminalOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  readonly columns?: number;
+}
+
 const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
 
-/** Starts `command` with its arguments on a terminal of 100 columns. Only where `hasPty`. */
-export function onTerminal(command: readonly string[], env = process.env): OnTerminal {
-  // The terminal of `script` has no size unless the standard input of `script` is a terminal.
-  const line = `stty cols ${COLUMNS} rows 30; exec ${command.map(quoted).join(' ')}`;
-  const child = spawn('script', ['-qec', line, '/dev/null'], { env: { ...env, TERM: 'xterm' } });
+/** Starts `command` with its arguments on a terminal. Only where `hasPty`. */
+export function onTerminal(
+  command: readonly string[],
+  { env = process.env, cwd, columns = 100 }: TerminalOptions = {},
+): OnTerminal {
+  // A terminal of `script` has no size of its own where its standard input is none.
+  const line = `stty cols ${columns} rows 30; exec ${command.map(quoted).join(' ')}`;
+  const child = spawn('script', ['-qec', line, '/dev/null'], { cwd, env: { ...env, TERM: 'xterm' } });
   let bytes = '';
   const watchers = new Set<() => void>();
   for (const stream of [child.stdout, child.stderr])
@@ -46,7 +54,7 @@ export function onTerminal(command: readonly string[], env = process.env): OnTer
   const ended = new Promise<SeenOnTerminal>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code) => {
-      const screen = readScreen(bytes, COLUMNS);
+      const screen = readScreen(bytes, columns);
       resolve({ code: code ?? -1, bytes, screen, restored: isRestored(screen) });
     });
   });
@@ -66,9 +74,4 @@ export function onTerminal(command: readonly string[], env = process.env): OnTer
         void ended.then(() => reject(new Error(`${pattern} never came; the terminal showed:\n${bytes}`)));
       }),
   };
-}
-
-/** Runs `command` on a terminal to its end; null if there are no pseudo-terminals. */
-export async function runOnTerminal(command: readonly string[]): Promise<SeenOnTerminal | null> {
-  return hasPty ? onTerminal(command).ended : null;
 }

@@ -5,8 +5,12 @@ import { type Check, first, within } from './check.js';
 import { type Command, changed, type Played, type Tree } from './play.js';
 import { json, patience, settingsOf, whole } from './results.js';
 
-/** Messages of errors that can only be known while a command runs. */
-const LATER = /^patchlight: (Step \d+:|.*\b(memory|device)\b|.* failed: )/i;
+/**
+ * What can only be known while a run is under way, after its config.json was written: a step that diverges, memory that a
+ * step lacks, a device that is lost, and a run of a sweep.
+ */
+const LATER =
+  /^patchlight: (Step \d+: |\[[^\]]+\] out of memory: wanted |The GPU device was lost |\S+ failed: )/;
 
 const holds = (tree: Tree, pattern: RegExp): boolean => [...tree.keys()].some((path) => pattern.test(path));
 const hasRun = (tree: Tree, run: string) => holds(tree, new RegExp(`^${run}/checkpoints/.+`));
@@ -72,7 +76,7 @@ const gist = (err: string): string =>
     .slice(0, 60);
 
 const refusals: Check = ({ code, err, before, after }) => {
-  if ((code !== 1 && code !== 2) || LATER.test(err)) return null;
+  if (code !== 2 && (code !== 1 || LATER.test(err))) return null;
   const touched = changed(before, after);
   return touched.length > 0
     ? `refused, and changed files: ${gist(err)} [${touched.slice(0, 4).join(', ')}; ${err.trim()}]`
@@ -143,6 +147,8 @@ const sweeps: Check = ({ command: { program, writes }, root, before }) => {
   return forgotten ? `sweep.json forgets the run ${forgotten}` : null;
 };
 
+const terminal: Check = ({ restored }) => (restored === false ? 'the terminal is not as it was' : null);
+
 export const invariants: Readonly<Record<string, Check>> = {
   'ends, with a code of its own': exits,
   'the exit code says what went wrong': exitCodes,
@@ -157,4 +163,5 @@ export const invariants: Readonly<Record<string, Check>> = {
   'all numbers are finite': numbers,
   'a stopped run has a state': stopped,
   'a sweep remembers its runs': sweeps,
+  'a terminal is left as it was': terminal,
 };

@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, wri
 import { constants } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Ended } from '../commands.js';
+import { hasPty, onTerminal } from '../pty.js';
 
 export type Program = 'train' | 'evaluate' | 'predict' | 'sweep';
 
@@ -29,7 +30,9 @@ export interface Command {
   /** Sends a signal after a number of logged steps. */
   readonly stop?: { readonly signal: 'SIGINT' | 'SIGTERM'; readonly after: number } | undefined;
   readonly resume?: Resume;
-  /** True to make also the checks that need a run of their own. */
+  /** Whether it runs on a terminal, where there is one to be had; else on pipes. */
+  readonly terminal?: boolean;
+  /** Whether the checks that cost a run of their own are made. */
   readonly thorough?: boolean;
 }
 
@@ -52,6 +55,8 @@ export interface Played extends Ended {
   readonly root: string;
   readonly before: Tree;
   readonly after: Tree;
+  /** Whether the terminal is as it was, where it ran on one. */
+  readonly restored?: boolean;
 }
 
 /** Longer than any of these commands takes on a busy machine, so that a command which runs longer is a defect. */
@@ -78,7 +83,7 @@ export function changed(before: Tree, after: Tree): string[] {
 
 /** The command as text to paste into a shell, with the commands that create its files. */
 export function describe(command: Command): string {
-  const { program, files = {}, stop } = command;
+  const { program, files = {}, stop, terminal } = command;
   const quoted = (text: string) => (/^[\w./=,+-]+$/.test(text) ? text : `'${text}'`);
   const made = Object.entries(files).map(([path, file]) =>
     'copy' in file
@@ -86,7 +91,11 @@ export function describe(command: Command): string {
       : `echo '${JSON.stringify(file.json)}' > ${path}`,
   );
   const line = ['node', `dist/${program}.js`, ...lineOf(command).map(quoted)].join(' ');
-  return [...made, stop ? `${line}   # ${stop.signal} after ${stop.after} logged steps` : line].join('\n');
+  const notes = [
+    ...(stop ? [`${stop.signal} after ${stop.after} logged steps`] : []),
+    ...(terminal ? ['on a terminal'] : []),
+  ];
+  return [...made, notes.length > 0 ? `${line}   # ${notes.join(', ')}` : line].join('\n');
 }
 
 function provide(root: string, { files = {} }: Command): void {
@@ -98,22 +107,46 @@ function provide(root: string, { files = {} }: Command): void {
   }
 }
 
-/** Runs the command in `root`. Runs on pipes; a terminal takes the place of this function. */
+/** Runs the command in `root`. */
 export async function play(root: string, command: Command): Promise<Played> {
   provide(root, command);
   const before = treeOf(root);
-  const ended = await onPipes(root, command);
+  const ended = await (command.terminal && hasPty ? onScreen : onPipes)(root, command);
   return { ...ended, command, root, before, after: treeOf(root) };
 }
 
-function onPipes(root: string, command: Command): Promise<Ended> {
-  const { program, stop } = command;
+const nodeLine = (command: Command): string[] => [
+  process.execPath,
+  resolve('dist', `${command.program}.js`),
+  ...lineOf(command),
+];
+const environment = { ...process.env, PATCHLIGHT_DATA: 'no-data' };
+
+// No sentence is as long as this, so that none is broken into two lines.
+const COLUMNS = 5000;
+
+/** A terminal has one output: the sentences of the command's errors are told from the rest by how they begin. */
+async function onScreen(root: string, command: Command): Promise<Ended & { restored: boolean }> {
   const began = performance.now();
-  const child = spawn(process.execPath, [resolve('dist', `${program}.js`), ...lineOf(command)], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, PATCHLIGHT_DATA: 'no-data' },
-  });
+  const terminal = onTerminal(nodeLine(command), { cwd: root, env: environment, columns: COLUMNS });
+  const limit = setTimeout(() => terminal.hangUp(), 1000 * PATIENCE);
+  const { code, screen, restored } = await terminal.ended;
+  clearTimeout(limit);
+  const isError = (line: string) => line.startsWith('patchlight: ');
+  return {
+    code,
+    out: screen.lines.filter((line) => !isError(line)).join('\n'),
+    err: screen.lines.filter(isError).join('\n'),
+    seconds: (performance.now() - began) / 1000,
+    restored,
+  };
+}
+
+function onPipes(root: string, command: Command): Promise<Ended> {
+  const { stop } = command;
+  const began = performance.now();
+  const [node, ...args] = nodeLine(command) as [string, ...string[]];
+  const child = spawn(node, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: environment });
   let [out, err, told] = ['', '', 0];
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     out += text;
