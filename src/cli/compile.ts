@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-/** `node dist/compile.js JOB.json`: fills the driver's shader cache. Started by the engine itself (src/gpu/ahead.ts). */
-import { type CompileJob, compileAll } from '../gpu/ahead.js';
+/** `node dist/compile.js JOB.json`: fills the driver's shader cache. Started by the engine itself (src/gpu/compile_ahead.ts). */
+import { type CompileJob, compileAll } from '../gpu/compile_ahead.js';
 import { openAdapter } from '../gpu/device.js';
 import { readJson } from '../io/read.js';
 import { main, UsageError } from './main.js';
