@@ -2,7 +2,8 @@
 //   import package::lib::random::{pcg4d, kept};     from kernels/lib/random.wgsl
 // The import line becomes blank; the declarations and everything they need are appended, so the kernel's own line numbers
 // do not change. A comment before each appended part names its file and line. src/gpu/wgsl.ts reads it, so that compile
-// errors name the line to edit. `node scripts/wgsl.mjs FILE` prints the linked text, as the device gets it.
+// errors name the line to edit. `node scripts/wgsl.mjs FILE` prints the linked text. When a kernel is loaded, its constants are
+// tuned and its marked loops are written out (src/gpu/unroll.ts).
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isMain, root, runMain, Trouble } from './common.mjs';
@@ -11,7 +12,6 @@ const IMPORT = /^import package::(\w+(?:::\w+)*)::(?:\{([\w, ]+)\}|(\w+));$/;
 const DECLARATION = /^(?:@\w+(?:\([^)]*\))? *)*(?:fn|const|override|alias|struct|var(?:<[^>]*>)?) +(\w+)/;
 /** Constants, parameters and bindings of the kernel that the functions of a file use. */
 const NEEDS = /^\/\/ needs ([\w, ]+)$/;
-const COUNTED = /^( *)for \(var (\w+) = (\d+)u; \2 < (\d+)u; \2\+\+\) \{/;
 
 const words = (text) => new Set(text.replace(/\/\/.*/g, '').match(/[A-Za-z_]\w*/g));
 const count = (text, pattern) => text.match(pattern)?.length ?? 0;
@@ -21,31 +21,9 @@ const depthOf = (line) => {
   return count(code, /[{(]/g) - count(code, /[})]/g);
 };
 
-/** Writes out loops marked by `// unroll`. The first iteration keeps the loop's lines; the others follow its last brace. */
-function unroll(file, lines) {
-  for (let at = lines.length - 1; at >= 0; at--) {
-    if (lines[at].trim() !== '// unroll') continue;
-    const [head, indent, name, from, to] = COUNTED.exec(lines[at + 1] ?? '') ?? [];
-    if (!head)
-      throw new Trouble(`${file}:${at + 2}: a loop to unroll must read: for (var i = 0u; i < 4u; i++) {`);
-    let end = at + 1;
-    for (let depth = 0; ; end++) {
-      depth += depthOf(lines[end]);
-      if (depth === 0) break;
-    }
-    const body = [lines[at + 1].slice(head.length), ...lines.slice(at + 2, end + 1)].join('\n');
-    const turn = (value) =>
-      body.slice(0, body.lastIndexOf('}')).replace(new RegExp(`\\b${name}\\b`, 'g'), `${value}u`);
-    const others = Array.from({ length: to - from - 1 }, (_, i) => turn(Number(from) + 1 + i));
-    const flat = others.map((text) => ` {${text.replace(/\/\/.*/g, '').replace(/\s*\n\s*/g, ' ')}}`).join('');
-    lines.splice(at, end + 1 - at, '', ...`${indent}{${turn(from)}}${flat}`.split('\n'));
-  }
-  return lines;
-}
-
 /** A file's imports, the names that its functions need from the kernel, and its declarations with their comments. */
 function parse(file, text) {
-  const lines = unroll(file, text.split('\n'));
+  const lines = text.split('\n');
   const module = { file, lines, imports: new Map(), needs: new Set(), declarations: new Map() };
   let comments = 0;
   for (let at = 0; at < lines.length; at++) {

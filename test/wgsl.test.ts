@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { link, linkFile } from '../scripts/wgsl.mjs';
+import { writeOutLoops } from '../src/gpu/unroll.js';
 import { originOf } from '../src/gpu/wgsl.js';
 
 const LIB = `// lib: some functions
@@ -63,7 +64,6 @@ fn twice(x: f32) -> f32 { return 2.0 * x; }
     ['of a file that declares a name twice', 'import package::a::b::f;\n', { 'a/b': 'fn f() {}\nfn f() {}\n' }, 'kernels/a/b.wgsl:2: f is declared twice.'],
     ['without what the prelude needs', 'import package::a::b::f;\n', { 'a/b': '// needs LANES\nfn f() -> u32 { return LANES; }\n' }, 'kernels/a/b.wgsl needs LANES, which kernels/k.wgsl does not declare.'],
     ['by another syntax', '\nimport super::lib::f;\n', {}, 'kernels/k.wgsl:2: an import must read: import package::folder::file::{name, name};'],
-    ['of a loop with other bounds', 'import package::a::b::f;\n', { 'a/b': 'fn f() {\n  // unroll\n  for (var i = 0u; i < N; i++) { }\n}\n' }, 'kernels/a/b.wgsl:3: a loop to unroll must read: for (var i = 0u; i < 4u; i++) {'],
   ])('%s is refused', (_, kernel, files, says) => {
     expect(() => linked(kernel, files)).toThrow(new Error(says));
   });
@@ -75,9 +75,20 @@ describe('a marked loop', () => {
     ['on several', '// unroll\nfor (var i = 2u; i < 4u; i++) {\n  f(i); // once\n  g(i);\n}\nh();\n', '\n{\n  f(2u); // once\n  g(2u);\n} { f(3u); g(3u); }\nh();\n'],
     ['in another', '// unroll\nfor (var i = 0u; i < 2u; i++) {\n  // unroll\n  for (var j = 0u; j < 2u; j++) { f(i, j); }\n}\n', '\n{\n\n  { f(0u, 0u); } { f(0u, 1u); }\n} { { f(1u, 0u); } { f(1u, 1u); } }\n'],
     ['of one turn', '// unroll\nfor (var i = 0u; i < 1u; i++) { f(i); }\n', '\n{ f(0u); }\n'],
+    ['up to a constant', 'const N = 2u; // tune\n// unroll\nfor (var i = 0u; i < N; i++) { f(i); }\n', 'const N = 2u; // tune\n\n{ f(0u); } { f(1u); }\n'],
+    ['up to a quotient', 'const N = 8u;\n// unroll\nfor (var i = 0u; i < N / 4u; i++) { f(i); }\n', 'const N = 8u;\n\n{ f(0u); } { f(1u); }\n'],
+    ['of no turn', 'const N = 0u;\n// unroll\nfor (var i = 0u; i < N; i++) {\n  f(i);\n}\nh();\n', 'const N = 0u;\n\n\n\n\nh();\n'],
     ['that is not', 'for (var i = 0u; i < 2u; i++) { f(i); }\n', 'for (var i = 0u; i < 2u; i++) { f(i); }\n'],
   ])('%s is written out, and keeps its lines', (_, loop, flat) => {
-    expect(linked(loop)).toBe(`${flat}// end of kernels/k.wgsl\n`);
+    expect(writeOutLoops('k', loop)).toBe(flat);
+  });
+
+  it.each([
+    ['whose bound is no constant', 'i < N; i++'],
+    ['that counts otherwise', 'i < 4u; i += 2u'],
+  ])('%s is refused by its line', (_, rest) => {
+    const loop = `fn f() {\n  // unroll\n  for (var i = 0u; ${rest}) { }\n}\n`;
+    expect(() => writeOutLoops('k', loop)).toThrow(/^\[k\] line 3: a loop to unroll must read: for /);
   });
 }); // biome-ignore format: one loop a line
 

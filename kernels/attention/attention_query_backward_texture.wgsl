@@ -1,18 +1,20 @@
 // attention_query_backward_texture: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta),   delta[i] = do[i]·o[i]
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   qkv, dqkv (B, N, 3, H, 4·HEAD4)   o, dout (B, N, H, 4·HEAD4)
 //   lse, delta (B, H, N)   key (2): seed, step   all f32 but the key, u32
-// One subgroup per LANES queries, head and image; lane l owns query l of them and fetches key and value l of each tile
-//   of LANES keys, as in attention_forward_texture. Writes the q part of dqkv, and delta for the pass over keys.
+// One subgroup per LANES·ROWS queries, head and image. Lane l owns queries l, l + LANES, ...; keys and values come in tiles, as
+//   in attention_forward_texture. Writes the q part of dqkv, and delta for the pass over keys.
 // Head dimension a multiple of 4 up to 64; workgroup = one subgroup of LANES lanes.
-// Tuned: LANES (the adapter's subgroup size), HEAD4 (a quarter of the head dimension).
-import package::attention::dropout::{kept_weight};
-import package::attention::tiles::{combine_rows, dots};
+// Tuned: LANES (the adapter's subgroup size), HEAD4 (a quarter of the head dimension), ROWS, TILE (4 or 8, at most LANES).
+import package::attention::dropout::{kept_quad};
+import package::attention::tiles::{combine, fetched, products, Rows, Tile, Weights};
 import package::lib::texel::{texel};
 enable subgroups;
 requires immediate_address_space;
 
 const LANES = 16u; // tune
 const HEAD4 = 16u; // tune
+const ROWS = 3u; // tune
+const TILE = 8u; // tune
 override DROPOUT: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
@@ -28,34 +30,64 @@ var<immediate> p: Params;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let i = group.x * LANES + lane;
-  let inside = min(i, p.N - 1u);
   let width = p.H * HEAD4;
   let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
-  let q = image + inside * 3u * width;
-  let dy = (group.z * p.N + inside) * width + group.y * HEAD4;
-  let row = (group.z * p.H + group.y) * p.N + inside;
-  let head4 = min(HEAD4, textureDimensions(qkv).x); // the compiler does not know this bound, so it does not unroll the loop
-  var d_sum = 0.0;
-  for (var d = 0u; d < head4; d++) { d_sum += dot(texel(dout, dy + d), texel(o, dy + d)); }
-  let log_mass = lse[row];
-  var acc: array<vec4f, 16>;
-  for (var j0 = 0u; j0 < p.N; j0 += LANES) {
-    let left = p.N - j0;
-    let k = image + min(j0 + lane, p.N - 1u) * 3u * width + width;
-    var s = array<f32, 16>();
-    var dp = array<f32, 16>();
-    for (var d = 0u; d < head4; d++) { dots(&s, left, texel(qkv, q + d), texel(qkv, k + d)); }
-    for (var d = 0u; d < head4; d++) { dots(&dp, left, texel(dout, dy + d), texel(qkv, k + width + d)); }
-    for (var l = 0u; l < LANES; l++) {
-      let weight = select(0.0, exp(p.scale * s[l] - log_mass), j0 + l < p.N);
-      s[l] = weight * (kept_weight(row, j0 + l) * dp[l] - d_sum);
+  let rows = (group.z * p.H + group.y) * p.N;
+  let first = group.x * LANES * ROWS + lane;
+  var q: Rows;
+  var dy: Rows;
+  var sums: Rows;
+  var log_mass: array<f32, ROWS>;
+  var d_sum: array<f32, ROWS>;
+  var one: array<f32, ROWS>;
+  // unroll
+  for (var r = 0u; r < ROWS; r++) {
+    let i = min(first + LANES * r, p.N - 1u);
+    let at = image + i * 3u * width;
+    let dy_at = (group.z * p.N + i) * width + group.y * HEAD4;
+    // unroll
+    for (var d = 0u; d < HEAD4; d++) {
+      q[HEAD4 * r + d] = p.scale * texel(qkv, at + d);
+      dy[HEAD4 * r + d] = texel(dout, dy_at + d);
+      d_sum[r] += dot(dy[HEAD4 * r + d], texel(o, dy_at + d));
     }
-    combine_rows(&acc, 1.0, &s, left, qkv, k);
+    log_mass[r] = lse[rows + i];
+    one[r] = 1.0;
   }
-  if (i >= p.N) { return; }
-  var out: array<vec4f, 16>;
-  for (var d = 0u; d < 16u; d++) { out[d] = acc[d]; }
-  for (var d = 0u; d < head4; d++) { dqkv[q + d] = p.scale * out[d]; }
-  delta[row] = d_sum;
+  for (var j0 = 0u; j0 < p.N; j0 += TILE) {
+    let left = p.N - j0;
+    let k = image + min(j0 + lane % TILE, p.N - 1u) * 3u * width + width;
+    var keys: Tile = fetched(qkv, k, lane);
+    var values: Tile = fetched(qkv, k + width, lane);
+    var s = Weights();
+    var dp = Weights();
+    products(&s, &q, &keys, left);
+    products(&dp, &dy, &values, left);
+    // unroll
+    for (var r = 0u; r < ROWS; r++) {
+      // unroll
+      for (var b = 0u; b < TILE / 4u; b++) {
+        let kept = kept_quad(rows + min(first + LANES * r, p.N - 1u), j0 / 4u + b);
+        // unroll
+        for (var j = 0u; j < 4u; j++) {
+          let at = TILE * r + 4u * b + j;
+          let weight = select(0.0, exp(s[at] - log_mass[r]), 4u * b + j < left);
+          s[at] = weight * (kept[j] * dp[at] - d_sum[r]);
+        }
+      }
+    }
+    combine(&sums, &one, &s, &keys, left);
+  }
+  // More than 32 elements: an array that a loop indexes stays in memory, so the stores take one loop.
+  var out: array<vec4f, max(64u, HEAD4 * ROWS)>;
+  // unroll
+  for (var x = 0u; x < HEAD4 * ROWS; x++) { out[x] = p.scale * sums[x]; }
+  for (var x = 0u; x < min(HEAD4 * ROWS, arrayLength(&dqkv)); x++) {
+    let i = first + LANES * (x / HEAD4);
+    if (i < p.N) { dqkv[image + i * 3u * width + x % HEAD4] = out[x]; }
+  }
+  // unroll
+  for (var r = 0u; r < ROWS; r++) {
+    if (first + LANES * r < p.N) { delta[rows + first + LANES * r] = d_sum[r]; }
+  }
 }

@@ -1,58 +1,75 @@
-// tiles: products of a lane's row with the rows that LANES lanes hold, by constant-lane broadcasts
-//   subgroupBroadcast takes a constant lane, so loops over lanes are written out.
-// needs LANES, HEAD4
+// tiles: products of the rows that a lane owns with the rows of a tile, which all lanes hold together
+//   A lane owns ROWS rows, LANES apart. A tile has TILE rows of HEAD4 quads: lane l fetches quads l / TILE, l / TILE + PER, ...
+//   of row l % TILE, PER = LANES / TILE. All lanes get an element by a constant-lane broadcast, which serves ROWS multiply-adds.
+//   A branch on `left` or p.N, which the compiler cannot know, keeps it from moving code between blocks of four rows and spilling.
+// needs LANES, HEAD4, ROWS, TILE, p
 import package::lib::texel::{texel};
 
-// s[l] += mine · (other of lane l): the scores of this lane's row with LANES rows, four dimensions at a time. Only the rows
-// that exist are computed, since the last tile of 65 or 197 rows has few of them.
-fn dots(s: ptr<function, array<f32, 16>>, left: u32, mine: vec4f, other: vec4f) {
+const PER = LANES / TILE;
+
+alias Rows = array<vec4f, HEAD4 * ROWS>; // quad d of row r at HEAD4·r + d
+alias Tile = array<vec4f, HEAD4>;
+alias Weights = array<f32, ROWS * TILE>; // of row r and row j of the tile at TILE·r + j
+
+// The lane's share of a tile, of which row lane % TILE starts at texel `at`.
+fn fetched(rows: texture_storage_2d<rgba32float, read>, at: u32, lane: u32) -> Tile {
+  var tile: Tile;
   // unroll
-  for (var l = 0u; l < 4u; l++) { (*s)[l] += dot(mine, subgroupBroadcast(other, l)); }
-  if (left > 4u) {
-    // unroll
-    for (var l = 4u; l < 8u; l++) { (*s)[l] += dot(mine, subgroupBroadcast(other, l)); }
+  for (var d = 0u; d < HEAD4; d++) {
+    if (d % PER == 0u) { tile[d / PER] = texel(rows, at + min(d + lane / TILE, HEAD4 - 1u)); }
   }
-  if (LANES > 8u) {
-    // unroll
-    for (var l = 8u; l < 16u; l++) { (*s)[l] += dot(mine, subgroupBroadcast(other, l)); }
+  return tile;
+}
+
+// s[r, j] = row r of this lane · row j of the tile, for the rows of the tile that exist and some more; 0 for the others.
+fn products(s: ptr<function, Weights>, rows: ptr<function, Rows>, tile: ptr<function, Tile>, left: u32) {
+  // unroll
+  for (var b = 0u; b < TILE / 4u; b++) {
+    if (left > 4u * b) {
+      var t = array<f32, 4u * ROWS>();
+      // unroll
+      for (var d = 0u; d < HEAD4; d++) {
+        // unroll
+        for (var e = 0u; e < 4u; e++) {
+          // unroll
+          for (var j = 0u; j < 4u; j++) {
+            let other = subgroupBroadcast((*tile)[d / PER][e], 4u * b + j + TILE * (d % PER));
+            // unroll
+            for (var r = 0u; r < ROWS; r++) { t[4u * r + j] += (*rows)[HEAD4 * r + d][e] * other; }
+          }
+        }
+      }
+      // unroll
+      for (var j = 0u; j < 4u; j++) {
+        // unroll
+        for (var r = 0u; r < ROWS; r++) { (*s)[TILE * r + 4u * b + j] = t[4u * r + j]; }
+      }
+    }
   }
 }
 
-// c·acc + Σ_l weight[l] · (row of lane l).
-fn combine(c: f32, acc: vec4f, weight: ptr<function, array<f32, 16>>, left: u32, row: vec4f) -> vec4f {
-  var sum = c * acc;
+// sums[r] = factor[r]·sums[r] + Σ_j weights[r, j] · row j of the tile.
+fn combine(sums: ptr<function, Rows>, factor: ptr<function, array<f32, ROWS>>, weights: ptr<function, Weights>,
+           tile: ptr<function, Tile>, left: u32) {
   // unroll
-  for (var l = 0u; l < 4u; l++) { sum += (*weight)[l] * subgroupBroadcast(row, l); }
-  if (left > 4u) {
+  for (var d = 0u; d < HEAD4; d++) {
     // unroll
-    for (var l = 4u; l < 8u; l++) { sum += (*weight)[l] * subgroupBroadcast(row, l); }
-  }
-  if (LANES > 8u) {
-    // unroll
-    for (var l = 8u; l < 16u; l++) { sum += (*weight)[l] * subgroupBroadcast(row, l); }
-  }
-  return sum;
-}
-
-// acc[d] = c·acc[d] + Σ_l weight[l] · texel at + d of lane l, for d < HEAD4.
-fn combine_rows(acc: ptr<function, array<vec4f, 16>>, c: f32, weight: ptr<function, array<f32, 16>>, left: u32,
-                rows: texture_storage_2d<rgba32float, read>, at: u32) {
-  // unroll
-  for (var d = 0u; d < 2u; d++) { (*acc)[d] = combine(c, (*acc)[d], weight, left, texel(rows, at + d)); }
-  if (HEAD4 > 2u) {
-    // unroll
-    for (var d = 2u; d < 4u; d++) { (*acc)[d] = combine(c, (*acc)[d], weight, left, texel(rows, at + d)); }
-  }
-  if (HEAD4 > 4u) {
-    // unroll
-    for (var d = 4u; d < 8u; d++) { (*acc)[d] = combine(c, (*acc)[d], weight, left, texel(rows, at + d)); }
-  }
-  if (HEAD4 > 8u) {
-    // unroll
-    for (var d = 8u; d < 12u; d++) { (*acc)[d] = combine(c, (*acc)[d], weight, left, texel(rows, at + d)); }
-  }
-  if (HEAD4 > 12u) {
-    // unroll
-    for (var d = 12u; d < 16u; d++) { (*acc)[d] = combine(c, (*acc)[d], weight, left, texel(rows, at + d)); }
+    for (var b = 0u; b < TILE / 4u; b++) {
+      if (left > 4u * b && p.N > 0u) {
+        if (b == 0u) {
+          // unroll
+          for (var r = 0u; r < ROWS; r++) { (*sums)[HEAD4 * r + d] *= (*factor)[r]; }
+        }
+        // unroll
+        for (var j = 0u; j < 4u; j++) {
+          // unroll
+          for (var e = 0u; e < 4u; e++) {
+            let other = subgroupBroadcast((*tile)[d / PER][e], 4u * b + j + TILE * (d % PER));
+            // unroll
+            for (var r = 0u; r < ROWS; r++) { (*sums)[HEAD4 * r + d][e] += (*weights)[TILE * r + 4u * b + j] * other; }
+          }
+        }
+      }
+    }
   }
 }

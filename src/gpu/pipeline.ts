@@ -1,6 +1,7 @@
 /** Pipelines from kernels: tuned, specialised, compiled once, and cached. Compile errors name file, line and column. */
 import { KernelError, LimitError } from '../core/errors.js';
 import type { DeviceErrors } from './device_errors.js';
+import { writeOutLoops } from './unroll.js';
 import { applyTuning, type Interface, immediatesAsUniform, originOf, readInterface } from './wgsl.js';
 
 /** The linked text of a `.wgsl` file, and its bindings, parameters and constants. */
@@ -64,7 +65,7 @@ export class PipelineCache {
     const key = `${kernel.name}|${tuning}`;
     const known = this.modules.get(key);
     if (known) return known;
-    let code = applyTuning(kernel.name, kernel.source, tune);
+    let code = writeOutLoops(kernel.name, applyTuning(kernel.name, kernel.source, tune));
     if (!this.immediates) code = immediatesAsUniform(code, kernel.interface.bindings.length);
     const module = this.device.createShaderModule({ code, label: kernel.name });
     this.modules.set(key, module);

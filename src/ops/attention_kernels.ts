@@ -129,13 +129,21 @@ function matrixTuning(kernel: string, adapter: AdapterInfo, sizes: AttentionSize
   return cheapest(blocks, sizes.N)?.tune ?? null;
 }
 
-function textureTuning(
-  adapter: AdapterInfo,
-  { B, N, H, head, bits }: AttentionSizes,
-): { LANES: number; HEAD4: number } | null {
+/** Rows that a lane owns at most: more share their broadcasts among more rows, but take longer to compile. */
+const MOST_ROWS = 3;
+
+/** Rows a lane, so that few of a subgroup's rows are beyond N; a broadcast costs about half a multiply-add of a row. */
+function rowsOfLane(N: number, lanes: number): number {
+  const cost = (rows: number) => Math.ceil(N / (lanes * rows)) * (rows + 0.5);
+  const all = Array.from({ length: MOST_ROWS }, (_, i) => MOST_ROWS - i);
+  return all.toSorted((a, b) => cost(a) - cost(b))[0] as number;
+}
+
+function textureTuning(adapter: AdapterInfo, { B, N, H, head, bits }: AttentionSizes): Tuning | null {
   const lanes = softwareLanes(adapter);
   const fits = head % 4 === 0 && head <= 64 && B * N * 3 * H * head <= 4 * MAX_TEXELS;
-  return lanes > 0 && fits && bits === 32 ? { LANES: lanes, HEAD4: head / 4 } : null;
+  if (lanes === 0 || !fits || bits !== 32) return null;
+  return { LANES: lanes, HEAD4: head / 4, ROWS: rowsOfLane(N, lanes), TILE: Math.min(8, lanes) };
 }
 
 function subgroupTuning(
@@ -213,5 +221,6 @@ export function everyChoice(
 export function rowsOf({ kernel, tune }: Choice): number {
   if (kernel.name.endsWith('_subgroup')) return ROW_WG / SHARE;
   const block = matrixKernels[kernel.name]?.ownsKeys ? tune.KEYS : tune.QUERIES;
-  return block ?? tune.LANES ?? ROW_WG;
+  if (block !== undefined) return block;
+  return tune.LANES ? tune.LANES * (tune.ROWS ?? 1) : ROW_WG;
 }
