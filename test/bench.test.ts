@@ -94,7 +94,7 @@ it('times the step of a chosen model', () => {
 });
 
 it.each([
-  ['--depth 3', /--depth describes the one model of: node dist\/bench\.js step/],
+  ['--depth 3', /--depth only works with: node dist\/bench\.js step/],
   ['--filter (', /--filter: Invalid regular expression/],
   ['steps', /There is no "steps", only step/],
   ['step --steps 0', /--steps must be a positive whole number/],

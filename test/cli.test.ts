@@ -55,7 +55,7 @@ it.each([
   ['train', '--dataset shapes10 --patch-size 5', 1, /\[vit\] image height 32/],
   ['train', '--dataset shapes10 --init /nope', 1, /--init \/nope does not exist/],
   ['train', '--resume /nope', 1, /\/nope does not exist/],
-  ['train', '--resume x --preset quickstart', 2, /goes without --preset/],
+  ['train', '--resume x --preset quickstart', 2, /Leave out --preset/],
   ['train', '--output=', 2, /--output is empty: give it a value/],
   ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
   ['augment', '', 2, /Missing required argument: grid/],
@@ -115,7 +115,7 @@ it('trains, and evaluate repeats the accuracy', () => {
   const end = events.at(-1);
   expect(end).toMatchObject({ event: 'end', reason: 'finished', run: output });
   expect(run('evaluate', [output, '--no-report']).out).toMatch(
-    /ECE [\s\S]*Confusion: a row for each true class/,
+    /ECE [\s\S]*Confusion matrix: a row for each true class/,
   );
   expect(existsSync(join(output, 'report.html'))).toBe(false);
   const evaluated = run('evaluate', [output, '--json', '--tta', 'flip']);

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `node dist/augment.js --grid FILE.png`: a contact sheet of what training does to images. */
+/** `node dist/augment.js --grid FILE.png`: draws a contact sheet of augmented training images. */
 import { uploadSplit } from '../data/store.js';
 import { TrainingBatch, type TrainingInput } from '../data/training_batch.js';
 import { Gpu } from '../gpu/gpu.js';
@@ -13,8 +13,9 @@ import { demandPlace, openData } from './files.js';
 import { main, UsageError } from './main.js';
 
 const usage =
-  'node dist/augment.js --grid FILE.png [flags]\n\nDraws training images, each followed by what training makes of it in so many steps.\nThe images of one column are a batch: mixing meets the first with the last.';
+  'node dist/augment.js --grid FILE.png [flags]\n\nDraws a row for each training image: the original, then its augmentation in one training step after another.\nEach column is a batch: mixup and CutMix pair its first image with its last one.';
 
+/** Settings of the group Data that do not change how one image is augmented. */
 const NOT_OF_IMAGES = ['val-split', 'limit-train', 'shuffle', 'mixup-off-epoch'];
 const imageOptions = Object.fromEntries(
   Object.entries(settingOptions()).filter(
@@ -23,11 +24,11 @@ const imageOptions = Object.fromEntries(
 );
 
 const options = {
-  grid: { type: 'string', requiresArg: true, demandOption: true, describe: 'the PNG file to write' },
-  rows: { type: 'number', default: 8, describe: 'images' },
-  columns: { type: 'number', default: 12, describe: 'the image as it is, and draws' },
-  scale: { type: 'number', default: 3, describe: 'size of a pixel' },
-  list: { type: 'boolean', default: false, describe: 'print what happened to every image' },
+  grid: { type: 'string', requiresArg: true, demandOption: true, describe: 'PNG file to write' },
+  rows: { type: 'number', default: 8, describe: 'number of training images' },
+  columns: { type: 'number', default: 12, describe: 'images in a row: the original and its augmentations' },
+  scale: { type: 'number', default: 3, describe: 'side of a drawn pixel, in pixels of the PNG' },
+  list: { type: 'boolean', default: false, describe: 'print the crop, operations and mix of every image' },
   adapter: adapterOption,
   ...imageOptions,
 } as const;
@@ -41,7 +42,10 @@ type Parsed = Readonly<Record<string, unknown>> & {
   adapter?: string;
 };
 
-/** One column: the first records of the data set as step `step` of training sees them, as bytes (B, 3, H, W). */
+/**
+ * One column: the given records as training step `step` sees them. `bytes` (B, 3, H, W) are the augmented images with
+ * the normalisation undone, in the range 0 to 255.
+ */
 async function column(
   gpu: Gpu,
   input: TrainingInput,
@@ -61,7 +65,7 @@ async function column(
   return { bytes, plan };
 }
 
-/** The plan of image b in words. */
+/** Describes the augmentation of image b. */
 function sentence({ images, mix }: BatchPlan, b: number): string {
   const { frame, ops } = images[b] as ImagePlan;
   return [

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `node dist/bench.js [step]`: what this adapter does at most, each op against that, and whole training steps. */
+/** `node dist/bench.js`: measures the adapter's peak bandwidth and FLOP/s, every op against them, and training steps. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Ceilings, measureCeilings } from '../bench/ceilings.js';
@@ -17,13 +17,13 @@ import { adapterOption, commandLine, settingOptions, typedSettings } from './arg
 import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';
 
-const usage = `node dist/bench.js [flags]          ceilings, every op, and four models
-node dist/bench.js step [flags]     the step of one model
-node dist/bench.js tune [--save]    what depends on this adapter, measured; kept in tuning/ with --save
+const usage = `node dist/bench.js [flags]          peak rates of the adapter, every op, and training steps of four models
+node dist/bench.js step [flags]     training steps of one model
+node dist/bench.js tune [--save]    kernel parameters for this adapter; --save keeps them in tuning/
 
 Times kernels and training steps on this machine.`;
 
-// Settings that change what a step costs.
+// Settings that change the time of a training step.
 const OF_A_STEP =
   /^(batch-size|augment|scale-min|color-jitter|random-erasing|mixup|cutmix|optimizer|layer-decay|clip-grad|ema-decay|amp)$/;
 const stepOptions = Object.fromEntries(
@@ -36,24 +36,38 @@ const options = {
   filter: {
     type: 'string',
     requiresArg: true,
-    describe: 'only what this regular expression finds in "op shape"',
+    describe: 'regular expression; only rows whose "op shape" matches are measured',
   },
-  quick: { type: 'boolean', default: false, describe: 'shorter runs, and the chosen kernels only' },
-  json: { type: 'string', requiresArg: true, describe: 'write the rows to this file' },
+  quick: {
+    type: 'boolean',
+    default: false,
+    describe: 'fewer repetitions, and only the kernel variants that this adapter uses',
+  },
+  json: { type: 'string', requiresArg: true, describe: 'JSON file to write the rows to' },
   save: { type: 'boolean', default: false, describe: 'write tables and rows to bench/results/<adapter>.*' },
   adapter: adapterOption,
   steps: {
     type: 'number',
     requiresArg: true,
     group: 'Step:',
-    describe: 'how many to time [10; with --quick 3]',
+    describe: 'number of training steps to time [10; with --quick 3]',
   },
-  profile: { type: 'boolean', default: false, group: 'Step:', describe: 'device time of each kernel' },
-  'image-size': { type: 'number', default: 32, group: 'Model:', describe: 'pixels down and across' },
+  profile: {
+    type: 'boolean',
+    default: false,
+    group: 'Step:',
+    describe: 'print the device time of each kernel',
+  },
+  'image-size': {
+    type: 'number',
+    default: 32,
+    group: 'Model:',
+    describe: 'height and width of an image, in pixels',
+  },
   ...stepOptions,
 } as const;
 
-/** The models of the full benchmark: ViT-Tiny, a wide one, the quickstart's width, and what other trainers are held to. */
+/** The models of the full benchmark: ViT-Tiny, a wide one, one of the quickstart's width, and step-small of bench/peers. */
 const MODELS: readonly Partial<Settings>[] = [
   { embedDim: 192, depth: 12, numHeads: 3, batchSize: 64 },
   { embedDim: 256, depth: 6, numHeads: 8, batchSize: 64 },
@@ -74,7 +88,7 @@ interface Parsed extends Readonly<Record<string, unknown>> {
   readonly amp?: boolean;
 }
 
-/** Beyond these a slip of the keyboard is likelier than a wish. */
+/** Larger values are taken for typing mistakes. */
 const MOST_STEPS = 1_000_000;
 const LARGEST_IMAGE = 4096;
 
@@ -84,12 +98,12 @@ const isCount = (value: number, most: number): boolean =>
 function check(parsed: Parsed): boolean {
   const [command, ...rest] = parsed._;
   if (rest.length > 0 || (command !== undefined && command !== 'step' && command !== 'tune'))
-    throw new UsageError(`There is no "${parsed._.join(' ')}", only step and tune.`);
+    throw new UsageError(`There is no command "${parsed._.join(' ')}". The commands are step and tune.`);
   const typed = Object.keys(typedSettings(parsed)) as SettingName[];
   const ofModel = typed.filter((name) => name !== 'amp' || command === 'tune');
   if (command !== 'step' && (ofModel.length > 0 || parsed.profile || parsed['image-size'] !== 32))
     throw new UsageError(
-      `${ofModel[0] ? `--${kebab(ofModel[0])}` : 'That'} describes the one model of: node dist/bench.js step`,
+      `${ofModel[0] ? `--${kebab(ofModel[0])}` : parsed.profile ? '--profile' : '--image-size'} only works with: node dist/bench.js step`,
     );
   const { steps } = parsed;
   if (steps !== undefined && !isCount(steps, MOST_STEPS))
@@ -111,7 +125,7 @@ function matcher(filter: string): (name: string) => boolean {
   }
 }
 
-/** One model on a device of its own, so that its memory and its first step are its own too. */
+/** Measures one model on a newly opened device, so that its peak memory and its first step do not depend on other models. */
 async function benchStep(parsed: Parsed, settings: Partial<Settings>, effort: Effort): Promise<StepRow> {
   const gpu = await Gpu.open({ adapter: parsed.adapter });
   const bench = new StepBench(gpu, settings, parsed['image-size']);
@@ -121,7 +135,7 @@ async function benchStep(parsed: Parsed, settings: Partial<Settings>, effort: Ef
   return row;
 }
 
-/** Measures the knobs of this adapter; with --save they are what the next build starts from. */
+/** Measures the tuned parameters (knobs) of this adapter. With --save, the next build uses them. */
 async function tuneAdapter(gpu: Gpu, effort: Effort, command: string, save: boolean): Promise<void> {
   const { knobs, rows } = await tune(gpu, effort);
   console.log(

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `node dist/check.js`: whether this adapter computes what it should, by every kernel that it can run. */
+/** `node dist/check.js`: compares every kernel that this adapter can run with float64 references. */
 import { CheckDevice } from '../check/device.js';
 import { lacks, type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
@@ -9,21 +9,21 @@ import { main, UsageError } from './main.js';
 
 const usage = `node dist/check.js [flags]
 
-Runs every op on small inputs, forward and backward, by every kernel that this adapter can run, every tile of the
-matrix products and every block of attention, and compares with float64 on the host. Ends with 1 where anything is wrong.
-An adapter without shader-f16 has no tensors of f16: their checks are left out, and counted.`;
+Runs every op on small inputs, forward and backward, and compares the results with float64 on the host. Checks every
+kernel that this adapter can run, every tile size of the matrix products and every block size of attention. The exit
+code is 1 if a result is wrong. Checks of f16 tensors are left out, and counted, if the adapter lacks shader-f16.`;
 
 const options = {
   filter: {
     type: 'string',
     requiresArg: true,
-    describe: 'only what this regular expression finds in "op shape"',
+    describe: 'regular expression; only checks whose "op shape" matches are run',
   },
   json: {
     type: 'string',
     requiresArg: true,
     describe:
-      'write the results to this file, with a digest of the outputs that shows whether two machines or versions agree to the bit',
+      'JSON file to write the results to; equal digests in two such files mean that the outputs have the same bits',
   },
   adapter: adapterOption,
 } as const;
@@ -42,11 +42,11 @@ function wanted(filter: string): Task[] {
     throw new UsageError(`--filter: ${(error as Error).message}`);
   }
   const found = tasks.filter(({ op, shape }) => pattern.test(`${op} ${shape}`));
-  if (found.length === 0) throw new UsageError(`--filter ${filter} finds nothing to check.`);
+  if (found.length === 0) throw new UsageError(`--filter ${filter} matches no check.`);
   return found;
 }
 
-/** A row per op and variant. */
+/** The results as a table with a row for each op and kernel variant. */
 function summary(rows: readonly Row[]): string {
   const groups = new Map<string, Row[]>();
   for (const row of rows) {
@@ -70,7 +70,7 @@ interface LeftOut {
   readonly reason: string;
 }
 
-/** `30 left out: no shader-f16 (10 of gelu, 20 of linear)`, a line for each reason. */
+/** A line for each reason, such as `30 left out: no shader-f16 (10 of gelu, 20 of linear)`. */
 function sentences(leftOut: readonly LeftOut[]): string[] {
   return [...new Set(leftOut.map(({ reason }) => reason))].map((reason) => {
     const all = leftOut.filter((it) => it.reason === reason);

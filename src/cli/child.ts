@@ -4,13 +4,17 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { reason } from '../io/atomic.js';
 
-/** How a run ended: its exit code, as shells count where a signal killed it, and all that it said on standard error. */
 export interface ChildEnd {
+  /** The exit code; 128 plus the signal's number if a signal ended the process, as in shells. */
   readonly code: number;
+  /** Everything on standard error. */
   readonly said: string;
 }
 
-/** Runs `node dist/train.js` with the given arguments, its output shown; `started` gets the process to signal. */
+/**
+ * Runs `node dist/train.js` with the given arguments; its standard output is shown. `started` gets the process, so that
+ * the caller can send signals to it. The promise never rejects: a process that cannot start ends with code 1.
+ */
 export function trainInChild(
   args: readonly string[],
   started: (child: ChildProcess) => void,
@@ -32,6 +36,6 @@ export function trainInChild(
   });
 }
 
-/** The sentence that a failed run ended with; null where it crashed without one. */
+/** The error message that a failed run ended with; null if it crashed without one. */
 export const lastSentence = (said: string): string | null =>
   [...said.matchAll(/^patchlight: (.+)$/gm)].at(-1)?.[1] ?? null;

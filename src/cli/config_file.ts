@@ -1,11 +1,11 @@
-/** Settings from a file that a person wrote, or from a run's own config.json. */
+/** Reads the settings file of --config, which may also be the config.json of a run. */
 import { FormatError } from '../core/errors.js';
 import { isObject } from '../io/json.js';
 import { readJson } from '../io/read.js';
 
 /**
- * The settings in the file at `path`, unchecked: `resolveSettings` knows their names and ranges. A run's own config.json
- * has them one level down, under `settings`. Throws a ConfigError or FormatError that names the file.
+ * The settings in the file at `path`, not yet checked: `resolveSettings` checks names and ranges. The config.json of a run
+ * has them in its field `settings`. Throws a ConfigError or FormatError that names the file.
  */
 export function readConfig(path: string): Record<string, unknown> {
   const value = readJson(path);

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `node dist/evaluate.js RUN|FILE.safetensors`: what saved weights make of the test images, as text, JSON and a page. */
+/** `node dist/evaluate.js RUN|FILE.safetensors`: evaluates saved weights on the test images and writes a report. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { mirrored, uploadSplit } from '../data/store.js';
@@ -17,31 +17,37 @@ import { main, UsageError } from './main.js';
 import { describeEvaluation } from './scores.js';
 
 const usage =
-  'node dist/evaluate.js RUN|FILE.safetensors [flags]\n\nEvaluates a run (its best weights, else its final ones) or a file of weights, and writes a page about the run.';
+  'node dist/evaluate.js RUN|FILE.safetensors [flags]\n\nEvaluates a run (its best weights; its final ones if there are no best) or a file of weights on the test images, and writes a report.';
 
 const options = {
-  weights: { type: 'string', requiresArg: true, describe: 'another file of weights, for the model of RUN' },
-  dataset: { type: 'string', requiresArg: true, describe: 'another data set than the one it was trained on' },
+  weights: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'safetensors file of other weights for the model of RUN',
+  },
+  dataset: { type: 'string', requiresArg: true, describe: 'data set to evaluate on [the one of the run]' },
   'data-dir': {
     type: 'string',
     requiresArg: true,
-    describe: 'where data sets are [PATCHLIGHT_DATA or data/]',
+    describe: 'folder of the data sets [PATCHLIGHT_DATA or data/]',
   },
   'batch-size': {
     type: 'number',
     requiresArg: true,
-    describe: 'images at a time [as many as in training]',
+    describe: 'images per batch [that of the run]',
   },
   tta: {
     choices: ['none', 'flip'],
     default: 'none',
     requiresArg: true,
-    describe: 'test-time augmentation: flip adds figures for the mean of image and mirror image',
+    describe:
+      'test-time augmentation; flip also reports accuracy averaged over each image and its mirror image',
   },
   report: {
     type: 'string',
     requiresArg: true,
-    describe: 'where to write the page [RUN/report.html; none for a file or --weights]; --no-report for none',
+    describe:
+      'HTML file to write the report to; --no-report writes none [RUN/report.html; none for a file or --weights]',
   },
   adapter: adapterOption,
   json: { type: 'boolean', default: false, describe: 'print the result as JSON' },
@@ -70,7 +76,10 @@ function parse(): Parsed {
   return parsed;
 }
 
-/** Where the page goes, null for nowhere: other weights than the run's own must not replace the run's page unasked. */
+/**
+ * The file to write the report to; null for none. With --weights there is no default, because a report on other weights
+ * must not replace the run's own.
+ */
 function reportPath({ report, weights }: Parsed, run: string | null): string | null {
   if (report === false) return null;
   return report ?? (run !== null && weights === undefined ? join(run, 'report.html') : null);

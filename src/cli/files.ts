@@ -1,4 +1,4 @@
-/** Data sets and files that command lines name. */
+/** Data sets and output files of the commands. */
 import { writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { ConfigError } from '../core/errors.js';
@@ -9,7 +9,7 @@ import { statOf } from '../io/read.js';
 import type { Settings } from '../recipe/settings.js';
 import { StatusLine, type TerminalStream } from './status_line.js';
 
-/** Throws where the file that a flag names cannot be written, before any work is done for it. */
+/** Throws a ConfigError if the output file `path` of `--flag` cannot be written, so that no work is done in vain. */
 export function demandPlace(flag: string, path: string): void {
   if (statOf(path)?.isDirectory())
     throw new ConfigError(`--${flag} ${path} is a folder. Name a file, such as one in it.`);
@@ -18,7 +18,7 @@ export function demandPlace(flag: string, path: string): void {
     throw new ConfigError(`--${flag} ${path}: there is no folder ${folder}. Make it, or name another file.`);
 }
 
-/** Writes JSON where a flag says, which may also be a pipe or /dev/stdout. */
+/** Writes JSON to `path`, which may also be a pipe or /dev/stdout. Throws a DiskError. */
 export function writeJson(path: string, value: unknown): void {
   const text = `${JSON.stringify(value, null, 1)}\n`;
   try {
@@ -30,7 +30,7 @@ export function writeJson(path: string, value: unknown): void {
 
 const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
 
-/** The data set of a run, fetched where it is missing; a terminal shows how much of it has arrived. */
+/** Opens the data set of a run. Missing files are downloaded, and a terminal shows the progress. */
 export async function openData(
   { dataset, dataDir }: Pick<Settings, 'dataset' | 'dataDir'>,
   terminal: TerminalStream | null = process.stderr.isTTY ? process.stderr : null,

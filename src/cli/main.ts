@@ -1,4 +1,4 @@
-/** What every command line shares: how it ends. */
+/** The end of every command: exit codes and error messages. */
 import { PatchlightError } from '../core/errors.js';
 
 /** A command line that was typed wrong: exit code 2. */
@@ -10,8 +10,8 @@ export class UsageError extends PatchlightError {
 const READER_GONE = ['EPIPE', 'EIO'];
 
 /**
- * Where the reader of the output has gone (`train.js | head`, a terminal that was closed), the command goes on: its results
- * are in files. Without this, the first line after it would be an unhandled error.
+ * Lets a command continue after the reader of its output has gone (`train.js | head`, a closed terminal): its results are
+ * in files. Without these handlers the next line of output would be an unhandled error.
  */
 function outliveReaders(): void {
   for (const stream of [process.stdout, process.stderr])
@@ -20,7 +20,10 @@ function outliveReaders(): void {
     });
 }
 
-/** Runs a command and exits with its code; a user's mistake is one sentence, only a bug shows its stack. */
+/**
+ * Runs a command and exits with the code that it returns. A PatchlightError prints its message alone and exits with 1, a
+ * UsageError with 2. Any other error is a bug and prints its stack.
+ */
 export async function main(command: () => Promise<number>): Promise<never> {
   outliveReaders();
   let code: number;
@@ -31,7 +34,7 @@ export async function main(command: () => Promise<number>): Promise<never> {
     console.error(known ? `patchlight: ${error.message}` : error);
     code = error instanceof UsageError ? 2 : 1;
   }
-  // The GPU binding keeps the process alive; what was written must be out first.
+  // The process must exit explicitly because the GPU binding keeps it alive. Buffered output is written before that.
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
   process.exit(code);
 }

@@ -1,10 +1,10 @@
-/** What V8 is told of a process that trains. */
+/** The V8 heap setting of a training process. */
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * From now on the young generation of V8's heap keeps its size. By itself it grows to 32 MB and more within some thousand steps,
- * for objects of the WebGPU binding that die with their step; meanwhile they hold what the driver has allocated for them, of which
- * V8 knows nothing. Collections of a small one are as cheap as they are frequent.
+ * Stops the young generation of V8's heap from growing. It would grow to 32 MB or more within a few thousand steps, filled
+ * with dead objects of the WebGPU binding. Each of them holds driver memory that V8 does not count, so they must be
+ * collected soon. A small young generation is collected more often, and each collection costs less.
  */
 export function holdYoungGeneration(): void {
   setFlagsFromString('--semi-space-growth-factor=1');

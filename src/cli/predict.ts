@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `node dist/predict.js RUN|FILE.safetensors IMAGE...`: what a trained model sees in a person's own images. */
+/** `node dist/predict.js RUN|FILE.safetensors IMAGE...`: classifies image files with a trained model. */
 import { PatchlightError } from '../core/errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { type DecodedImage, decodeImage, type Fit, fits, type ImageSize } from '../io/image.js';
@@ -12,27 +12,37 @@ import { percent } from './progress.js';
 
 const usage = `node dist/predict.js RUN|FILE.safetensors IMAGE... [flags]
 
-Classifies images of any size (PNG, JPEG, WebP, GIF, AVIF, TIFF, SVG) by a run's weights (its best, else its final ones).`;
+Classifies images of any size (PNG, JPEG, WebP, GIF, AVIF, TIFF, SVG) with the weights of a run (its best; its final ones
+if there are no best) or of a file.`;
 
 const options = {
-  top: { type: 'number', requiresArg: true, default: 5, describe: 'classes to name for each image' },
+  top: {
+    type: 'number',
+    requiresArg: true,
+    default: 5,
+    describe: 'number of most probable classes to print for each image',
+  },
   fit: {
     type: 'string',
     requiresArg: true,
     choices: fits,
     default: 'crop',
-    describe: 'the middle of an oblong image, or all of it squashed',
+    describe: 'how an oblong image becomes a square: center crop, or squashing the whole image',
   },
   tta: {
     type: 'string',
     requiresArg: true,
     choices: ['none', 'flip'],
     default: 'none',
-    describe: 'flip: the mean over the image and its mirror image',
+    describe: 'test-time augmentation; flip averages the probabilities of each image and its mirror image',
   },
-  weights: { type: 'string', requiresArg: true, describe: 'another file of weights, for the model of RUN' },
+  weights: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'safetensors file of other weights for the model of RUN',
+  },
   adapter: adapterOption,
-  json: { type: 'boolean', default: false, describe: 'print an array of {file, predictions}' },
+  json: { type: 'boolean', default: false, describe: 'print a JSON array of {file, predictions}' },
 } as const;
 
 interface Parsed {
@@ -45,9 +55,9 @@ interface Parsed {
   readonly json: boolean;
 }
 
-/** Images on the device at a time. */
+/** Images in a batch. */
 const BATCH = 64;
-/** Longer side over shorter, beyond which the middle of an image is not what it shows. */
+/** A center crop of an image whose longer side is more than this many times the shorter one gets a warning. */
 const ELONGATED = 2;
 
 interface Result {
@@ -60,7 +70,7 @@ interface Named {
   readonly image: DecodedImage;
 }
 
-/** The images of those files that are some; the others are named on standard error, one sentence each. */
+/** Decodes the files, each to a `size` image. Files that are not images are left out, with a message on standard error. */
 async function decodeAll(files: readonly string[], size: ImageSize, fit: Fit): Promise<Named[]> {
   const decoded: Named[] = [];
   for (const file of files)
@@ -78,7 +88,7 @@ async function decodeAll(files: readonly string[], size: ImageSize, fit: Fit): P
 function warnOfElongated(file: string, { height, width }: DecodedImage): void {
   if (Math.max(height, width) <= ELONGATED * Math.min(height, width)) return;
   console.error(
-    `patchlight: ${file}: of ${width} x ${height} pixels only the middle is seen; --fit squash shows all.`,
+    `patchlight: ${file}: only the center of its ${width} x ${height} pixels is classified. --fit squash uses the whole image.`,
   );
 }
 

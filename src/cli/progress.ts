@@ -1,12 +1,12 @@
-/** What a person, or with --json a program, sees of a run. One line is rewritten on a terminal, lines are added elsewhere. */
+/** Reporters of a training run: a status line on a terminal, plain lines in a file or pipe, JSON for programs, or nothing. */
 import type { Reporter } from '../runs/reporter.js';
 import type { EpochEntry } from '../training/progress.js';
 import type { RunFacts, StepReport } from '../training/sink.js';
 import { StatusLine, type TerminalStream } from './status_line.js';
 
-/** A reporter that may have to tidy up before others print. */
+/** A reporter that may have to clear its status line before anything else is printed. */
 export interface ClosableReporter extends Reporter {
-  /** Leaves the cursor at the start of a line. Reporting may go on after it, and it may be called again. */
+  /** Leaves the cursor at the start of an empty line. May be called more than once; reporting may continue afterwards. */
   close(): void;
 }
 
@@ -15,6 +15,7 @@ const percent = (fraction: number | null): string =>
 
 const fixed = (loss: number | null): string => loss?.toFixed(4) ?? '-';
 
+/** Seconds as `m:ss` or `h:mm:ss`. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
@@ -24,19 +25,20 @@ export function duration(seconds: number): string {
 
 const rate = (lr: number): string => lr.toExponential(2);
 
-function describeEpoch(entry: EpochEntry, isBest: boolean, judge: string): string {
+function describeEpoch(entry: EpochEntry, isBest: boolean, validationName: string): string {
   const { epoch, train_loss, train_accuracy, val_loss, val_accuracy, seconds } = entry;
   const figures = (who: string, loss: number | null, accuracy: number | null) =>
     loss === null ? '' : `   ${who} loss ${loss.toFixed(4)} accuracy ${percent(accuracy)}`;
-  const judged =
-    figures(judge, val_loss, val_accuracy) + figures('average', entry.ema_val_loss, entry.ema_val_accuracy);
+  const evaluated =
+    figures(validationName, val_loss, val_accuracy) +
+    figures('EMA', entry.ema_val_loss, entry.ema_val_accuracy);
   return (
-    `epoch ${epoch}   train loss ${fixed(train_loss)} accuracy ${percent(train_accuracy)}${judged}` +
+    `epoch ${epoch}   train loss ${fixed(train_loss)} accuracy ${percent(train_accuracy)}${evaluated}` +
     `   ${duration(seconds)}${isBest ? '   best' : ''}`
   );
 }
 
-/** The whole step in one line: how far, how well, how fast, how long still. */
+/** Loss, accuracy, learning rate and throughput in one line. */
 function describeStep(report: StepReport): string {
   const { loss, accuracy, lr, imagesPerSecond, gflops } = report;
   return `loss ${fixed(loss)}  acc ${percent(accuracy)}  lr ${rate(lr)}  ${imagesPerSecond.toFixed(0)} images/s  ${gflops.toFixed(0)} GFLOP/s`;
@@ -45,7 +47,10 @@ function describeStep(report: StepReport): string {
 class Clock {
   private first: { step: number; at: number } | null = null;
 
-  /** Seconds until the last step, at the pace since the first report; the first step compiles kernels and is left out. */
+  /**
+   * Seconds until the last step, at the average pace since the first report; NaN at the first report. The steps before it
+   * compile kernels, so they do not count.
+   */
   left({ step, totalSteps }: StepReport): number {
     const now = performance.now() / 1000;
     this.first ??= { step, at: now };
@@ -61,9 +66,9 @@ function progressBar(fraction: number): string {
   return `[${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}] ${Math.floor(100 * fraction)}%`;
 }
 
-/** For terminals: one line that is rewritten within an epoch, above it what stays. */
+/** For terminals: a status line that is rewritten during an epoch, below a line for each finished epoch and each note. */
 export class Terminal implements ClosableReporter {
-  private judge = 'test';
+  private validationName = 'test';
   private readonly clock = new Clock();
   private readonly line: StatusLine;
 
@@ -72,13 +77,13 @@ export class Terminal implements ClosableReporter {
   }
 
   start(run: RunFacts): void {
-    this.judge = run.judge;
+    this.validationName = run.validationName;
   }
 
   step(report: StepReport): void {
     const { batch, batches, epoch } = report;
     const left = this.clock.left(report);
-    // What a narrow terminal cuts off is the least missed: the time that is left stands before the figures.
+    // A narrow terminal cuts off the end of the line, so the remaining time stands before the other figures.
     const time = `left ${Number.isNaN(left) ? '-' : duration(left)}`;
     const text = `epoch ${epoch} ${progressBar(batch / batches)}  ${time}  ${describeStep(report)}`;
     this.line.show(text, batch === batches);
@@ -86,7 +91,7 @@ export class Terminal implements ClosableReporter {
 
   epoch(entry: EpochEntry, isBest: boolean): void {
     this.line.clear();
-    this.line.print(describeEpoch(entry, isBest, this.judge));
+    this.line.print(describeEpoch(entry, isBest, this.validationName));
   }
 
   note(sentence: string): void {
@@ -100,14 +105,14 @@ export class Terminal implements ClosableReporter {
 
 const SECONDS_BETWEEN_LINES = 15;
 
-/** For files and pipes: a plain line every so often. */
+/** For files and pipes: a plain line every 15 seconds, and one for each epoch and note. */
 class Lines implements ClosableReporter {
   private last = performance.now() / 1000;
-  private judge = 'test';
+  private validationName = 'test';
   private readonly clock = new Clock();
 
   start(run: RunFacts): void {
-    this.judge = run.judge;
+    this.validationName = run.validationName;
   }
 
   step(report: StepReport): void {
@@ -121,7 +126,7 @@ class Lines implements ClosableReporter {
   }
 
   epoch(entry: EpochEntry, isBest: boolean): void {
-    console.log(describeEpoch(entry, isBest, this.judge));
+    console.log(describeEpoch(entry, isBest, this.validationName));
   }
 
   note(sentence: string): void {
@@ -131,7 +136,7 @@ class Lines implements ClosableReporter {
   close(): void {}
 }
 
-/** For programs: one JSON object a line, told apart by `event`. */
+/** For programs: one JSON object a line; its field `event` says which kind it is. */
 class Json implements ClosableReporter {
   private readonly say = (event: string, values: object) => console.log(JSON.stringify({ event, ...values }));
 
@@ -158,13 +163,14 @@ class Quiet implements ClosableReporter {
   close(): void {}
 }
 
+/** The reporter for --quiet and --json; without them it depends on whether standard output is a terminal. */
 export function makeReporter({ quiet, json }: { quiet: boolean; json: boolean }): ClosableReporter {
   if (json) return new Json();
   if (quiet) return new Quiet();
   // A "dumb" terminal, such as a shell within an editor, cannot clear a line.
   if (!process.stdout.isTTY || process.env.TERM === 'dumb') return new Lines();
   const terminal = new Terminal(process.stdout);
-  // However the process comes to exit: by a second Ctrl-C, say.
+  // For every way to exit, such as a second Ctrl-C.
   process.on('exit', () => terminal.close());
   return terminal;
 }

@@ -1,11 +1,12 @@
-/** An evaluation as text for a terminal. */
+/** An evaluation as text for a terminal: top-1, top-5, loss, ECE, accuracy by class, and mistakes. */
 import { confusedPairs, type Evaluation } from '../training/score.js';
 import { percent } from './progress.js';
 
-/** More classes than this make a matrix that no terminal holds: their most frequent mistakes are listed instead. */
+/** A confusion matrix of more classes does not fit a terminal; the most frequent mistakes are listed instead. */
 const MOST_IN_A_MATRIX = 20;
 const PAIRS = 10;
 
+/** The evaluation of the weights in `file`. */
 export function describeEvaluation(file: string, evaluation: Evaluation): string {
   const { images, top1, top5, loss, ece, tta, per_class } = evaluation;
   const line = (figures: Pick<Evaluation, 'top1' | 'top5' | 'loss' | 'ece'>) =>
@@ -31,7 +32,7 @@ function perClass({ per_class }: Evaluation): string[] {
   );
 }
 
-/** Columns are named by the first letters of their classes, in the order of the rows. */
+/** The confusion matrix. Columns have the order of the rows, and the first letters of the classes as their names. */
 function matrix({ confusion, per_class }: Evaluation): string[] {
   const names = per_class.map(({ class: name }) => name);
   const width = widest(names);
@@ -42,7 +43,7 @@ function matrix({ confusion, per_class }: Evaluation): string[] {
     return `  ${names[i]!.padEnd(width)}${cells}`;
   });
   return [
-    'Confusion: a row for each true class, a column for what it was taken for',
+    'Confusion matrix: a row for each true class, a column for each predicted class',
     `  ${''.padEnd(width)}${head}`,
     ...rows,
   ];

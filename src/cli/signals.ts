@@ -1,22 +1,22 @@
-/** Signals that ask a command to end: what is under way is saved first. */
+/** Signals that ask a command to end. The state of a run is saved first. */
 import { constants } from 'node:os';
 import type { Trainer } from '../runs/trainer.js';
 
 /**
- * Ctrl-C, `kill`, and the end of the terminal or of the ssh session. (Node does not pass on that nohup ignores SIGHUP: without
- * a handler it would end the process with nothing saved.)
+ * Ctrl-C, `kill`, and the end of the terminal or of the ssh session. SIGHUP needs a handler even under nohup: Node does not
+ * keep nohup's choice to ignore it, and would end the process with nothing saved.
  */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** 130, 143 and 129: 128 and the number of the signal, as shells count. */
+/** The exit code of a process that a signal ended: 128 plus the signal's number, as in shells (130, 143, 129). */
 export const exitCode = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];
 
-/** Whether a process that ended with this code was asked to. */
+/** True if this is the exit code of a process that one of the signals ended. */
 export const wasStopped = (code: number): boolean => SIGNALS.some((signal) => exitCode(signal) === code);
 
 /**
- * Ends a process that SIGHUP has stopped by that very signal. Node would end it by abort(), a crash to whoever waits for it: it
- * sets the modes of its terminal back, and the terminal is gone. What else is to be done at the exit has been done by now.
+ * Ends a process that SIGHUP has stopped by sending it SIGHUP again. Otherwise Node would end it by abort(), which looks like
+ * a crash: at exit Node restores the modes of the terminal, which is gone. This handler is registered last, so it runs last.
  */
 function endByHangUp(code: number): void {
   if (code !== exitCode('SIGHUP') || process.platform === 'win32') return;
@@ -25,8 +25,8 @@ function endByHangUp(code: number): void {
 }
 
 /**
- * Calls `stop` at every signal to end; a second one, a moment after the first, ends the process at once. Returns a function
- * that gives the first signal that came.
+ * Calls `stop` at every signal. A second signal, more than a second after the first, ends the process at once. Returns a
+ * function that returns the first signal; null while there was none.
  */
 export function stopOnSignals(stop: (signal: NodeJS.Signals) => void): () => NodeJS.Signals | null {
   let caught: { signal: NodeJS.Signals; at: number } | null = null;
@@ -42,25 +42,27 @@ export function stopOnSignals(stop: (signal: NodeJS.Signals) => void): () => Nod
 }
 
 /**
- * A training run that may be asked to stop. Before the first step there is nothing to save, and compiling kernels may keep
- * this thread from hearing of a signal for long: until `listen` is called, a signal ends the process as it would any other.
+ * Passes stop signals on to a trainer. Until `listen` is called, a signal simply ends the process: before the first step
+ * there is nothing to save, and a handler could not run while kernels are compiled.
  */
 export class Stopping {
   private trainer: Trainer | null = null;
   private signal: (() => NodeJS.Signals | null) | null = null;
 
-  /** The trainer that is to be asked. */
+  /** Sets the trainer that is asked to stop. */
   follow(trainer: Trainer): void {
     this.trainer = trainer;
     trainer.stopRequested = this.caught !== null;
   }
 
+  /** Starts to handle signals. More calls change nothing. */
   listen(): void {
     this.signal ??= stopOnSignals(() => {
       if (this.trainer) this.trainer.stopRequested = true;
     });
   }
 
+  /** The first signal; null if there was none. */
   get caught(): NodeJS.Signals | null {
     return this.signal?.() ?? null;
   }

@@ -1,16 +1,16 @@
-/** The last line of a terminal, written over as often as what it says changes. */
+/** A status line: the last line of a terminal, which is rewritten in place. */
 
 export type TerminalStream = Pick<NodeJS.WriteStream, 'write' | 'columns'>;
 
-/** Less often than this nobody sees a difference, and slow terminals (ssh) keep up. */
+/** Ten redraws a second look smooth, and a slow terminal (ssh) keeps up with them. */
 const MILLISECONDS_BETWEEN_DRAWS = 100;
 
-/** Columns left free: a terminal echoes `^C` at the cursor, and a second time, and a line that wraps cannot be cleared. */
+/** Columns left free for two `^C`, which a terminal echoes at the cursor: a line that wraps cannot be cleared. */
 const ROOM = 5;
 
 /**
- * The cursor stays visible and lines keep wrapping: a process that is killed could not restore what it switched off.
- * Nothing depends on where on the screen the line is, so that Ctrl-Z, `fg` and whatever else writes there do no harm.
+ * Does not hide the cursor and does not switch off line wrapping, because a killed process could not switch them on again.
+ * Does not depend on the position on the screen, so Ctrl-Z, `fg` and other output do no harm.
  */
 export class StatusLine {
   private text = '';
@@ -18,13 +18,13 @@ export class StatusLine {
 
   constructor(private readonly stream: TerminalStream) {}
 
-  /** Shows `text` in the place of what was shown. `now` draws it even if the last one has just been drawn. */
+  /** Replaces the shown text. Without `now`, it is drawn only if the last drawing was 100 ms ago or more. */
   show(text: string, now = false): void {
     this.text = text;
     if (now || performance.now() - this.drawnAt >= MILLISECONDS_BETWEEN_DRAWS) this.draw();
   }
 
-  /** Prints a line that stays, above the one that is shown. */
+  /** Prints a permanent line above the status line. */
   print(sentence: string): void {
     const { text } = this;
     this.clear();
@@ -32,7 +32,7 @@ export class StatusLine {
     if (text !== '') this.show(text, true);
   }
 
-  /** The cursor is then at the start of an empty line. */
+  /** Removes the status line. The cursor is then at the start of an empty line. */
   clear(): void {
     if (this.text === '') return;
     this.text = '';

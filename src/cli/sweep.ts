@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * `node dist/sweep.js`: a grid, a list or a ready-made study of configurations, one run after another. Each is a process
- * of its own (`node dist/train.js`): a lost device, memory that ran out or a driver that crashed ends one run and not the
- * sweep, the memory of a run is gone when it ends, and a run is what its command line makes of it, alone or in a sweep.
+ * `node dist/sweep.js`: trains the configurations of a grid, a list or a ready-made study one after another. Each run is a
+ * process of its own (`node dist/train.js`). So a lost device, a lack of memory or a driver crash ends one run and not the
+ * sweep, all memory of a run is freed when it ends, and the same command line gives the same run outside of a sweep.
  */
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -29,35 +29,39 @@ const usage = `node dist/sweep.js --grid patch_size=2,4,8 [--grid depth=3,6] --o
 node dist/sweep.js --list FILE.json --output sweeps/NAME [flags]
 node dist/sweep.js --study NAME --output sweeps/NAME [flags]
 
-Trains one configuration after another, each a run in the sweep's folder, and compares them in sweep.md, sweep.json and sweep.html. The same command again continues: finished runs are skipped, one cut short goes on from its state.`;
+Trains one configuration after another, each as a run in the sweep's folder, and compares them in sweep.md, sweep.json and sweep.html. Type the same command again to continue a sweep: finished runs are skipped, and an unfinished run continues from its last saved state.`;
 
 const text = { type: 'string', requiresArg: true, group: 'Sweep:' } as const;
 const options = {
   grid: {
     ...text,
     array: true,
-    describe: 'a setting and its values, as patch_size=2,4,8; of several, all combinations',
+    describe: 'a setting and its values, such as patch_size=2,4,8; several grids give all combinations',
   },
-  list: { ...text, describe: 'a JSON file: an array of objects of settings, each with a name if it likes' },
+  list: { ...text, describe: 'JSON file with an array of objects of settings, each with an optional name' },
   study: {
     ...text,
-    describe: Object.entries(studies)
+    describe: `a ready-made sweep: ${Object.entries(studies)
       .map(([name, { about }]) => `${name} (${about})`)
-      .join('; '),
+      .join('; ')}`,
   },
-  output: { ...text, describe: 'the folder of the sweep' },
+  output: { ...text, describe: 'folder of the sweep' },
   'take-lock': {
     type: 'boolean',
     group: 'Sweep:',
     default: false,
-    describe: 'take over locks that a process of another machine, or of a container that is gone, has left',
+    describe: 'take over locks of processes that died on another machine or in a removed container',
   },
-  plan: { type: 'boolean', group: 'Sweep:', describe: 'print the configurations with their sizes and end' },
-  preset: { ...text, describe: 'settings by name that all configurations share' },
-  config: { ...text, describe: 'a JSON file of settings that all share; flags win over it' },
-  init: { ...text, describe: 'a safetensors file of weights that every run starts from' },
+  plan: {
+    type: 'boolean',
+    group: 'Sweep:',
+    describe: 'print the configurations and their model sizes, and train nothing',
+  },
+  preset: { ...text, describe: 'preset that all configurations start from' },
+  config: { ...text, describe: 'JSON file of settings for all configurations; flags override it' },
+  init: { ...text, describe: 'safetensors file of initial weights for every run' },
   adapter: { ...adapterOption, group: 'Sweep:' },
-  quiet: { type: 'boolean', group: 'Sweep:', default: false, describe: 'print nothing of the runs' },
+  quiet: { type: 'boolean', group: 'Sweep:', default: false, describe: 'print no progress of the runs' },
   ...settingOptions(),
 } as const;
 
@@ -80,7 +84,7 @@ type Layer = Partial<Record<string, unknown>>;
 
 interface Base {
   readonly preset: (Preset & { readonly name: string }) | null;
-  /** What all configurations share, later ones winning. */
+  /** The settings that all configurations share. Later layers override earlier ones. */
   readonly layers: readonly Layer[];
 }
 
@@ -94,31 +98,31 @@ function baseOf({ preset, study, config, ...parsed }: Parsed): Base {
 
 function configurations({ grid, list, study }: Parsed, { layers }: Base): Configuration[] {
   if ([grid, list, study].filter((given) => given !== undefined).length !== 1)
-    throw new UsageError('Say what to sweep by one of --grid, --list and --study.');
+    throw new UsageError('Use exactly one of --grid, --list and --study.');
   if (study !== undefined) return configurationsOf(studyNamed(study), resolveSettings(...layers));
   return list === undefined
     ? crossProduct((grid as readonly string[]).map(parseAxis))
     : parseList(list, readJson(list));
 }
 
-/** A flag that every configuration sets to something else would be typed in vain. */
+/** Throws a ConfigError if every configuration overrides a flag that was typed. */
 function refuseIdle(typed: Layer, all: readonly Configuration[]): void {
   const idle = (Object.keys(typed) as SettingName[]).find((name) =>
     all.every(({ changes }) => name in changes && changes[name] !== typed[name]),
   );
   if (idle)
     throw new ConfigError(
-      `--${snake(idle).replaceAll('_', '-')} has no effect: every configuration sets it.`,
+      `--${snake(idle).replaceAll('_', '-')} has no effect: every configuration sets it. Leave it out.`,
     );
 }
 
-/** Whether it fits a configuration's model, its run says; whether it is whole is the same for all. */
+/** Throws if the --init file is missing or damaged. Each run checks whether the weights fit its own model. */
 function checkInit(path: string): void {
   if (!existsSync(path)) throw new ConfigError(`--init ${path} does not exist.`);
   readCheckpoint(path);
 }
 
-/** All configurations, each resolved and its model built: a bad one is refused before anything runs. */
+/** Resolves every configuration and builds its model, so that an impossible one is refused before anything runs. */
 async function planOf(parsed: Parsed): Promise<PlannedRun[]> {
   const base = baseOf(parsed);
   const all = configurations(parsed, base);
@@ -135,7 +139,7 @@ async function planOf(parsed: Parsed): Promise<PlannedRun[]> {
   return plan;
 }
 
-/** Every data set of the plan, fetched here once where it is missing, so that no run fails for the lack of it. */
+/** Downloads the missing data sets of the plan before the first run. */
 async function provideData(plan: readonly PlannedRun[]): Promise<void> {
   const places = new Map(
     plan.map(({ settings: { dataset, dataDir } }) => [`${dataset}\n${dataDir}`, { dataset, dataDir }]),
@@ -151,12 +155,12 @@ class Sweep {
     private readonly parsed: Parsed,
   ) {}
 
-  /** Passes a signal on to the run under way, which saves its state and ends. */
+  /** Sends a signal to the current run, which saves its state and ends. */
   stop(signal: NodeJS.Signals): void {
     this.child?.kill(signal);
   }
 
-  /** Trains one configuration, or what is left of it, and writes how it ended. */
+  /** Trains or continues one configuration, and records how it ended. */
   async run(planned: PlannedRun): Promise<void> {
     const { folder } = this;
     const continued = folder.canContinue(planned);
@@ -173,13 +177,14 @@ class Sweep {
 
   private fail(planned: PlannedRun, { code, said }: ChildEnd): void {
     const sentence = lastSentence(said);
-    // Without a sentence it is no user's mistake: all that it said may help.
+    // A process that ended without an error message has crashed: all of its standard error may help.
     if (sentence === null) console.error(said.trim());
     const error = sentence ?? `The process ended with code ${code}.`;
     console.error(`patchlight: ${planned.name} failed: ${error}`);
     this.folder.mark(planned, 'failed', error);
   }
 
+  /** Writes sweep.md and sweep.html. */
   async write(): Promise<void> {
     const { path } = this.folder;
     const rows = this.folder.rows();
@@ -211,7 +216,7 @@ await main(async () => {
     return 0;
   }
   if (parsed.output === undefined)
-    throw new UsageError('--output sweeps/NAME says where the runs go; --plan goes without.');
+    throw new UsageError('Name the folder of the sweep: --output sweeps/NAME. Only --plan needs none.');
   await provideData(plan);
   const folder = SweepFolder.open(parsed.output, plan, __VERSION__, { take: parsed['take-lock'] });
   const sweep = new Sweep(folder, parsed);
@@ -227,7 +232,7 @@ await main(async () => {
   console.log(`\n${sweepTable(folder.rows())}\n\nResults: ${folder.path} (sweep.md, sweep.json, sweep.html)`);
   const signal = caught();
   if (signal) {
-    console.log('Stopped by a signal; the same command continues.');
+    console.log('Stopped by a signal. Type the same command again to continue.');
     return exitCode(signal);
   }
   return plan.every((planned) => folder.isFinished(planned)) ? 0 : 1;

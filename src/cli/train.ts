@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `node dist/train.js`: trains a Vision Transformer and writes a run directory. */
+/** `node dist/train.js`: trains a model and writes a run directory. */
 import { existsSync } from 'node:fs';
 import { ConfigError } from '../core/errors.js';
 import { listAdapters } from '../gpu/adapters.js';
@@ -32,7 +32,7 @@ const options = {
     type: 'string',
     group: 'Run:',
     requiresArg: true,
-    describe: `settings by name: ${Object.entries(presets)
+    describe: `named settings: ${Object.entries(presets)
       .map(([name, { about }]) => `${name} (${about})`)
       .join('; ')}`,
   },
@@ -40,55 +40,59 @@ const options = {
     type: 'string',
     group: 'Run:',
     requiresArg: true,
-    describe: 'a JSON file of settings; flags win over it',
+    describe: 'JSON file of settings; flags override it',
   },
   init: {
     type: 'string',
     group: 'Run:',
     requiresArg: true,
-    describe: 'a safetensors file of weights to start from',
+    describe: 'safetensors file of initial weights',
   },
   resume: {
     type: 'string',
     group: 'Run:',
     requiresArg: true,
-    describe: 'a run directory, or its state file, to continue',
+    describe: 'run directory, or state file of one, to continue',
   },
   output: {
     type: 'string',
     group: 'Run:',
     requiresArg: true,
     describe:
-      'the run directory, which must not hold another run [runs/<time>-<dataset>; with --resume the run that is continued]',
+      'run directory, which must not contain another run [runs/<time>-<dataset>; with --resume, that run]',
   },
   'take-lock': {
     type: 'boolean',
     group: 'Run:',
     default: false,
-    describe:
-      'take over the lock that a process of another machine, or of a container that is gone, has left',
+    describe: 'take over the lock of a process that died on another machine or in a removed container',
   },
   restarts: {
     type: 'number',
     group: 'Run:',
     requiresArg: true,
     default: 0,
-    describe: 'how often to go on from the last saved state when the device is lost',
+    describe: 'device losses after which the run continues from its last saved state; 0 ends it at the first',
   },
   'memory-budget': {
     type: 'number',
     group: 'Run:',
     requiresArg: true,
-    describe: 'the most megabytes to use on the device [no limit]',
+    describe: 'limit of device memory, in megabytes [no limit]',
   },
   adapter: { ...adapterOption, group: 'Run:' },
   'list-adapters': {
     type: 'boolean',
     group: 'Run:',
-    describe: 'print the number, name and driver of every adapter, and end',
+    describe: 'print the number, name and driver of every adapter, and train nothing',
   },
   quiet: { type: 'boolean', group: 'Run:', default: false, describe: 'print nothing but errors' },
-  json: { type: 'boolean', group: 'Run:', default: false, describe: 'print one JSON object a line' },
+  json: {
+    type: 'boolean',
+    group: 'Run:',
+    default: false,
+    describe: 'print progress as JSON, one object a line',
+  },
 } as const;
 
 type Parsed = Readonly<Record<string, unknown>> & {
@@ -113,7 +117,7 @@ function chooseSettings(parsed: Parsed): Settings {
   }
   if (parsed.preset || parsed.config || parsed.init)
     throw new UsageError(
-      '--resume continues a run with its own settings: it goes without --preset, --config and --init.',
+      '--resume continues a run with its own settings. Leave out --preset, --config and --init.',
     );
   const { path, file } = findState(parsed.resume);
   const before = resolveSettings(metadataField<Settings>(path, file, 'settings'));
@@ -122,34 +126,35 @@ function chooseSettings(parsed: Parsed): Settings {
   return settings;
 }
 
-/** How a device is opened, the first and those after it. */
+/** The options for opening the device, also after it was lost. */
 function deviceOptions({ adapter, 'memory-budget': megabytes }: Parsed): OpenOptions {
   if (megabytes === undefined) return { adapter };
-  if (!(megabytes > 0)) throw new UsageError('--memory-budget must be a positive number of megabytes.');
+  if (!(megabytes > 0))
+    throw new UsageError(`--memory-budget must be a positive number of megabytes, not ${megabytes}.`);
   return { adapter, budgetBytes: 1e6 * megabytes };
 }
 
 function checkUsage({ restarts }: Parsed): void {
   if (!Number.isSafeInteger(restarts) || restarts < 0)
-    throw new UsageError('--restarts must be a whole number, at least 0.');
+    throw new UsageError(`--restarts must be a whole number, at least 0, not ${restarts}.`);
 }
 
 function summary({ outcome, trainer, gpu }: Trained, run: RunDirectory, seconds: number): string {
   const { best, last, lastEma, reason, history } = outcome;
   const ends = {
     finished: `All ${history.length} epochs done`,
-    patience: 'Stopped early: no better accuracy for the evaluations of --patience',
+    patience: 'Stopped early: no better accuracy in the last --patience evaluations',
     'max-steps': 'Stopped at --max-steps',
     stopped: 'Stopped by a signal; the state is saved',
   };
   const lines = [`${ends[reason]} in ${duration(seconds)}.`];
   if (best)
     lines.push(
-      `Best ${trainer.judge} accuracy ${percent(best.accuracy)}, epoch ${best.epoch}${best.weights === 'ema' ? ', of the averaged weights' : ''}.`,
+      `Best ${trainer.judge} accuracy ${percent(best.accuracy)}, epoch ${best.epoch}${best.weights === 'ema' ? ', EMA weights' : ''}.`,
     );
   if (lastEma)
     lines.push(
-      `Averaged weights at the end: ${trainer.judge} accuracy ${percent(lastEma.top1)}, loss ${lastEma.loss.toFixed(4)}.`,
+      `EMA weights at the end: ${trainer.judge} accuracy ${percent(lastEma.top1)}, loss ${lastEma.loss.toFixed(4)}.`,
     );
   if (last)
     lines.push(
@@ -161,7 +166,7 @@ function summary({ outcome, trainer, gpu }: Trained, run: RunDirectory, seconds:
     reason === 'stopped'
       ? `Continue: node dist/train.js --resume ${run.path}`
       : `Evaluate: node dist/evaluate.js ${run.path}`,
-    `GPU memory at its peak: ${formatBytes(gpu.memory.peakBytes)}.`,
+    `Peak device memory: ${formatBytes(gpu.memory.peakBytes)}.`,
   );
   return lines.join('\n');
 }
