@@ -10,14 +10,15 @@ import { heat, img, lit, type Picture } from './picture.js';
 import type { Prediction } from './predictions.js';
 import { attentionWeights, meanOf, overPatches, rollout } from './rollout.js';
 
-/** Attention of one image over the grid of patches. */
+/** Attention of one image over the grid of patches. A map has a value for each patch, row by row. */
 export interface AttentionMaps {
-  /** The last layer's, a map for each head. */
+  /** A map for each head of the last layer. */
   readonly heads: readonly Float64Array[];
+  /** Attention rollout over all layers. */
   readonly rollout: Float64Array;
 }
 
-/** The maps of each of the records. */
+/** The attention maps of each record, computed in float64 from the queries and keys of a forward pass. */
 export async function attentionMaps(
   model: VisionTransformer,
   store: ImageStore,
@@ -41,7 +42,7 @@ export async function attentionMaps(
   });
 }
 
-/** An image to look at. */
+/** An image with its prediction. */
 export interface Shown {
   readonly prediction: Prediction;
   readonly picture: Picture;
@@ -51,7 +52,7 @@ interface Looked extends Shown {
   readonly maps: AttentionMaps;
 }
 
-/** Pixels across of a lit image at least, so that its light falls off smoothly. */
+/** The least width of a lit image in pixels. It is enlarged so that the light falls off smoothly. */
 const LIT_WIDTH = 128;
 
 async function row({ prediction, picture, maps }: Looked, { config }: VisionTransformer): Promise<Html> {
@@ -71,7 +72,7 @@ async function row({ prediction, picture, maps }: Looked, { config }: VisionTran
   );
 }
 
-/** The section of a report about attention; null for a model that has none. */
+/** The section of a report about attention; null if the model is not a Vision Transformer. */
 export async function attentionSection(
   model: Model,
   store: ImageStore,

@@ -1,4 +1,4 @@
-/** How far the model's confidence can be believed: the reliability diagram of Guo et al., 2017. */
+/** Calibration, which compares the model's confidence with its accuracy: the reliability diagram of Guo et al., 2017. */
 import type { Evaluation } from '../training/score.js';
 import { figure, type Html, html, percent, section } from './html.js';
 import { plotSvg } from './plot.js';
@@ -70,9 +70,10 @@ function verdict({ reliability, images, top1, ece }: Evaluation): string {
   const gap = confidence - top1;
   const tendency =
     Math.abs(gap) < 0.01 ? 'neither over- nor underconfident' : gap > 0 ? 'overconfident' : 'underconfident';
-  return `On average the model is ${percent(confidence)} sure and ${percent(top1)} right: ${tendency}. The expected calibration error is ${percent(ece, 2)}.`;
+  return `The mean confidence is ${percent(confidence)} and the accuracy ${percent(top1)}: the model is ${tendency}. The expected calibration error is ${percent(ece, 2)}.`;
 }
 
+/** The section of a report about calibration. */
 export async function calibrationSection(evaluation: Evaluation): Promise<Html> {
   return section(
     'calibration',
@@ -80,7 +81,7 @@ export async function calibrationSection(evaluation: Evaluation): Promise<Html> 
     verdict(evaluation),
     html`<div class="plots narrow">${figure(
       await reliabilityPlot(evaluation),
-      'Accuracy of the images in each of 15 bins of confidence, the highest probability. Dots stand at the mean confidence of a bin; on the dashed line, confidence and accuracy agree. Bars below it are overconfident.',
-    )}${figure(await histogram(evaluation), 'How many images fall into each bin: thin bins say little.')}</div>`,
+      'Accuracy in each of 15 bins of confidence (the highest probability of an image). A dot stands at the mean confidence of its bin. On the dashed line confidence equals accuracy; bars below it are overconfident.',
+    )}${figure(await histogram(evaluation), 'Share of the images in each bin. A bin of few images says little.')}</div>`,
   );
 }

@@ -1,12 +1,12 @@
-/** Accuracy of each class, and which classes are taken for which. */
+/** Accuracy of each class, and the confusion matrix. */
 import { type ConfusedPair, confusedPairs, type Evaluation } from '../training/score.js';
 import { count, figure, type Html, html, percent, section } from './html.js';
 import { plotSvg } from './plot.js';
 
-/** More classes than this are a heat map instead of a table of numbers. */
+/** The confusion matrix of more classes is a heat map instead of a table of numbers. */
 const MOST_IN_A_TABLE = 20;
 const PAIRS = 10;
-/** Shares beyond this are so strongly shaded that numbers on them take the colour of the page. */
+/** Cells of larger shares are so dark that their numbers have the colour of the page. */
 const DARK = 0.72;
 
 function bars({ per_class }: Evaluation): Html {
@@ -57,11 +57,12 @@ async function matrixMap({ confusion, per_class }: Evaluation): Promise<Html> {
 }
 
 const pairsTable = (pairs: readonly ConfusedPair[]): Html =>
-  html`<table class="pairs"><thead><tr><th scope="col">class</th><th scope="col">taken for</th><th scope="col">images</th><th scope="col">of the class</th></tr></thead><tbody>${pairs.map(
+  html`<table class="pairs"><thead><tr><th scope="col">class</th><th scope="col">predicted</th><th scope="col">images</th><th scope="col">of the class</th></tr></thead><tbody>${pairs.map(
     ({ actual, predicted, images, share }) =>
       html`<tr><td>${actual}</td><td>${predicted}</td><td>${count(images)}</td><td>${percent(share)}</td></tr>`,
   )}</tbody></table>`;
 
+/** The section of a report about classes: accuracy by class, confusion matrix, most frequent mistakes. */
 export async function classesSection(evaluation: Evaluation): Promise<Html> {
   const few = evaluation.per_class.length <= MOST_IN_A_TABLE;
   const pairs = confusedPairs(evaluation, PAIRS);
@@ -71,12 +72,12 @@ export async function classesSection(evaluation: Evaluation): Promise<Html> {
     'classes',
     'Classes',
     top
-      ? html`The most frequent mistake: <b>${top.actual}</b> taken for <b>${top.predicted}</b>, ${count(top.images)} times (${percent(top.share)} of the class).`
+      ? html`The most frequent mistake: <b>${top.actual}</b> classified as <b>${top.predicted}</b>, ${count(top.images)} times (${percent(top.share)} of the class).`
       : 'There are no mistakes.',
     figure(bars(evaluation), 'Accuracy by class, best first.', 'wide'),
     html`<div class="plots matrix">${figure(
       matrix,
-      'Confusion: rows are the true classes, columns what they were taken for; shading is the share of the row.',
+      'Confusion matrix: rows are true classes, columns predicted classes; shading is the share of the row.',
     )}${pairs.length > 0 ? figure(pairsTable(pairs), `The ${pairs.length} most frequent mistakes.`) : null}</div>`,
   );
 }

@@ -1,4 +1,4 @@
-/** Images side by side as a PNG, every pixel a square, so that a person can see what happened to them. */
+/** A contact sheet: images side by side in a PNG, enlarged without interpolation. */
 import sharp from 'sharp';
 import { ConfigError } from '../core/errors.js';
 
@@ -13,16 +13,16 @@ export interface Sheet {
 
 const GAP = 1;
 
-/** More than this no viewer shows, and little memory holds. */
+/** A larger picture needs too much memory. */
 const MOST_PIXELS = 2 ** 28;
 
-/** Pixels across and down, before they are scaled. */
+/** Width and height in pixels, before scaling. */
 const sheetSize = ({ rows, columns, height, width }: Omit<Sheet, 'images'>) => ({
   width: columns * (width + GAP) + GAP,
   height: rows * (height + GAP) + GAP,
 });
 
-/** Throws a ConfigError where the picture would be too large to make. */
+/** Throws a ConfigError if the picture would have too many pixels. */
 export function demandDrawable(sheet: Omit<Sheet, 'images'>, scale: number): void {
   const { width, height } = sheetSize(sheet);
   if (width * height * scale ** 2 > MOST_PIXELS)
@@ -31,7 +31,7 @@ export function demandDrawable(sheet: Omit<Sheet, 'images'>, scale: number): voi
     );
 }
 
-/** The sheet as a PNG file's bytes; a pixel of an image becomes `scale` x `scale`. */
+/** The bytes of a PNG file. Each pixel of an image becomes `scale` x `scale` pixels. Throws as `demandDrawable`. */
 export async function contactSheet(sheet: Sheet, scale: number): Promise<Uint8Array> {
   demandDrawable(sheet, scale);
   const raw = { ...sheetSize(sheet), channels: 3 } as const;
@@ -41,7 +41,7 @@ export async function contactSheet(sheet: Sheet, scale: number): Promise<Uint8Ar
     .toBuffer();
 }
 
-/** All images on white, as bytes (height, width, 3). */
+/** All images on a white canvas, as bytes (down, across, 3). */
 function arrange({ images, columns, height, width }: Sheet, across: number, down: number): Uint8Array {
   const canvas = new Uint8Array(across * down * 3).fill(255);
   images.forEach((value, i) => {

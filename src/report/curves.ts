@@ -19,23 +19,23 @@ interface Axis {
   readonly zero?: boolean;
 }
 
-/** Points of a step curve: more are no use at the width of a page, and make it heavy. */
+/** The most points of a step curve. More would make the page larger without a visible difference. */
 const MOST_POINTS = 400;
 
-/** What the columns of history.json are called in the legends. */
-const LOSSES = { val_loss: 'validation', ema_val_loss: 'validation, averaged weights' } as const;
+/** The names of history.json's columns in the legends. */
+const LOSSES = { val_loss: 'validation', ema_val_loss: 'validation, EMA' } as const;
 const ACCURACIES = {
   train_accuracy: 'training',
   val_accuracy: 'validation',
-  ema_val_accuracy: 'validation, averaged weights',
+  ema_val_accuracy: 'validation, EMA',
 } as const;
 
-/** Steps of an epoch, from logged steps: right to within the interval between them. */
+/** Steps per epoch, estimated from the logged steps. The error is less than the log interval. */
 function stepsPerEpoch(steps: readonly StepEntry[]): number {
   return steps.reduce((most, { step, epoch }) => Math.max(most, Math.ceil(step / epoch)), 1);
 }
 
-/** A figure of the steps, averaged over as many neighbours as leave MOST_POINTS. */
+/** The points of one field of the logged steps. Neighbours are averaged if there are more than MOST_POINTS. */
 function stepPoints(
   steps: readonly StepEntry[],
   series: string,
@@ -51,7 +51,7 @@ function stepPoints(
   });
 }
 
-/** Columns of the history, in the order of their names here; epochs without the figure are left out. */
+/** The points of the history's columns, in the order of `names`. Epochs without a value are left out. */
 function epochPoints(history: readonly EpochEntry[], names: Readonly<Record<string, string>>): Point[] {
   return Object.entries(names).flatMap(([column, series]) =>
     history.flatMap((entry) => {
@@ -63,7 +63,7 @@ function epochPoints(history: readonly EpochEntry[], names: Readonly<Record<stri
 
 const order = (points: readonly Point[]): string[] => [...new Set(points.map(({ series }) => series))];
 
-/** `lines` drawn thin, `dots` with a mark at every point unless there are many. */
+/** A plot. `lines` are thin; `dots` have a mark at every point unless there are many. */
 async function curve(lines: readonly Point[], dots: readonly Point[], axis: Axis): Promise<Html> {
   const domain = order([...lines, ...dots]);
   const encoding = {
@@ -82,7 +82,7 @@ async function curve(lines: readonly Point[], dots: readonly Point[], axis: Axis
       legend: domain.length > 1 ? { title: null, orient: 'top', symbolType: 'stroke' } : null,
     },
   } as const;
-  // Marks where points are few: a line of one point would not be seen.
+  // A line of a single point is invisible without a mark.
   const drawn = (values: readonly Point[], strokeWidth: number, mostMarks: number): LayerSpec => ({
     data: { values: [...values] },
     mark: {
@@ -101,15 +101,21 @@ async function curve(lines: readonly Point[], dots: readonly Point[], axis: Axis
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 
-/** The median of the logged throughput, images a second; null when none was logged. */
+/** The median of the logged throughput, in images per second; null if no step was logged. */
 export const medianThroughput = (steps: readonly StepEntry[]): number | null =>
   steps.length > 0 ? median(steps.map((entry) => entry.images_per_second)) : null;
 
-/** `judge` is the set that is evaluated after an epoch: `test`, or `validation`. */
-export async function curvesSection({ steps, history }: RunFiles, judge: string): Promise<Html | null> {
+/**
+ * The section of a report about training; null if nothing is logged. `validationName` is the set that is evaluated after an
+ * epoch: `test`, or `validation`.
+ */
+export async function curvesSection(
+  { steps, history }: RunFiles,
+  validationName: string,
+): Promise<Html | null> {
   if (steps.length + history.length === 0) return null;
   const named = <T extends Record<string, string>>(names: T) =>
-    Object.fromEntries(Object.entries(names).map(([k, v]) => [k, v.replace('validation', judge)]));
+    Object.fromEntries(Object.entries(names).map(([k, v]) => [k, v.replace('validation', validationName)]));
   const best = history.reduce<EpochEntry | null>(
     (top, entry) => ((entry.val_accuracy ?? -1) > (top?.val_accuracy ?? -1) ? entry : top),
     null,
@@ -124,13 +130,13 @@ export async function curvesSection({ steps, history }: RunFiles, judge: string)
     stepPoints(steps, 'training', 'loss'),
     epochPoints(history, named(LOSSES)),
     { title: 'loss, nats' },
-    html`Cross-entropy. The training curve is that of single batches, with augmentation, dropout and label smoothing where the settings have them.`,
+    html`Cross-entropy. The training curve shows single batches, with the augmentation, dropout and label smoothing of the settings.`,
   );
   await add(
     [],
     epochPoints(history, named(ACCURACIES)),
     { title: 'accuracy', format: '.0%' },
-    html`Top-1 accuracy. ${best ? `Highest on the ${judge} images: ${percent(best.val_accuracy, 2)} after epoch ${best.epoch}.` : null}`,
+    html`Top-1 accuracy. ${best ? `Highest on the ${validationName} images: ${percent(best.val_accuracy, 2)} after epoch ${best.epoch}.` : null}`,
   );
   await add(
     stepPoints(steps, 'learning rate', 'lr'),
@@ -143,7 +149,7 @@ export async function curvesSection({ steps, history }: RunFiles, judge: string)
     stepPoints(steps, 'images a second', 'images_per_second'),
     [],
     { title: 'images a second', format: '~s', zero: true },
-    html`Throughput of training; the median is ${count(pace ?? 0)} images a second. The first steps compile kernels.`,
+    html`Training throughput. The median is ${count(pace ?? 0)} images a second; the first steps also compile kernels.`,
   );
   return section(
     'training',

@@ -1,6 +1,6 @@
-/** HTML as a template that escapes whatever is put into it, unless that is HTML itself. */
+/** A template for HTML that escapes every inserted value which is not `Html`. */
 
-/** Text that is HTML already. */
+/** Text that is already HTML and is not escaped. */
 export class Html {
   constructor(readonly text: string) {}
 }
@@ -23,11 +23,11 @@ function render(child: Child): string {
   return typeof child === 'object' ? child.map(render).join('') : escapeHtml(String(child));
 }
 
-/** html`<p>${text}</p>`: strings and numbers are escaped, arrays joined, null is nothing. */
+/** html`<p>${text}</p>`: escapes strings and numbers, joins arrays, and turns null into nothing. */
 export const html = (strings: TemplateStringsArray, ...children: readonly Child[]): Html =>
   new Html(strings.reduce((text, string, i) => text + render(children[i - 1] as Child) + string));
 
-/** A section of the page: a heading, a sentence or two on what one sees, the figures. */
+/** A section of the page: a heading, a sentence or two about its content, then the content. */
 export const section = (id: string, title: string, about: Child, ...content: readonly Child[]): Html =>
   html`<section id="${id}"><h2>${title}</h2><p class="about">${about}</p>${content}</section>\n`;
 
@@ -35,11 +35,13 @@ export const section = (id: string, title: string, about: Child, ...content: rea
 export const figure = (content: Child, caption: Child, kind = 'plot'): Html =>
   html`<figure class="${kind}">${content}<figcaption>${caption}</figcaption></figure>`;
 
-/** A table of two columns: what it is, and its value. */
+/** A table of two columns: names and values. */
 export const facts = (rows: readonly (readonly [Child, Child])[]): Html =>
   html`<table class="facts">${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</table>`;
 
+/** A fraction as a percentage; a dash for null. */
 export const percent = (fraction: number | null, digits = 1): string =>
   fraction === null ? '–' : `${(100 * fraction).toFixed(digits)} %`;
 
+/** A rounded number with commas between thousands. */
 export const count = (n: number): string => Math.round(n).toLocaleString('en-US');

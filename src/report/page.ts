@@ -1,4 +1,4 @@
-/** The report of a run as one HTML file that needs nothing else: no network, no script. */
+/** The report of a run: one HTML file without scripts and without links to other files. */
 import { basename, dirname, resolve } from 'node:path';
 import type { Dataset, Split } from '../data/dataset.js';
 import type { AdapterInfo } from '../gpu/device.js';
@@ -30,20 +30,21 @@ export interface ReportInput {
   readonly settings: Settings;
   readonly model: Model;
   readonly dataset: Dataset;
-  /** Whether the data set is the one that the run was trained on. */
+  /** True if the data set is the one that the run was trained on. */
   readonly ownData: boolean;
-  /** The images that were evaluated, all of them in order, and what came of it: logits (n, K). */
+  /** The evaluated images, on the host and on the device. */
   readonly split: Split;
   readonly store: ImageStore;
+  /** (n, K), in the order of the split's images. */
   readonly logits: Float32Array;
   readonly evaluation: Evaluation;
   readonly run: RunFiles;
-  /** What the weights say of where they were trained. */
+  /** Version, seed, adapter and driver of the training, from the metadata of the weights. */
   readonly environment: Readonly<Record<string, unknown>>;
-  /** Where they were evaluated. */
+  /** The adapter of the evaluation. */
   readonly adapter: AdapterInfo;
   readonly version: string;
-  /** When the report is made. */
+  /** The time of the report. */
   readonly date: Date;
 }
 
@@ -51,7 +52,7 @@ const CARDS = 12;
 const LOOKED_RIGHT = 4;
 const LOOKED_WRONG = 2;
 
-/** The whole page. Whatever comes from files (names of classes, settings, adapters) is escaped. */
+/** The text of the page. All text from files (names of classes, settings, adapters) is escaped. */
 export async function reportPage(input: ReportInput): Promise<string> {
   const { evaluation, logits, split, dataset, model, store, run, settings } = input;
   const predictions = predictionsOf(logits, split.labels, dataset.classes);
@@ -62,7 +63,7 @@ export async function reportPage(input: ReportInput): Promise<string> {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,"><title>${title}</title><style>${new Html(style)}</style></head><body><main>
 ${headline(input)}
-${await curvesSection(run, judgeOf(settings))}
+${await curvesSection(run, validationNameOf(settings))}
 ${await classesSection(evaluation)}
 ${await calibrationSection(evaluation)}
 ${await predictionsSection(selection, pictureOf)}
@@ -78,13 +79,13 @@ ${environmentSection(environmentRows(input))}
   return page.text;
 }
 
-/** The run directory's name, or the file's where it lies elsewhere. */
+/** The name of the run directory; the name of the file if it is not in one. */
 function nameOf(weights: string): string {
   const folder = dirname(resolve(weights));
   return basename(folder) === 'checkpoints' ? basename(dirname(folder)) : basename(weights);
 }
 
-const judgeOf = (settings: Settings): 'validation' | 'test' =>
+const validationNameOf = (settings: Settings): 'validation' | 'test' =>
   settings.valSplit > 0 ? 'validation' : 'test';
 
 function pictures({ dataset, split }: ReportInput): (record: number) => Picture {
@@ -98,7 +99,7 @@ const lookedAt = ({ right, wrong }: Selection): Prediction[] => [
   ...evenly(wrong, LOOKED_WRONG),
 ];
 
-/** Two standard errors of a share of n images. */
+/** Two standard errors of a fraction measured on n images. */
 const margin = (share: number, n: number): number => 2 * Math.sqrt((share * (1 - share)) / n);
 
 function headline(input: ReportInput): Html {
@@ -116,12 +117,12 @@ function headline(input: ReportInput): Html {
       `± ${percent(margin(top1, images), 2)}, ${count(images)} test images`,
       'main',
     ),
-    number('Top-5 accuracy', percent(top5, 2), 'true class among the first five'),
+    number('Top-5 accuracy', percent(top5, 2), 'true class among the five most probable'),
     tta
       ? number(
           'Top-1 with flip',
           percent(tta.top1, 2),
-          `mean of image and mirror; loss ${tta.loss.toFixed(4)}`,
+          `averaged over each image and its mirror image; loss ${tta.loss.toFixed(4)}`,
         )
       : null,
     number('Loss', loss.toFixed(4), 'cross-entropy, nats'),
@@ -131,16 +132,16 @@ function headline(input: ReportInput): Html {
   ]}</dl><p class="honest">${choice(input)}</p></header>`;
 }
 
-/** Which set chose the checkpoint, and which one is reported. */
+/** Says which images chose the checkpoint, and which images the figures are about. */
 function choice({ weights, settings, evaluation, ownData, dataset }: ReportInput): Child {
-  const reported = `All figures are of the ${count(evaluation.images)} test images.`;
+  const reported = `All figures are for the ${count(evaluation.images)} test images.`;
   if (!basename(weights).startsWith('best'))
-    return `${basename(weights)} was not chosen by its accuracy: it is the state that training ended or was saved with. ${reported}`;
+    return `${basename(weights)} was not chosen by its accuracy: it holds the weights at the end of training, or of one epoch. ${reported}`;
   if (!ownData)
-    return `The checkpoint is the best of a run on ${settings.dataset}, chosen there. ${reported} They are those of ${dataset.name}, which had no part in it.`;
+    return `The checkpoint is the best of a run on ${settings.dataset}, chosen there. ${reported} They are from ${dataset.name}, which had no part in the choice.`;
   return settings.valSplit > 0
     ? `The checkpoint is the best of the run on ${count(settings.valSplit)} validation images held out of the training set. ${reported} They had no part in the choice.`
-    : html`The checkpoint is the best of the run on the test images themselves, which makes these figures a little better than those on new images. ${reported} <code>--val-split</code> chooses on held-out images instead.`;
+    : html`The checkpoint is the best of the run on the test images themselves, so these figures are slightly better than on new images. ${reported} Use <code>--val-split</code> to choose on held-out images instead.`;
 }
 
 function environmentRows({ environment, adapter, version, weights, date }: ReportInput): [Child, Child][] {

@@ -1,7 +1,7 @@
 /** Pictures as PNG data URIs. Pixels are bytes. */
 import { type Html, html } from './html.js';
 
-/** Rows of interleaved channels: one for grey, three for colour. */
+/** Pixels (height, width, channels): one channel for grey, three for colour. */
 export interface Picture {
   readonly pixels: Uint8Array;
   readonly height: number;
@@ -10,18 +10,18 @@ export interface Picture {
 
 async function dataUri({ pixels, height, width }: Picture): Promise<string> {
   const channels = (pixels.length / height / width) as 1 | 3;
-  const { default: sharp } = await import('sharp'); // native: loaded by whoever draws, not by who only counts
+  const { default: sharp } = await import('sharp'); // a native module, which programs that draw nothing do not load
   const png = await sharp(pixels, { raw: { width, height, channels } })
     .png({ compressionLevel: 9 })
     .toBuffer();
   return `data:image/png;base64,${png.toString('base64')}`;
 }
 
-/** An image element; the page draws its pixels as squares. */
+/** An image element. The style sheet shows its pixels without interpolation. */
 export const img = async (picture: Picture, alt: string): Promise<Html> =>
   html`<img src="${await dataUri(picture)}" alt="${alt}" width="${picture.width}" height="${picture.height}">`;
 
-/** Planes (C, H, W), as data sets keep them, with their channels interleaved. */
+/** A picture (H, W, C) from planes (C, H, W), the layout of data sets. */
 export function fromPlanes(planes: Uint8Array, height: number, width: number): Picture {
   const area = height * width;
   const channels = planes.length / area;
@@ -31,7 +31,7 @@ export function fromPlanes(planes: Uint8Array, height: number, width: number): P
   return { pixels, height, width };
 }
 
-/** Values (rows, columns) at the places of a larger raster, bilinear between cell centres (align_corners=False). */
+/** Values (rows, columns) resized to (height, width): bilinear, as torch's interpolate with align_corners=False. */
 export function upsample(values: ArrayLike<number>, [rows, columns]: Grid, height: number, width: number) {
   const along = (i: number, cells: number, size: number) => {
     const at = Math.min(cells - 1, Math.max(0, ((i + 0.5) * cells) / size - 0.5));
@@ -48,16 +48,17 @@ export function upsample(values: ArrayLike<number>, [rows, columns]: Grid, heigh
   });
 }
 
+/** Rows and columns. */
 export type Grid = readonly [number, number];
 
-/** Scaled to [0, 1]; all ones where there is no difference to show. */
+/** Values scaled to [0, 1]; all ones if they are all equal. */
 export function stretched(values: ArrayLike<number>): Float64Array {
   const all = Float64Array.from(values);
   const [low, high] = [Math.min(...all), Math.max(...all)];
   return all.map((value) => (high > low ? (value - low) / (high - low) : 1));
 }
 
-/** From dark blue over red to pale yellow, of rising lightness. */
+/** A colour map from dark blue over red to pale yellow, with increasing lightness. */
 const RAMP = [
   [14, 16, 44],
   [74, 36, 110],
@@ -67,7 +68,7 @@ const RAMP = [
   [255, 250, 224],
 ] as const;
 
-/** Values of a grid as colours, the least dark and the most light. */
+/** A heat map of the values: the smallest is dark, the largest light. */
 export function heat(values: ArrayLike<number>, [height, width]: Grid): Picture {
   const pixels = Uint8Array.from(
     [...stretched(values)].flatMap((value) => {
@@ -79,12 +80,12 @@ export function heat(values: ArrayLike<number>, [height, width]: Grid): Picture 
   return { pixels, height, width };
 }
 
-/** How bright a picture stays where the map is lowest. */
+/** The brightness that remains at the map's smallest value. */
 const DIMMEST = 0.15;
-/** Pixels are gamma-coded: light dimmed to t leaves t^(1/2.2) of their value. */
+/** Pixel values are gamma-encoded, so dimming the light by a factor t multiplies them by t^(1/2.2). */
 const GAMMA = 2.2;
 
-/** The picture, `scale` times larger, lit by the values of a grid over it. */
+/** The picture enlarged by `scale`, with a brightness that follows the values of a grid laid over it. */
 export function lit(picture: Picture, values: ArrayLike<number>, grid: Grid, scale: number): Picture {
   const [height, width] = [picture.height * scale, picture.width * scale];
   const channels = picture.pixels.length / picture.height / picture.width;

@@ -1,4 +1,4 @@
-/** Plots as SVG, by Vega-Lite. Colours are CSS variables of the page around them, so that one plot serves light and dark. */
+/** Plots as SVG by Vega-Lite. Their colours are CSS variables of the page, so that a plot follows light and dark mode. */
 import { parse, View } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 import { Html } from './html.js';
@@ -36,8 +36,8 @@ export async function plotSvg(spec: TopLevelSpec): Promise<Html> {
     const svg = await view.toSVG();
     return new Html(
       svg
-        .replace(/ xmlns(:xlink)?="[^"]*"/g, '') // a page needs none
-        // The view box keeps the proportions; the width comes from the page.
+        .replace(/ xmlns(:xlink)?="[^"]*"/g, '') // SVG inside of HTML needs no namespace
+        // The view box keeps the aspect ratio; the page sets the width.
         .replace(/ width="([\d.]+)" height="[\d.]+"/, ' style="width:100%;max-width:$1px;height:auto"'),
     );
   } finally {

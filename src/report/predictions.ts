@@ -1,12 +1,13 @@
-/** Single images with what the model made of them. */
+/** Single images with the model's predictions. */
 import { probabilities } from '../training/score.js';
 import { figure, type Html, html, percent, section } from './html.js';
 import { img, type Picture } from './picture.js';
 
 export interface Prediction {
+  /** Index of the image in its split. */
   readonly record: number;
   readonly actual: string;
-  /** The most probable classes, by falling probability. */
+  /** The most probable classes, the most probable first. */
   readonly ranked: readonly { readonly name: string; readonly probability: number }[];
 }
 
@@ -33,13 +34,14 @@ export function predictionsOf(
 
 const isRight = ({ actual, ranked }: Prediction): boolean => ranked[0]!.name === actual;
 
-/** What the page shows: images evenly spaced among the right ones and among the wrong ones, and the surest mistakes. */
+/** The images on the page: evenly spaced samples of the right and of the wrong ones, and the most confident mistakes. */
 export interface Selection {
   readonly right: readonly Prediction[];
   readonly wrong: readonly Prediction[];
   readonly surest: readonly Prediction[];
 }
 
+/** At most `count` images of each kind. */
 export function select(predictions: readonly Prediction[], count: number): Selection {
   const wrong = predictions.filter((it) => !isRight(it));
   const surest = [...wrong].sort((a, b) => b.ranked[0]!.probability - a.ranked[0]!.probability);
@@ -50,7 +52,7 @@ export function select(predictions: readonly Prediction[], count: number): Selec
   };
 }
 
-/** At most `count` items at equal distances: no choice that could flatter the model. */
+/** At most `count` items at equal distances, so that the sample does not flatter the model. */
 export function evenly<T>(items: readonly T[], count: number): T[] {
   const n = Math.min(count, items.length);
   return Array.from({ length: n }, (_, i) => items[Math.floor((i * items.length) / n)] as T);
@@ -67,6 +69,7 @@ async function card(prediction: Prediction, picture: Picture): Promise<Html> {
   return figure(html`${await img(picture, actual)}<ol>${bars}</ol>`, actual, 'card');
 }
 
+/** The section of a report about single images. */
 export async function predictionsSection(
   { right, wrong, surest }: Selection,
   pictureOf: (record: number) => Picture,
@@ -78,11 +81,11 @@ export async function predictionsSection(
   return section(
     'predictions',
     'Predictions',
-    'Under each image its class, beside it the three classes that the model finds most probable; the true one is coloured.',
-    await group('Right', 'Evenly spaced among all images that were recognised.', right),
-    await group('Wrong', 'Evenly spaced among all mistakes.', wrong),
+    'The true class is below each image, and the three most probable classes are beside it; the true one is coloured.',
+    await group('Right', 'An evenly spaced sample of the images that are classified correctly.', right),
+    await group('Wrong', 'An evenly spaced sample of the mistakes.', wrong),
     await group(
-      'Surely wrong',
+      'Most confident mistakes',
       'The mistakes with the highest confidence: hard images, and sometimes wrong labels.',
       surest,
     ),

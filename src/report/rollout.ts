@@ -1,6 +1,6 @@
-/** Attention weights, which the fused op never writes, recomputed in float64; and their rollout over the layers. */
+/** Attention weights, recomputed in float64 because the fused op never writes them, and their rollout over the layers. */
 
-/** What one image's attention in one layer computes from: qkv (N, 3·H·head_dim), as timm packs it. */
+/** The queries, keys and values of one image in one layer: qkv (N, 3·H·head_dim), packed as in timm. */
 export interface PackedAttention {
   readonly qkv: ArrayLike<number>;
   readonly tokens: number;
@@ -9,11 +9,11 @@ export interface PackedAttention {
 
 const headDim = ({ qkv, tokens, heads }: PackedAttention): number => qkv.length / tokens / 3 / heads;
 
-/** Element 0 of part 0, 1, 2 (query, key, value) of a token and a head. */
+/** The index in qkv of a token's query, key or value (`part` 0, 1 or 2) for one head. */
 const offset = (packed: PackedAttention, token: number, part: number, head: number): number =>
   ((token * 3 + part) * packed.heads + head) * headDim(packed);
 
-/** softmax_j(q[i]·k[j] / √head_dim): a matrix (N, N) for each head, rows adding up to one. */
+/** softmax_j(q[i]·k[j] / √head_dim): a matrix (N, N) for each head. Each row sums to 1. */
 export function attentionWeights(packed: PackedAttention): Float64Array[] {
   const { qkv, tokens: N, heads } = packed;
   const d = headDim(packed);
@@ -39,7 +39,7 @@ function divideBySum(row: Float64Array): void {
   for (let j = 0; j < row.length; j++) row[j]! /= sum;
 }
 
-/** The mean of matrices of one size. */
+/** The elementwise mean of matrices of one size. */
 export function meanOf(matrices: readonly Float64Array[]): Float64Array {
   return (matrices[0] as Float64Array).map(
     (_, i) => matrices.reduce((sum, matrix) => sum + matrix[i]!, 0) / matrices.length,
@@ -47,9 +47,9 @@ export function meanOf(matrices: readonly Float64Array[]): Float64Array {
 }
 
 /**
- * Attention rollout (Abnar and Zuidema, 2020): R = A'_L · … · A'_1 with A' = 0.5 A + 0.5 I, rows divided by their sums,
- * where A (N, N) is a layer's attention averaged over heads; the first layer first. R[i][j] is how much of token j at
- * the input reaches token i at the output, residual branches included and MLPs left out.
+ * Attention rollout (Abnar and Zuidema, 2020): R = A'_L · … · A'_1 with A' = 0.5 A + 0.5 I, rows divided by their sums.
+ * A (N, N) is a layer's attention averaged over heads; `layers` starts with the first layer. R[i][j] says how much of
+ * input token j reaches output token i. It counts residual branches and ignores MLPs.
  */
 export function rollout(layers: readonly Float64Array[], N: number): Float64Array {
   const identity = Float64Array.from({ length: N * N }, (_, i) => (i % (N + 1) === 0 ? 1 : 0));
@@ -68,9 +68,9 @@ function product(a: Float64Array, b: Float64Array, N: number): Float64Array {
 }
 
 /**
- * How much the head's input takes from each patch: the row of the class token, or, with mean pooling, the mean of the
- * patches' rows. A class token and registers come before the patches (timm's order). Mean pooling leaves them out of the
- * mean, and no map shows what is drawn from them.
+ * How much the classifier's input takes from each patch, from a matrix (N, N): the row of the class token or, with mean
+ * pooling, the mean of the patches' rows. The class token and registers stand before the patches (timm's order). No map
+ * has columns for them, and mean pooling leaves their rows out.
  */
 export function overPatches(
   matrix: Float64Array,

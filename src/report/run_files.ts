@@ -1,4 +1,4 @@
-/** What a run directory tells of its training. */
+/** The logs of a run directory. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isObject } from '../io/json.js';
@@ -8,18 +8,17 @@ import type { EpochEntry, StepEntry } from '../training/progress.js';
 
 export interface RunFiles {
   readonly steps: readonly StepEntry[];
-  /** Entries may have figures beyond these, such as those of the averaged weights. */
   readonly history: readonly EpochEntry[];
 }
 
-/** Both are empty where the run has not got so far; a FormatError names a file that is damaged. */
+/** Reads steps.jsonl and history.json of a run. A missing file gives an empty list; a damaged one a FormatError. */
 export function readRunFiles(run: string): RunFiles {
   const path = join(run, 'steps.jsonl');
   const log = existsSync(path) ? new TextDecoder().decode(readBytes(path)) : '';
   return { steps: log.split('\n').flatMap(stepOf), history: readHistory(run) };
 }
 
-// The last line may be cut short: by a crash, or because the run is writing it at this moment. What is no step is passed over.
+// The last line may be cut short by a crash, or because the run is writing it now. Lines that are not steps are skipped.
 function stepOf(line: string): StepEntry[] {
   try {
     const entry: unknown = JSON.parse(line);

@@ -1,4 +1,4 @@
-/** Every setting of the run by group, those that differ from their defaults in bold; and where it ran. */
+/** Tables of the run's settings by group, changed ones in bold, and of its environment. */
 import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../recipe/settings.js';
 import { type Child, facts, type Html, html, section } from './html.js';
 
@@ -13,6 +13,7 @@ function row(name: SettingName, settings: Settings): readonly [Child, Child] {
   ];
 }
 
+/** The section of a report about settings. */
 export function settingsSection(settings: Settings): Html {
   const groups = [...new Set(settingNames.map((name) => settingsTable[name].group))];
   const tables = groups.map((group) => {
@@ -22,10 +23,16 @@ export function settingsSection(settings: Settings): Html {
   return section(
     'settings',
     'Settings',
-    'Bold: not the default.',
+    'Settings that differ from their defaults are bold.',
     html`<div class="columns">${tables}</div>`,
   );
 }
 
+/** The section of a report about the environment, from its rows. */
 export const environmentSection = (rows: readonly (readonly [Child, Child])[]): Html =>
-  section('environment', 'Environment', 'Where and with what the numbers were made.', facts(rows));
+  section(
+    'environment',
+    'Environment',
+    'The software and hardware of this run and of its evaluation.',
+    facts(rows),
+  );

@@ -1,4 +1,4 @@
-/** The style sheet of the page. Plots take their colours from the variables at its head. */
+/** The style sheet of the page. Plots use the colour variables at its top. */
 export const style = `
 :root {
   color-scheme: light dark;

@@ -1,4 +1,4 @@
-/** A sweep as a table and as a page: accuracy against what it costs in parameters, operations and time. */
+/** A sweep as a table and as a page: accuracy against parameters, operations and time. */
 import type { TopLevelSpec } from 'vega-lite';
 import { type Cell, table } from '../core/table.js';
 import { settingsTable } from '../recipe/settings.js';
@@ -29,29 +29,33 @@ const COLUMNS: Readonly<Record<string, (row: SweepRow) => Cell>> = {
 const HEAD = Object.keys(COLUMNS);
 const cells = (row: SweepRow): Cell[] => Object.values(COLUMNS).map((of) => of(row));
 
+/** The configurations of a sweep with the sizes of their models. */
 export const planTable = (plan: readonly PlannedRun[]): string =>
   table(
     ['configuration', 'parameters', 'MFLOPs an image'],
     plan.map(({ name, parameters, mflops }) => [name, count(parameters), mflops.toFixed(1)]),
   );
 
+/** The results of a sweep. */
 export const sweepTable = (rows: readonly SweepRow[]): string => table(HEAD, rows.map(cells));
 
-/** The sentences of the runs that failed. */
+/** The error messages of the runs that failed. */
 const failures = (rows: readonly SweepRow[]): string[] =>
   rows.flatMap(({ name, error }) => (error === null ? [] : [`${name}: ${error}`]));
 
 const MEANING =
-  'Accuracy is measured on the test images, or on those that --val-split holds out. The best is the best of any epoch, of the weights or, ' +
-  'with --ema-decay, of their moving average, whichever was better: best.safetensors holds it. The last is of the weights at the last ' +
-  'evaluation. MFLOPs are of one forward pass, a multiply-add being two operations. Seconds are of training, without evaluation.';
+  'Accuracy is measured on the test images, or on the images that --val-split holds out. The best accuracy is the highest of all ' +
+  'epochs, of the weights or (with --ema-decay) of their EMA; best.safetensors holds those weights. The last accuracy is that of ' +
+  'the weights at the last evaluation. MFLOPs count one forward pass; a multiply-add is two operations. Seconds count training only.';
+
+/** sweep.md: the table, error messages, and the meaning of the columns. */
 
 export function sweepMarkdown(title: string, rows: readonly SweepRow[]): string {
   const list = failures(rows).map((sentence) => `- ${sentence}`);
   return `${[`# ${title}`, sweepTable(rows), ...(list.length > 0 ? [list.join('\n')] : []), MEANING].join('\n\n')}\n`;
 }
 
-/** One page, nothing outside of it: the plots, then the table. Light or dark as the reader's system is. */
+/** sweep.html: one file with the plots and the table, in light or dark mode as the reader's system. */
 export async function sweepPage(title: string, rows: readonly SweepRow[]): Promise<string> {
   const labels = labelsOf(rows);
   const points = pointsOf(rows, labels);
@@ -62,7 +66,7 @@ export async function sweepPage(title: string, rows: readonly SweepRow[]): Promi
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,"><title>${title}</title><style>${new Html(style + SWEEP_STYLE)}</style></head><body><main>
 <header><p class="over">Patchlight sweep</p><h1>${title}</h1>
-<p class="sub">Best accuracy of each configuration against what it costs. Points are labelled with ${labels.about}.</p></header>
+<p class="sub">Best accuracy of each configuration against its parameters, operations and training time. Points are labelled with ${labels.about}.</p></header>
 <div class="panels">${plots.map((plot) => html`<figure>${plot}</figure>`)}</div>
 <div class="runs"><table><thead>${line('th', ['', ...HEAD])}</thead>
 <tbody>${rows.map((row, i) => line('td', [i + 1, ...cells(row)]))}</tbody></table></div>
@@ -83,15 +87,15 @@ interface Point {
 }
 
 interface Labels {
-  /** What they are. */
+  /** A description of the labels. */
   readonly about: string;
   readonly texts: readonly string[];
 }
 
-// Longer ones would lie over each other.
+// Longer labels would overlap.
 const LONGEST_LABEL = 9;
 
-/** The values of the one setting that all configurations name, where they are short; else each row's number. */
+/** If all configurations change the same single setting, its values, unless they are long; otherwise each row's number. */
 function labelsOf(rows: readonly SweepRow[]): Labels {
   const named = new Set(rows.map(({ changes }) => Object.keys(changes).join()));
   const values = rows.map(({ changes }) => Object.values(changes).join());
@@ -150,14 +154,14 @@ function panel(points: readonly Point[], field: keyof Point, title: string): Top
   };
 }
 
-/** Costs that span most of a decade or more are told apart by their ratios. */
+/** A logarithmic axis if the largest cost is 8 times the smallest or more; otherwise a linear one. */
 function costScale(costs: readonly number[]): Scale {
   const [low, high] = [Math.min(...costs), Math.max(...costs)];
   if (low <= 0 || high < 8 * low) return { domain: roomy(costs), nice: false };
   return { type: 'log', domain: [low / 1.5, high * 1.5], nice: false };
 }
 
-/** Around the values, with room for the labels: a sixth of their range on either side, or of the value itself. */
+/** The range of an axis: the values' range plus a sixth of it on each side, as room for the labels. */
 function roomy(values: readonly number[]): [number, number] {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const room = (high - low || Math.abs(high) || 1) / 6;
@@ -166,7 +170,7 @@ function roomy(values: readonly number[]): [number, number] {
 
 type Scale = { type?: 'log'; domain: [number, number]; nice: false };
 
-/** What a sweep's page has beside that of a report. */
+/** The styles of a sweep's page in addition to those of a report. */
 const SWEEP_STYLE = `
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 24px; }
 .runs { overflow-x: auto; margin: 32px 0 16px; }
