@@ -95,7 +95,7 @@ describe('a run that starts from given weights', () => {
     [
       'without a head',
       () => file('headless', { 'head.weight': null, 'head.bias': null }),
-      'has no head: the one for the 10 classes of this data set starts anew.',
+      'has no classifier. The classifier for the 10 classes of this data set keeps its initial values.',
     ],
     [
       'of a state file with such a head',

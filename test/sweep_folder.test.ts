@@ -133,7 +133,7 @@ describe('a sweep deletes nothing', () => {
     const before = contents(path);
     expect(() => open(path, [longer])).toThrow(ConfigError);
     expect(() => open(path, [longer])).toThrow(
-      `${join(path, 'depth=1')} has no ${STATE} to go on from. Move it away or give another --output.`,
+      `${join(path, 'depth=1')} has no ${STATE} to continue from. Move it away or give another --output.`,
     );
     expect(contents(path)).toEqual(before);
   });
@@ -144,13 +144,13 @@ describe('a sweep deletes nothing', () => {
     leaveRun(path, run, { 'steps.jsonl': '{}' });
     leaveTable(path, rowOf(run, 'running'));
     const lock = lockRun(join(path, run.name));
-    expect(() => open(path, [run])).toThrow(/depth=1 is being trained into by process \d+; wait for its end/);
+    expect(() => open(path, [run])).toThrow(/depth=1 is in use by process \d+, .* Wait until it ends/);
     lock.release();
     // The run may also be locked after the sweep has started and before the run's turn.
     const sweep = open(path, [run]);
     const late = lockRun(join(path, run.name));
     const before = contents(path);
-    expect(() => sweep.begin(run)).toThrow(/depth=1 is being trained into by process/);
+    expect(() => sweep.begin(run)).toThrow(/depth=1 is in use by process/);
     expect(contents(path)).toEqual(before);
     late.release();
   });
@@ -160,7 +160,7 @@ it('one folder has one sweep at a time', async () => {
   const [run] = await planOne();
   const path = fresh();
   const sweep = open(path, [run]);
-  expect(() => open(path, [run])).toThrow(/sweep-\d+ is being trained into by process \d+; wait for its end/);
+  expect(() => open(path, [run])).toThrow(/sweep-\d+ is in use by process \d+, .* Wait until it ends/);
   sweep.close();
   expect(readdirSync(path)).toEqual([]);
   open(path, [run]);
@@ -217,8 +217,8 @@ describe('what is damaged is refused, and left as it is', () => {
   });
 
   it.each<[string, Record<string, Content>, RegExp]>([
-    ['a run', { 'config.json': {} }, /holds a run, not a sweep; give another --output\./],
-    ['a file', { 'depth=1': '' }, /depth=1 is a file where the folder of a run is to be\. Move it away/],
+    ['a run', { 'config.json': {} }, /is a run and not a sweep\. Give another --output\./],
+    ['a file', { 'depth=1': '' }, /depth=1 is a file, but the sweep needs a folder there\. Move it away/],
   ])('%s in the way', async (_, files, says) => {
     const path = fresh();
     const runs = await planOne();
@@ -266,7 +266,7 @@ it.each([
   ['config.json', 'a configuration cannot be called config.json'],
   [
     'x'.repeat(201),
-    /the name of a configuration has 201 characters, and becomes that of a folder: .* by a --list/,
+    /the name of a configuration has 201 characters, which is too long for a folder\. .* in a --list file/,
   ],
 ])('a configuration cannot be called %s', (name, says) => {
   expect(() => checkNames([{ name, changes: {} }])).toThrow(says);
@@ -286,7 +286,7 @@ describe('two sweeps of one folder', () => {
     expect(existsSync(join(path, 'seed=1', STATE))).toBe(false);
     const second = spawnSync(process.execPath, args, { encoding: 'utf8' });
     expect(second.stderr).toBe(
-      `patchlight: ${path} is being trained into by process ${first.pid}; wait for its end or give another --output.\n`,
+      `patchlight: ${path} is in use by process ${first.pid}, which trains into it. Wait until it ends, or give another --output.\n`,
     );
     expect(second.status).toBe(1);
     expect(await ended).toBe(0);

@@ -211,7 +211,7 @@ describe.runIf(hasPty)('on a pseudo-terminal (of the script command of util-linu
     mkdirSync(join(folder, 'noted', 'checkpoints', 'best.safetensors', 'in the way'), { recursive: true });
     const seen = await run.ended;
     expect(seen.code).toBe(0);
-    expectTidy(seen, /^A save failed and training goes on /m, /^epoch 1 {3}train loss/m);
+    expectTidy(seen, /^A save failed and training continues /m, /^epoch 1 {3}train loss/m);
   });
 
   it('that goes away leaves a run that has saved its state', async () => {

@@ -112,8 +112,8 @@ describe('a sweep refuses before anything runs', () => {
     ['--list mine.json --init folder --plan --dataset shapes10', 1, /folder is a folder, not a file/],
     ['--list mine.json --init file.txt --plan --dataset shapes10', 1, /file\.txt: a safetensors file has/],
     ['--list mine.json --init nowhere --plan --dataset shapes10', 1, /--init nowhere does not exist/],
-    ['--list mine.json --output file.txt --dataset shapes10', 1, /The folder file\.txt cannot be made/],
-    ['--list mine.json --output file.txt/x --dataset shapes10', 1, /file\.txt\/x cannot be made/],
+    ['--list mine.json --output file.txt --dataset shapes10', 1, /The folder file\.txt cannot be created/],
+    ['--list mine.json --output file.txt/x --dataset shapes10', 1, /file\.txt\/x cannot be created/],
     ['--list mine.json --learning-rate abc --plan', 2, /--learning-rate must be a number/],
   ])('%s', (flags, code, says) => expectRefused(`sweep ${flags}`, code, says));
 });

@@ -1,6 +1,6 @@
 /**
- * Checkpoints as safetensors with timm's names. A weights file holds the model alone; a state file holds all that an
- * exact continuation needs: weights, moments, average, and the counters in its metadata.
+ * Checkpoints as safetensors files with timm's parameter names. A weights file holds the model alone. A state file holds
+ * everything for an exact resume: weights, the optimizer's moments, EMA, and the run's counters in its metadata.
  */
 import { join } from 'node:path';
 import { ConfigError, FormatError } from '../core/errors.js';
@@ -29,15 +29,15 @@ type Metadata = Readonly<Record<string, unknown>>;
 /** Tensors by the prefix of their names in the file: '' for the model's own weights. */
 export type Parts = Readonly<Record<string, Part>>;
 
-/** The tensors of a snapshot under the prefixes that a state file has for them. */
+/** The tensors of a snapshot by their prefixes in a state file. */
 export const stateParts = (state: Snapshot['state']): Parts =>
   Object.fromEntries(
     Object.entries(state).map(([name, part]) => [PREFIXES[name as keyof typeof PREFIXES], part]),
   );
 
 /**
- * The given parts, each with its parameters in the given order, as a file. The values are read from the device while the file
- * is written, so nothing may change them until it is.
+ * The content of a safetensors file (f32) with the given parts. In each part the parameters stand in the given order. The
+ * values are read from the device while the file is written, so they must not change before that is done.
  */
 export function checkpointContent(
   order: readonly Parameter[],
@@ -62,7 +62,7 @@ export function checkpointContent(
   return safetensorsContent(tensors, { format: 'pt', ...Object.fromEntries(texts) }, pieces);
 }
 
-/** What the file says of itself and its tensors. Every checksum is verified. */
+/** The metadata and tensor list of a checkpoint. Verifies every checksum; throws a FormatError for a damaged file. */
 export function readCheckpoint(path: string): TensorList {
   return withSafetensors(path, (file) => {
     file.verify();
@@ -70,7 +70,7 @@ export function readCheckpoint(path: string): TensorList {
   });
 }
 
-/** Loads parts by strict names and shapes; the error lists what does not fit. */
+/** Loads parts onto the device. All names and shapes must match: otherwise throws a FormatError that lists the differences. */
 export function loadParts(path: string, parts: Parts): void {
   withSafetensors(path, (file) => {
     for (const [prefix, { layout, tensor }] of Object.entries(parts)) {
@@ -81,9 +81,9 @@ export function loadParts(path: string, parts: Parts): void {
 }
 
 /**
- * Loads the weights that a run starts from into an arena that has its first values. The classifier keeps its first values where the
- * file has none, or one for another number of classes, as with timm's create_model(pretrained=True, num_classes=N). The sentence
- * that is returned says so; null where all is loaded. Throws a FormatError for a file that does not fit otherwise.
+ * Loads the weights of --init into an initialised arena. The classifier keeps its initial values if the file has none, or
+ * has one for another number of classes, as in timm's create_model(pretrained=True, num_classes=N); then a note is
+ * returned, otherwise null. Throws a FormatError for any other missing, extra or differently shaped tensor.
  */
 export function loadInit(path: string, arena: Arena, model: Model): string | null {
   return withSafetensors(path, (file) => {
@@ -97,22 +97,25 @@ export function loadInit(path: string, arena: Arena, model: Model): string | nul
   });
 }
 
-/** Why the classifier starts anew; null where it does not. Its first axis counts the classes. */
+/**
+ * A note that says why the classifier is not loaded; null if it is. `own` are its parameters; their first axis is the
+ * number of classes.
+ */
 function classifierNote(path: string, { tensors }: TensorList, own: readonly Parameter[]): string | null {
   const found = own.map(({ name }) => tensors.get(name)?.shape);
   const classes = own[0]?.shape[0];
   if (found.every((shape) => shape === undefined))
-    return `${path} has no head: the one for the ${classes} classes of this data set starts anew.`;
+    return `${path} has no classifier. The classifier for the ${classes} classes of this data set keeps its initial values.`;
   const others = found[0]?.[0];
   const fitsOtherwise = own.every(({ shape }, i) => {
     const its = found[i];
     return its && others !== undefined && sameShape(its, [others, ...shape.slice(1)]);
   });
   if (!fitsOtherwise || others === classes) return null;
-  return `The head of ${path} is for ${others} classes and this data set has ${classes}: it starts anew.`;
+  return `The classifier of ${path} has ${others} classes and this data set ${classes}. The new classifier keeps its initial values.`;
 }
 
-/** A sentence's part for each tensor that is missing, of another shape, or not of this model; `isKept` may be anything. */
+/** A phrase for each tensor that is missing, has another shape, or is not in this model. `isKept` parameters are skipped. */
 function misfits(
   { tensors }: TensorList,
   layout: Layout,
@@ -142,17 +145,17 @@ function refuseMisfits(path: string, problems: readonly string[]): void {
   throw new FormatError(path, `does not fit this model: ${problems.slice(0, 4).join('; ')}${more}.`);
 }
 
-/** A tensor's values, piece by piece. */
+/** A tensor's values as float32, piece by piece. */
 function* floats(file: SafetensorsFile, name: string): Generator<Float32Array> {
   const { dtype } = file.tensors.get(name) as TensorInfo;
   for (const bytes of file.pieces(name)) yield asFloat32({ dtype, bytes });
 }
 
-/** JSON from a checkpoint's metadata; a FormatError names the field that is missing or damaged. */
+/** A field of a checkpoint's metadata, parsed as JSON. Throws a FormatError if it is missing or damaged. */
 export function metadataField<T>(path: string, { metadata }: Pick<TensorList, 'metadata'>, field: string): T {
   const text = metadata[field];
   if (text === undefined)
-    throw new FormatError(path, `its metadata has no ${field}: it is not a checkpoint of Patchlight.`);
+    throw new FormatError(path, `its metadata has no ${field}, so it is not a Patchlight checkpoint.`);
   try {
     return JSON.parse(text) as T;
   } catch {
@@ -160,6 +163,7 @@ export function metadataField<T>(path: string, { metadata }: Pick<TensorList, 'm
   }
 }
 
+/** The file names in the folder `checkpoints` of a run. */
 export const checkpointNames = {
   state: 'last.state.safetensors',
   best: 'best.safetensors',
@@ -168,13 +172,16 @@ export const checkpointNames = {
   epoch: (epoch: number) => `epoch_${String(epoch).padStart(4, '0')}.safetensors`,
 };
 
-/** A run directory's file of weights, the best, else the final ones, or the file itself when `path` is one. */
+/**
+ * The weights file of a run directory: the best weights, or the final ones if there are no best. A `path` to a file is
+ * returned as it is. Throws a ConfigError if there is none.
+ */
 export function findWeights(path: string): string {
   const stat = statOf(path);
   if (!stat) throw new ConfigError(`${path} does not exist.`);
   if (!stat.isDirectory()) return path;
   const names = [checkpointNames.best, checkpointNames.final];
   const found = names.map((name) => join(path, 'checkpoints', name)).find(statOf);
-  if (!found) throw new ConfigError(`${path} holds no checkpoints/${names.join(' or ')}.`);
+  if (!found) throw new ConfigError(`${path} has no checkpoints/${names.join(' or ')}.`);
   return found;
 }

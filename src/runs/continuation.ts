@@ -1,13 +1,13 @@
-/** The settings that a continued run may change, and the notes that it then gives. */
+/** The settings that may change when a run is resumed, and the notes about other differences. */
 import { ConfigError } from '../core/errors.js';
 import type { TensorList } from '../io/safetensors_file.js';
 import { resolveSettings, rowsOf, type SettingName, type Settings } from '../recipe/settings.js';
 import { metadataField } from './checkpoint.js';
 import type { Fingerprint } from './fingerprint.js';
 
-/** How long a run goes. */
+/** Settings that decide when a run ends. */
 const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'scheduleSteps', 'patience'];
-/** Logs, saves and places: no step computes anything else for them. */
+/** Settings of length, logs, saves and folders, which change no step's result except by the learning rate schedule. */
 const FREE_TO_CHANGE = new Set<SettingName>([
   ...LENGTH,
   'logInterval',
@@ -16,7 +16,7 @@ const FREE_TO_CHANGE = new Set<SettingName>([
   'dataDir',
 ]);
 
-/** Throws a ConfigError that names the settings by which `now` would compute something else than `before`. */
+/** Throws a ConfigError that names every changed setting which a resumed run must keep. */
 export function checkContinuation(before: Settings, now: Settings): void {
   const names = Object.keys(rowsOf(before.model)) as SettingName[];
   const changed = names.filter((name) => now[name] !== before[name] && !FREE_TO_CHANGE.has(name));
@@ -24,23 +24,24 @@ export function checkContinuation(before: Settings, now: Settings): void {
     throw new ConfigError(`A continued run must keep its settings: ${differences(changed, before, now)}.`);
 }
 
+/** True if both settings end a run at the same step. */
 export const equallyLong = (a: Settings, b: Settings): boolean => LENGTH.every((name) => a[name] === b[name]);
 
 type Environment = Readonly<Record<string, unknown>>;
 
-/** With any of these changed, the rest of a run may round otherwise. */
+/** If one of these has changed, the rest of the run may round differently. */
 const PLACE = ['version', 'adapter', 'driver'] as const;
 
 /**
- * Compares a saved state with the run that is to continue it: a sentence where the place has changed, and one where the
- * length has; both are allowed. Other training images are a ConfigError.
+ * Compares a saved state with the run that resumes it. Returns a note if the version, adapter or driver has changed, and
+ * one if the length has; both are allowed. Throws a ConfigError if the training images have changed.
  */
 export function describeContinuation(
   path: string,
   state: TensorList,
   now: { readonly settings: Settings; readonly environment: Environment; readonly data: Fingerprint },
 ): string[] {
-  // States saved by 0.1.0 do not tell their images.
+  // States saved by 0.1.0 have no fingerprint of their images.
   if ('data' in state.metadata) checkData(path, metadataField<Fingerprint>(path, state, 'data'), now.data);
   const place = metadataField<Environment>(path, state, 'environment');
   const settings = resolveSettings(metadataField<Settings>(path, state, 'settings'));
@@ -49,11 +50,11 @@ export function describeContinuation(
   const notes: string[] = [];
   if (moved.length > 0)
     notes.push(
-      `The run goes on elsewhere, and may round otherwise: ${differences(moved, place, now.environment)}.`,
+      `The environment has changed, so results may round differently: ${differences(moved, place, now.environment)}.`,
     );
   if (resized.length > 0)
     notes.push(
-      `The run has a new length, and the learning rate its schedule: ${differences(resized, settings, now.settings)}.`,
+      `The length of the run has changed, and with it the learning rate schedule: ${differences(resized, settings, now.settings)}.`,
     );
   return notes;
 }
@@ -63,7 +64,7 @@ function checkData(path: string, before: Fingerprint, now: Fingerprint): void {
     `${dataset}, ${images} images, checksum ${crc32c}`;
   if (said(before) !== said(now))
     throw new ConfigError(
-      `A continued run must see the images it began with: those of ${path} are ${said(before)}; now ${said(now)}.`,
+      `A continued run must train on the same images: ${path} was trained on ${said(before)}; now the data set is ${said(now)}.`,
     );
 }
 

@@ -1,4 +1,4 @@
-/** What TensorBoard shows of a run: a file of events in the run directory for each time that it was started. */
+/** The scalars for TensorBoard. Each start of a run writes a new event file into the run directory. */
 import { readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -10,17 +10,17 @@ const PREFIX = 'events.out.tfevents.';
 export class EventsLog {
   private constructor(private readonly log: AppendLog) {}
 
-  /** Whether a file of a run directory is one of events, by its name. */
+  /** True if a file of a run directory is an event file, by its name. */
   static isOne(name: string): boolean {
     return name.startsWith(PREFIX);
   }
 
   /**
-   * A new file in `folder`, for a run of which `step` steps are done. Earlier files stay as they are: the session that
-   * starts at the next step makes TensorBoard drop what they say of it and of later ones (SummaryWriter's `purge_step`).
+   * Creates a new file in `folder` for a run that has done `step` steps. Earlier files stay as they are: the start of a
+   * session at the next step makes TensorBoard drop their events from that step on (SummaryWriter's `purge_step`).
    */
   static start(folder: string, step: number, now = Date.now()): EventsLog {
-    // Readers take the files in the order of their names: the second, then the count, for two starts within one second.
+    // Readers sort the files by name. The name has the time in seconds, then a count for two starts within one second.
     const count = readdirSync(folder).filter(EventsLog.isOne).length;
     const host = hostname().replace(/[^\w-]+/g, '-');
     const name = `${PREFIX}${Math.floor(now / 1000)}.${host}.${String(count).padStart(4, '0')}`;
@@ -35,7 +35,7 @@ export class EventsLog {
     this.append({ wallTime: Date.now() / 1000, step, scalars });
   }
 
-  /** Writes what was added. A crash leaves whole records and at most one cut short at the end, which readers expect. */
+  /** Writes the added records to disk. A crash may cut the last record short, which readers expect. */
   flush(): void {
     this.log.flush();
   }

@@ -1,17 +1,17 @@
-/** What tells whether a run that goes on sees the images that it began with. */
+/** A fingerprint of the training images, by which a resumed run checks that they have not changed. */
 import { crc32c } from '../core/crc32c.js';
 import type { Dataset, Split } from '../data/dataset.js';
 
 export interface Fingerprint {
   readonly dataset: string;
   readonly images: number;
-  /** Of all labels and of every 1000th image, in hexadecimal. */
+  /** CRC32C of all labels and of every 1000th image, in hexadecimal. */
   readonly crc32c: string;
 }
 
 const EVERY = 1000;
 
-/** The fingerprint of training images: a millisecond for CIFAR-10, where a checksum of all would take half a second. */
+/** Computes the fingerprint: a millisecond for CIFAR-10, where a checksum of all images would take half a second. */
 export function fingerprint({ name }: Pick<Dataset, 'name'>, { images, labels, count }: Split): Fingerprint {
   const bytes = images.length / count;
   let crc = crc32c(new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength));

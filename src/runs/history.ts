@@ -1,4 +1,4 @@
-/** history.json of a run, read back by sweeps and reports. */
+/** Reads the history.json of a run, for sweeps and reports. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError } from '../core/errors.js';
@@ -7,7 +7,7 @@ import { readJson } from '../io/read.js';
 import type { EpochEntry } from '../training/progress.js';
 
 const NUMBERS = ['epoch', 'images', 'lr', 'seconds'] as const;
-/** Null in an epoch that has no such figure. */
+/** Fields that may be null or absent. */
 const FIGURES = [
   'train_loss',
   'train_accuracy',
@@ -17,7 +17,7 @@ const FIGURES = [
   'ema_val_accuracy',
 ] as const;
 
-/** The epochs of the run in the folder `run` so far, none before the first. A FormatError names a file that is damaged. */
+/** The finished epochs of the run in the folder `run`; none if there is no file. Throws a FormatError for a damaged file. */
 export function readHistory(run: string): readonly EpochEntry[] {
   const path = join(run, 'history.json');
   if (!existsSync(path)) return [];

@@ -1,15 +1,15 @@
-/** A run that survives its device: a driver that was reset takes the device along, and not what was saved. */
+/** Restarts of a run after its device was lost, for example by a driver reset: the saved state is still there. */
 import { DeviceLostError } from '../core/errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { Outcome } from '../training/fit.js';
 import { Trainer, type TrainerInput } from './trainer.js';
 
 export interface RestartInput extends Omit<TrainerInput, 'environment'> {
-  /** Another device, each time that it is called. */
+  /** Opens a new device. */
   readonly reopen: () => Promise<Gpu>;
-  /** What is recorded of a device. */
+  /** The facts about a device that the run records. */
   readonly environmentOf: (gpu: Gpu) => TrainerInput['environment'];
-  /** How many losses of the device are survived. */
+  /** The most device losses after which the run continues. */
   readonly restarts: number;
   /** Called for each trainer before it runs. */
   readonly prepared?: (trainer: Trainer) => void;
@@ -17,15 +17,16 @@ export interface RestartInput extends Omit<TrainerInput, 'environment'> {
 
 export interface Trained {
   readonly outcome: Outcome;
-  /** Those that served last; the device is open. */
+  /** The last trainer. */
   readonly trainer: Trainer;
+  /** The last device, still open. */
   readonly gpu: Gpu;
 }
 
 /**
- * Trains; where the device is lost, and it was not we who closed it, goes on from the newest saved state on a new one (from
- * the start where none is saved). The weights and logs are those of a run that lost nothing. Throws DeviceLostError at the
- * loss after the last restart.
+ * Trains. If the device is lost (and we did not close it), opens a new one and continues from the newest saved state, or
+ * from the start if none is saved. Weights and logs end as if no device had been lost. Throws a DeviceLostError if the
+ * device is lost again after the last restart.
  */
 export async function trainWithRestarts(input: RestartInput): Promise<Trained> {
   const { reopen, environmentOf, restarts, prepared } = input;
@@ -39,16 +40,17 @@ export async function trainWithRestarts(input: RestartInput): Promise<Trained> {
       return { outcome: await trainer.run(), trainer, gpu };
     } catch (error) {
       if (!(error instanceof DeviceLostError) || error.closed) throw error;
-      gpu.close(); // what is left of it; its buffers go with it
-      // Until this run has saved a state, it starts from what it was given: the folder may hold newer states that were avoided.
+      gpu.close(); // frees whatever the lost device still holds, with its buffers
+      // Until this run has saved a state, it restarts from its own --init or --resume: other states in the folder may be
+      // newer than the one that the user chose.
       if (trainer?.hasSaved) [init, resume] = [undefined, input.run.path];
       if (losses === restarts) throw afterRestarts(error, restarts);
-      input.reporter.note(`${error.message} Restart ${losses + 1} of ${restarts}, on a new one.`);
+      input.reporter.note(`${error.message} Restart ${losses + 1} of ${restarts} on a new device.`);
     }
   }
 }
 
 function afterRestarts(error: DeviceLostError, restarts: number): DeviceLostError {
   if (restarts === 0) return error;
-  return new DeviceLostError(`${error.message} It was the loss after restart ${restarts}, the last.`, false);
+  return new DeviceLostError(`${error.message} All restarts are used up (--restarts ${restarts}).`, false);
 }

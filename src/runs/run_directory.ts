@@ -14,6 +14,7 @@ const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 const pretty = (value: unknown): Uint8Array => utf8(`${JSON.stringify(value, null, 2)}\n`);
 
+/** The files that a run writes. Methods that write throw a DiskError if the system refuses. */
 export class RunDirectory {
   private steps: AppendLog;
   /** Null until the logs are started. */
@@ -21,26 +22,26 @@ export class RunDirectory {
 
   private constructor(
     readonly path: string,
-    /** The outermost folder that was made for the run; undefined where all were there. */
+    /** The outermost folder that `open` created; undefined if all existed. */
     private readonly made: string | undefined,
   ) {
     this.steps = new AppendLog(join(path, STEPS_FILE));
   }
 
   /**
-   * Makes the folder. One that holds a run is refused unless that run is the one to be continued (`resume`), and so is one whose
-   * config.json is not a run's: it would be overwritten. What a run has left that took no step does not count.
+   * Creates the folder and its subfolder `checkpoints`. Without `resume`, throws a ConfigError if the folder contains a run
+   * with at least one step, or a config.json that is not a run's and would be overwritten.
    */
   static open(path: string, { resume }: { resume: boolean }): RunDirectory {
     if (!resume) refuseTaken(path);
     try {
       return new RunDirectory(path, mkdirSync(join(path, 'checkpoints'), { recursive: true }));
     } catch (error) {
-      throw new ConfigError(`The run directory ${path} cannot be made (${reason(error)}).`);
+      throw new ConfigError(`The run directory ${path} cannot be created (${reason(error)}).`);
     }
   }
 
-  /** Removes the folders that were made for a run which has written nothing; one that holds a file stays. */
+  /** Removes the folders that `open` created, for a run that has written nothing. A folder with a file stays. */
   abandon(): void {
     if (this.made === undefined) return;
     const outermost = resolve(this.made);
@@ -52,11 +53,11 @@ export class RunDirectory {
       )
         rmdirSync(folder);
     } catch {
-      // It is not empty.
+      // The folder is not empty.
     }
   }
 
-  /** Takes over the logs and the best weights of another run directory, whose run goes on in this one. */
+  /** Copies the logs and the best weights of another run directory, whose run continues in this one. */
   adopt(from: string): void {
     const names = readdirSync(from).filter((name) => name === STEPS_FILE || EventsLog.isOne(name));
     const best = join('checkpoints', checkpointNames.best);
@@ -68,7 +69,10 @@ export class RunDirectory {
       }
   }
 
-  /** Whether best.safetensors is there and not of a step after `step`: of a run that was continued from an earlier state. */
+  /**
+   * True if best.safetensors exists and is from step `step` or before. A run that continues from an earlier state may find
+   * the weights of a later step there.
+   */
   hasBest(step: number): boolean {
     const path = this.checkpoint(checkpointNames.best);
     if (!existsSync(path)) return false;
@@ -79,6 +83,7 @@ export class RunDirectory {
     }
   }
 
+  /** The path of a file in `checkpoints`. */
   checkpoint(name: string): string {
     return join(this.path, 'checkpoints', name);
   }
@@ -87,6 +92,7 @@ export class RunDirectory {
     writeFileAtomic(join(this.path, 'config.json'), pretty(config));
   }
 
+  /** Adds a step to steps.jsonl and to TensorBoard's events; `flushLogs` writes it. */
   appendStep(entry: StepEntry): void {
     this.steps.add(utf8(`${JSON.stringify(entry)}\n`));
     const { loss, grad_norm, lr, images_per_second } = entry;
@@ -95,12 +101,12 @@ export class RunDirectory {
     this.events?.add(entry.step, Object.fromEntries(known.map(([k, v]) => [`train/${k}`, v])));
   }
 
-  /** What TensorBoard shows of an epoch, at the step that it ended with. */
+  /** Adds an epoch to TensorBoard's events, at the step that ended it; `flushLogs` writes it. */
   appendEpoch(step: number, entry: EpochEntry): void {
     this.events?.add(step, epochScalars(entry));
   }
 
-  /** Writes what was appended; what the disk refuses, with a DiskError, is tried again the next time. */
+  /** Writes the appended entries. Throws a DiskError if the disk refuses; the next call tries them again. */
   flushLogs(): void {
     this.steps.flush();
     this.events?.flush();
@@ -112,9 +118,9 @@ export class RunDirectory {
   }
 
   /**
-   * Opens the logs of a run of which `step` steps are done. Logged steps beyond it are of a run that was stopped after its last
-   * saved state: dropped here, and by TensorBoard when it meets the session that starts. So is the line of `step` itself
-   * unless `logged`: the run was to end there, and goes on.
+   * Opens the logs of a run that has done `step` steps. Later lines come from steps after the last saved state and are
+   * dropped; TensorBoard drops its events of them, too. Without `logged`, the line of `step` is dropped as well: the shorter
+   * run logged it because it was its last step, and a run of the new length does not log it.
    */
   startLogs(step: number, logged = true): void {
     const last = logged ? step : step - 1;
@@ -129,7 +135,7 @@ export class RunDirectory {
   }
 }
 
-/** val_loss as val/loss, ema_val_accuracy as ema_val/accuracy: TensorBoard groups by what is before the slash. */
+/** val_loss becomes val/loss, ema_val_accuracy ema_val/accuracy: TensorBoard groups tags by the word before the slash. */
 function epochScalars(entry: EpochEntry): Record<string, number> {
   const judged = Object.entries(entry).flatMap(([name, value]) => {
     const [, group, figure] = /^((?:\w+_)?val)_(\w+)$/.exec(name) ?? [];
@@ -142,14 +148,14 @@ function epochScalars(entry: EpochEntry): Record<string, number> {
   };
 }
 
-/** A column for every field, in full precision; a figure that is not there is an empty cell. */
+/** A column for every field, in full precision. A missing value is an empty cell. */
 function csv(history: readonly EpochEntry[]): string {
   const columns = [...new Set(history.flatMap((entry) => Object.keys(entry)))] as (keyof EpochEntry)[];
   const rows = history.map((entry) => columns.map((column) => entry[column] ?? ''));
   return [columns, ...rows].map((cells) => `${cells.join(',')}\n`).join('');
 }
 
-// A line cut short by a crash is not JSON: it is dropped like those beyond the state.
+// A line that a crash cut short is not JSON and is dropped, too.
 function isStepUpTo(line: string, step: number): boolean {
   try {
     return (JSON.parse(line) as StepEntry).step <= step;

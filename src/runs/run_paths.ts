@@ -1,4 +1,4 @@
-/** Which folders hold runs, and which one a run is to have. */
+/** The paths of run directories: which folders contain a run, and the folder of a new one. */
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ConfigError } from '../core/errors.js';
@@ -8,7 +8,7 @@ import { readJson } from '../io/read.js';
 /** The log of a run's steps, in its directory. */
 export const STEPS_FILE = 'steps.jsonl';
 
-/** Throws a ConfigError where the folder holds a run, or a config.json that a run would overwrite. */
+/** Throws a ConfigError if the folder contains a run, or a config.json that a run would overwrite. */
 export function refuseTaken(path: string): void {
   if (holdsRun(path))
     throw new ConfigError(
@@ -19,13 +19,13 @@ export function refuseTaken(path: string): void {
     throw new ConfigError(`${config} is not the config.json of a run; give another --output.`);
 }
 
-/** Whether a run has left more in the folder than its config.json. */
+/** True if a run has left logged steps, weights or a state in the folder. */
 function holdsRun(path: string): boolean {
   const log = statIfThere(join(path, STEPS_FILE));
   return (log?.size ?? 0) > 0 || hasSaved(path);
 }
 
-/** Whether a run has saved weights or a state in the folder. */
+/** True if a run has saved weights or a state in the folder. */
 export function hasSaved(path: string): boolean {
   const checkpoints = join(path, 'checkpoints');
   const isFolder = statIfThere(checkpoints)?.isDirectory() ?? false;
@@ -41,7 +41,7 @@ function isRunConfig(path: string): boolean {
   }
 }
 
-/** Null also where the path leads through a file or a link to itself. */
+/** The status of a file; null if there is none, also if the path leads through a file or a link to itself. */
 function statIfThere(path: string) {
   try {
     return statSync(path);
@@ -50,7 +50,7 @@ function statIfThere(path: string) {
   }
 }
 
-/** The run directory that `path` is, or that the state file `path` lies in; null for a state file that lies elsewhere. */
+/** The run directory of `path`, which is that directory or a state file in it; null for a state file outside of a run. */
 export function runOf(path: string): string | null {
   if (statIfThere(path)?.isDirectory()) return path;
   const folder = dirname(path);
@@ -58,12 +58,12 @@ export function runOf(path: string): string | null {
   return basename(resolve(folder)) === 'checkpoints' && isRunConfig(join(run, 'config.json')) ? run : null;
 }
 
-/** Whether two paths, of which the second need not exist, are one folder. */
+/** True if both paths lead to the same folder. `b` need not exist. */
 export function isSameFolder(a: string, b: string): boolean {
   return existsSync(b) && realpathSync(a) === realpathSync(b);
 }
 
-/** runs/<date>-<time>-<dataset>, or with a number behind it when that is taken. */
+/** The path of a new run: runs/<date>-<time>-<dataset> in UTC, with a number at the end if that exists. */
 export function newRunPath(dataset: string, now: Date): string {
   const stamp = now.toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
   const base = join('runs', `${stamp}-${dataset.replace(/[^\w.-]+/g, '_')}`);

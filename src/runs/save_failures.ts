@@ -1,10 +1,10 @@
-/** Saves that fail: training goes on without one or two, since the next may succeed, but not without three in a row. */
+/** Failed saves. Training continues after one or two of them, since the next may succeed; three in a row end it. */
 import { DiskError, PatchlightError } from '../core/errors.js';
 
 export class SaveFailures {
   private inARow = 0;
 
-  /** `limit` failures in a row are too many. */
+  /** The failure number `limit` in a row ends training. */
   constructor(private readonly limit = 3) {}
 
   succeeded(): void {
@@ -12,15 +12,17 @@ export class SaveFailures {
   }
 
   /**
-   * Takes note of what a save threw, and returns a sentence for the user. Throws what is not the disk's doing as it is, and
-   * a PatchlightError at the last failure in a row that is allowed.
+   * Counts a failed save, and returns a note for the user. An error that is not a DiskError is thrown again. Throws a
+   * PatchlightError at failure number `limit` in a row.
    */
   failed(error: unknown): string {
     if (!(error instanceof DiskError)) throw error;
     this.inARow++;
     if (this.inARow >= this.limit)
-      throw new PatchlightError(`${this.inARow} saves in a row have failed; the last one ${error.message}`);
+      throw new PatchlightError(
+        `${this.inARow} saves in a row have failed. The last error: ${error.message}`,
+      );
     const left = this.limit - this.inARow;
-    return `A save failed and training goes on (${left} more such in a row will end it): ${error.message}`;
+    return `A save failed and training continues (${left} more failures in a row will end it): ${error.message}`;
   }
 }

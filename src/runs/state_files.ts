@@ -1,6 +1,6 @@
 /**
- * The states of a run: the newest is always called last.state.safetensors, and the two before it are kept, because a disk may
- * damage what it holds. Whenever a save is cut short, by a full disk, a kill or the power, a whole state is there.
+ * The state files of a run. The newest is always last.state.safetensors. The two before it are kept in case the disk damages
+ * a file. A save that is cut short (by a full disk, a kill or a power failure) always leaves a complete state.
  */
 import * as nodeFs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -19,15 +19,15 @@ import { statOf, withFile } from '../io/read.js';
 import type { TensorList } from '../io/safetensors_file.js';
 import { checkpointNames, readCheckpoint } from './checkpoint.js';
 
-/** The newest first. */
+/** The names of the states, the newest first. */
 const NAMES = [checkpointNames.state, 'last.1.state.safetensors', 'last.2.state.safetensors'] as const;
 
-/** Files of the `checkpoints` folder, the newest state first. */
+/** The paths of the states in a `checkpoints` folder, the newest first. */
 const statePaths = (folder: string): string[] => NAMES.map((name) => join(folder, name));
 
 /**
- * Writes the newest state of the run directory `run`, and moves those before it one name on. A DiskError says what the
- * system refused; the newest state is then the one it was.
+ * Writes a new state into the run directory `run`, and renames the older states. Throws a DiskError if the system refuses;
+ * then the newest state is the one before.
  */
 export async function saveState(run: string, content: FileContent, fs: FileSystem = nodeFs): Promise<void> {
   const paths = statePaths(join(run, 'checkpoints'));
@@ -36,10 +36,10 @@ export async function saveState(run: string, content: FileContent, fs: FileSyste
   );
 }
 
-/** Gives the newest state its second name while it still has its first, which the rename that follows takes from it. */
+/** Gives the newest state its next name as a second name. The rename of the new file then takes away its first name. */
 function keepPrevious([last, first, second]: [string, string, string], fs: FileSystem): void {
   const newest = identity(last, fs);
-  // None yet; or an earlier save ended just here, and it has its second name.
+  // There is no state yet, or an earlier save was cut short at this point and the state already has its second name.
   if (!newest || newest === identity(first, fs)) return;
   try {
     fs.renameSync(first, second);
@@ -53,7 +53,7 @@ function keepPrevious([last, first, second]: [string, string, string], fs: FileS
   }
 }
 
-/** The same for two names of one file alone; null where there is none. */
+/** Device and inode of a file, which two hard links to it share; null if there is none. */
 function identity(path: string, fs: FileSystem): string | null {
   const stat = fs.statSync(path, { throwIfNoEntry: false, bigint: true });
   return stat ? `${stat.dev} ${stat.ino}` : null;
@@ -86,16 +86,15 @@ function copy(from: string, to: string, fs: FileSystem): void {
 
 export interface FoundState {
   readonly path: string;
-  /** Its metadata, and what tensors it has. */
   readonly file: TensorList;
-  /** A sentence for each newer state that cannot be used. */
+  /** An error message for each newer state that cannot be used. */
   readonly damaged: readonly string[];
 }
 
 /**
- * The newest state that is whole, every checksum verified: of a run directory, or `path` itself and those before it. Reads
- * and changes nothing. Throws a ConfigError where there is none, a FormatError that names what is wrong with each where none
- * is whole.
+ * Finds the newest undamaged state, by verifying every checksum. `path` is a run directory, or a state file: then that state
+ * or the ones before it. Changes nothing. Throws a ConfigError if there is no state, and a FormatError with the reason for
+ * each if all are damaged.
  */
 export function findState(path: string): FoundState {
   const damaged: string[] = [];
@@ -116,11 +115,11 @@ function candidatesOf(path: string): string[] {
   const order = found.isDirectory() ? 0 : NAMES.indexOf(basename(path) as (typeof NAMES)[number]);
   if (order < 0) return [path];
   const candidates = statePaths(folder).slice(order).filter(isNamed);
-  if (candidates.length === 0) throw new ConfigError(`${path} holds no checkpoints/${NAMES[0]}.`);
+  if (candidates.length === 0) throw new ConfigError(`${path} has no checkpoints/${NAMES[0]}.`);
   return candidates;
 }
 
-/** Whether something has that name, even a link that leads nowhere: it is then named among what is damaged. */
+/** True if the name exists, even as a broken link, which is then reported as damaged. */
 function isNamed(path: string): boolean {
   try {
     return nodeFs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -129,13 +128,13 @@ function isNamed(path: string): boolean {
   }
 }
 
-/** Names of the files that a trainer writes into `checkpoints`. */
+/** The names of a trainer's files in `checkpoints`. */
 const CHECKPOINT = /^(last(\.[12])?\.state|best|final(\.ema)?|epoch_\d{4,})\.safetensors$/;
 
 /**
- * Removes what saves that were cut short have left in the run directory `run`: temporary files of checkpoints whose process is
- * no more. The caller holds the run's lock, so that no trainer of another machine, whose processes are not known here, is at
- * work. A file with our own number is of an earlier process that had it: a trainer cleans before it saves.
+ * Removes temporary files that interrupted saves have left in the run directory `run`. Their names have the PID of their
+ * process, which must have ended. The caller holds the run's lock, so no trainer on another machine is writing. A file with
+ * our own PID is from an earlier process with that PID, because a trainer calls this before its first save.
  */
 export function removeStaleTemporaries(run: string): void {
   const folder = join(run, 'checkpoints');
@@ -147,7 +146,7 @@ export function removeStaleTemporaries(run: string): void {
     try {
       nodeFs.rmSync(join(folder, name), { force: true });
     } catch {
-      // A run may be continued from a disk that is read-only.
+      // The run may be on a read-only disk.
     }
   }
 }

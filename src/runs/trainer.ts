@@ -1,4 +1,4 @@
-/** A run in a directory: set up, continued where there is something to continue, and trained by `fit`. */
+/** A run in a run directory: sets it up, resumes it from a saved state, and trains it with `fit`. */
 import type { Dataset } from '../data/dataset.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { Model } from '../models/model.js';
@@ -16,6 +16,7 @@ import { isSameFolder, runOf } from './run_paths.js';
 import { type Environment, RunSink } from './run_sink.js';
 import { findState, removeStaleTemporaries } from './state_files.js';
 
+/** A new run, or with `resume` the continuation of one. */
 export interface TrainerInput extends Pick<FitOptions, 'onStep' | 'evaluate'> {
   readonly gpu: Gpu;
   readonly settings: Settings;
@@ -23,20 +24,22 @@ export interface TrainerInput extends Pick<FitOptions, 'onStep' | 'evaluate'> {
   readonly run: RunDirectory;
   readonly reporter: Reporter;
   readonly environment: Environment;
-  /** A safetensors file of weights to start from. */
+  /** A safetensors file of initial weights. */
   readonly init?: string | undefined;
   /** A run directory or a state file to continue. */
   readonly resume?: string | undefined;
 }
 
+/** Trains a model into a run directory. `prepare` makes one; `run` trains it. */
 export class Trainer {
+  /** Set it to true to save the state and end after the current step or evaluation batch. */
   stopRequested = false;
   readonly model: Model;
   readonly schedule: Schedule;
   readonly totalSteps: number;
-  /** Steps an epoch. */
+  /** Steps per epoch. */
   readonly batches: number;
-  /** The images that choose the best checkpoint: `test`, or `validation` when images are held out for it. */
+  /** Name of the images that choose the best checkpoint: `test`, or `validation` if images are held out. */
   readonly judge: string;
   private readonly sink: RunSink;
   private readonly progress: Progress;
@@ -58,7 +61,10 @@ export class Trainer {
     this.totalSteps = totalSteps;
   }
 
-  /** Sets everything up, and loads the state that is to be continued where there is one. */
+  /**
+   * Reads the data, builds the model on the device, and loads the weights of `init` or the newest undamaged state of
+   * `resume`. Throws a ConfigError for settings or images that do not fit, and a FormatError for a damaged file.
+   */
   static async prepare(input: TrainerInput): Promise<Trainer> {
     const { gpu, settings, dataset, init, reporter } = input;
     const training = await setup(gpu, settings, dataset, (arena, model) => {
@@ -72,16 +78,17 @@ export class Trainer {
     return new Trainer(input, training, data, start);
   }
 
-  /** Whether this trainer has written a state: from then on the run's newest state is its own. */
+  /** True if this trainer has written a state, which is then the newest of the run. */
   get hasSaved(): boolean {
     return this.sink.hasSaved;
   }
 
-  /** Gives its memory on the device back: after a run, or after one that failed for want of memory. */
+  /** Releases its device memory, also after a run that failed. */
   release(): void {
     this.training.release();
   }
 
+  /** Trains to the end of the run, or until `stopRequested`. Throws as `fit`, and a PatchlightError if saves keep failing. */
   run(): Promise<Outcome> {
     const { training, sink, progress } = this;
     const { onStep, evaluate } = this.input;
@@ -91,16 +98,16 @@ export class Trainer {
 
 interface Start {
   readonly progress: Progress;
-  /** The run directory that is continued in another one; null where there is none. */
+  /** The run directory of the state, if it is another one than the run's own; otherwise null. */
   readonly origin: string | null;
 }
 
-/** Loads the newest whole state of `from` onto the device. */
+/** Loads the newest undamaged state of `from` onto the device. */
 function restore(input: TrainerInput, from: string, training: Training, data: Fingerprint): Start {
   const { run, reporter, settings, environment } = input;
   removeStaleTemporaries(run.path);
   const { path, file, damaged } = findState(from);
-  for (const sentence of damaged) reporter.note(`${sentence} The state before it is used.`);
+  for (const sentence of damaged) reporter.note(`${sentence} The state before it is used instead.`);
   const progress = metadataField<Progress>(path, file, 'progress');
   const found = runOf(path);
   loadParts(path, stateParts(snapshotOf(training, progress).state));

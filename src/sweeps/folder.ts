@@ -1,4 +1,4 @@
-/** A sweep: configurations that are checked before any runs, and the folder that remembers how far each one came. */
+/** A sweep: its configurations, checked before any of them runs, and its folder with the progress of each. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
@@ -18,6 +18,7 @@ import { figuresOf, isComplete, type Progress, readRows, type Status, type Sweep
 
 export interface PlannedRun extends Configuration {
   readonly settings: Settings;
+  /** Number of the model's parameters. */
   readonly parameters: number;
   /** Millions of floating-point operations of one image's forward pass. */
   readonly mflops: number;
@@ -26,8 +27,8 @@ export interface PlannedRun extends Configuration {
 type Layer = Partial<Record<string, unknown>>;
 
 /**
- * Resolves a configuration over what all share, and builds its model for the images of its data set; what cannot be is a
- * ConfigError that names the configuration.
+ * Resolves a configuration over the shared settings, and builds its model for the images of its data set. Throws a
+ * ConfigError that names the configuration if its settings do not fit together.
  */
 export async function planRun(
   { name, changes }: Configuration,
@@ -44,30 +45,30 @@ export async function planRun(
   }
 }
 
-/** Files that a sweep has in its folder, beside the folders of its runs; config.json is what tells a run's folder from it. */
+/** File names that a configuration cannot have: the sweep's own files, and config.json, which marks a run's folder. */
 const OWN_FILES = ['sweep.json', 'sweep.md', 'sweep.html', 'run.lock', 'config.json'];
 
-/** File systems take 255 bytes; a run's own temporary files need some of them. */
+/** In characters. File systems allow 255 bytes. */
 const LONGEST_NAME = 200;
 
-/** Throws where a name cannot be that of a folder of its own. */
+/** Throws a ConfigError if a configuration's name cannot be the name of its own folder. */
 export function checkNames(configurations: readonly Configuration[]): void {
   const names = configurations.map(({ name }) => name);
   const twin = names.find((name, i) => names.indexOf(name) !== i);
-  if (twin) throw new ConfigError(`There are two configurations called ${twin}; each needs its own name.`);
+  if (twin) throw new ConfigError(`Two configurations are called ${twin}. Give each its own name.`);
   const own = names.find((name) => OWN_FILES.includes(name));
   if (own)
     throw new ConfigError(
-      `a configuration cannot be called ${own}: the sweep itself has a file of that name. Give it another.`,
+      `a configuration cannot be called ${own}: the sweep itself has a file of that name. Give it another name.`,
     );
   const long = names.find((name) => name.length > LONGEST_NAME);
   if (long)
     throw new ConfigError(
-      `the name of a configuration has ${long.length} characters, and becomes that of a folder: give it a name of at most ${LONGEST_NAME} by a --list.`,
+      `the name of a configuration has ${long.length} characters, which is too long for a folder. Give it a name of at most ${LONGEST_NAME} characters in a --list file.`,
     );
 }
 
-/** The settings that a run's config.json says it was started with. A FormatError names the file where it is none. */
+/** The settings in a run's config.json. Throws a FormatError if it is not one. */
 function readRunSettings(path: string): Settings {
   const config = readJson(path);
   if (!isObject(config) || !isObject(config.settings))
@@ -81,14 +82,14 @@ function readRunSettings(path: string): Settings {
 }
 
 interface OpenOptions {
-  /** Whether to take over a lock that a process of another host has left, as `--take-lock` says. */
+  /** True to take over locks of other machines (`--take-lock`). */
   readonly take?: boolean;
 }
 
-/** A sweep's folder, locked: one process at a time runs a sweep in it. */
+/** The folder of a sweep. It is locked, so that one process at a time runs a sweep in it. */
 export class SweepFolder {
   private readonly known: Map<string, Progress>;
-  /** Rows of configurations that an earlier sweep of this folder had. */
+  /** Rows of earlier sweeps in this folder whose configurations are not in the plan. */
   private readonly earlier: readonly SweepRow[];
 
   private constructor(
@@ -105,8 +106,8 @@ export class SweepFolder {
   }
 
   /**
-   * Makes the folder and locks it, or takes up the sweep that is in it. A ConfigError says which run there is in the way, a
-   * FormatError which file is damaged; nothing has changed then.
+   * Creates the folder or opens an existing sweep, and locks it. Throws a ConfigError for a run in it that cannot be
+   * continued, and a FormatError for a damaged file; then nothing has changed.
    */
   static open(
     path: string,
@@ -115,17 +116,17 @@ export class SweepFolder {
     { take = false }: OpenOptions = {},
   ): SweepFolder {
     if (existsSync(join(path, 'config.json')))
-      throw new ConfigError(`${path} holds a run, not a sweep; give another --output.`);
+      throw new ConfigError(`${path} is a run and not a sweep. Give another --output.`);
     try {
       mkdirSync(path, { recursive: true });
     } catch (error) {
-      throw new ConfigError(`The folder ${path} cannot be made (${reason(error)}).`);
+      throw new ConfigError(`The folder ${path} cannot be created (${reason(error)}).`);
     }
     const lock = lockRun(path, { take });
     try {
       const folder = new SweepFolder(path, plan, version, lock, take);
       for (const run of plan) folder.demandTakeable(run);
-      folder.rows(); // reads every run's history
+      folder.rows(); // throws if the history of a run is damaged
       return folder;
     } catch (error) {
       lock.release();
@@ -133,7 +134,7 @@ export class SweepFolder {
     }
   }
 
-  /** Gives the lock back. Happens at the latest when the process exits. */
+  /** Releases the lock. The exit of the process releases it, too. */
   close(): void {
     this.lock.release();
   }
@@ -142,30 +143,32 @@ export class SweepFolder {
     return join(this.path, name);
   }
 
+  /** True if the run has finished with the length that the plan gives it. */
   isFinished(run: PlannedRun): boolean {
     const before = this.settingsOf(run);
     const done = this.known.get(run.name)?.status === 'finished';
     return done && before !== null && equallyLong(before, run.settings);
   }
 
-  /** Whether the run has a saved state to continue from. */
+  /** True if the run has a saved state to continue from. */
   canContinue(run: PlannedRun): boolean {
     return existsSync(join(this.runPath(run), 'checkpoints', checkpointNames.state));
   }
 
-  /** Marks the run as under way. One that ended before it first saved its state leaves nothing to continue: it goes. */
+  /** Marks the run as running. Deletes its folder first if an earlier attempt ended before it saved anything. */
   begin(run: PlannedRun): void {
-    if (this.isVain(run)) this.discard(run);
+    if (this.hasNothingSaved(run)) this.discard(run);
     this.mark(run, 'running');
   }
 
+  /** Sets the status of a run, and writes sweep.json. */
   mark({ name }: Configuration, status: Status, error: string | null = null): void {
     this.known.set(name, { status, error });
     const sweep = { version: this.version, runs: this.rows() };
     writeFileAtomic(this.file, new TextEncoder().encode(`${JSON.stringify(sweep, null, 2)}\n`));
   }
 
-  /** A row for each configuration, those of earlier sweeps first, with the figures that its run has written. */
+  /** A row for each configuration with the results of its run. Configurations of earlier sweeps come first. */
   rows(): SweepRow[] {
     const planned = this.plan.map(({ name, changes, parameters, mflops }) => {
       const { status = 'waiting', error = null } = this.known.get(name) ?? {};
@@ -181,14 +184,14 @@ export class SweepFolder {
     return join(this.path, 'sweep.json');
   }
 
-  /** What the run in the folder was started with; null where there is none. */
+  /** The settings that the run in the folder was started with; null if there is no run. */
   private settingsOf(run: Configuration): Settings | null {
     const path = join(this.runPath(run), 'config.json');
     return existsSync(path) ? readRunSettings(path) : null;
   }
 
-  /** Whether this sweep began the run, and nothing of it is worth keeping. */
-  private isVain(run: PlannedRun): boolean {
+  /** True if this sweep has started the run, and the run has saved neither weights nor a state. */
+  private hasNothingSaved(run: PlannedRun): boolean {
     const { status = 'waiting' } = this.known.get(run.name) ?? {};
     const path = this.runPath(run);
     return existsSync(path) && ['running', 'stopped', 'failed'].includes(status) && !hasSaved(path);
@@ -204,22 +207,22 @@ export class SweepFolder {
     }
   }
 
-  /** Throws where what lies in the run's folder is neither to be continued nor to be started anew, or is in use. */
+  /** Throws a ConfigError if the run's folder is in use, or if the sweep can neither continue nor replace its content. */
   private demandTakeable(run: PlannedRun): void {
     const path = this.runPath(run);
     const stat = statOf(path);
     if (!stat) return;
     if (!stat.isDirectory())
       throw new ConfigError(
-        `${path} is a file where the folder of a run is to be. Move it away or give another --output.`,
+        `${path} is a file, but the sweep needs a folder there. Move it away or give another --output.`,
       );
     const before = this.settingsOf(run);
     if (before) this.demandSameSettings(run, before);
     if (this.isFinished(run)) return;
     lockRun(path, { take: this.take }).release();
-    if (before && !this.canContinue(run) && !this.isVain(run))
+    if (before && !this.canContinue(run) && !this.hasNothingSaved(run))
       throw new ConfigError(
-        `${path} has no checkpoints/${checkpointNames.state} to go on from. Move it away or give another --output.`,
+        `${path} has no checkpoints/${checkpointNames.state} to continue from. Move it away or give another --output.`,
       );
   }
 
@@ -228,7 +231,7 @@ export class SweepFolder {
       checkContinuation(before, run.settings);
     } catch (error) {
       throw new ConfigError(
-        `${this.runPath(run)}: ${(error as Error).message} Give another --output for another sweep.`,
+        `${this.runPath(run)}: ${(error as Error).message} Give another --output to start a new sweep.`,
       );
     }
   }

@@ -1,11 +1,11 @@
-/** The configurations of a sweep: what each changes, read from grids and lists, with a name that a folder can have. */
+/** The configurations of a sweep, from grids and lists. Each has a name that can be the name of a folder. */
 import { ConfigError } from '../core/errors.js';
 import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../recipe/settings.js';
 
 export interface Configuration {
-  /** As `patch_size=4,depth=3`. */
+  /** For example `patch_size=4,depth=3`. */
   readonly name: string;
-  /** Settings over those that all configurations share. */
+  /** The settings that differ from the shared ones. */
   readonly changes: Partial<Settings>;
 }
 
@@ -15,9 +15,10 @@ export interface Axis {
   readonly values: readonly unknown[];
 }
 
+/** A setting's name in snake_case. */
 export const snake = (name: string): string => kebab(name).replaceAll('-', '_');
 
-/** The setting that is spelled patch_size, patch-size, patchSize, or by another name of its flag; null for none. */
+/** The setting with this name (patch_size, patch-size or patchSize) or alias; null if there is none. */
 function settingSpelled(text: string): SettingName | null {
   const spelling = kebab(text).replaceAll('_', '-');
   const named = (name: SettingName) => {
@@ -36,12 +37,15 @@ function settingOf(text: string, where: string): SettingName {
   return name;
 }
 
-/** `patch_size=2,4,8`, its values of the setting's own type. What they may be is checked with the whole configuration. */
+/**
+ * Parses `patch_size=2,4,8`. Throws a ConfigError for an unknown setting or a value of another type. Ranges are checked
+ * later, with the whole configuration.
+ */
 export function parseAxis(text: string): Axis {
   const where = `--grid ${text}`;
   const [, spelled, list] = /^([\w-]+)=(.*)$/.exec(text) ?? [];
   if (!spelled || !list)
-    throw new ConfigError(`${where} must be a setting and its values, as patch_size=2,4,8.`);
+    throw new ConfigError(`${where} must be a setting and its values, such as patch_size=2,4,8.`);
   const name = settingOf(spelled, where);
   return { name, values: list.split(',').map((value) => parseValue(value, name, where)) };
 }
@@ -59,13 +63,14 @@ function parseValue(text: string, name: SettingName, where: string): unknown {
   return value;
 }
 
-/** More than anybody trains one after another: a slip of the keyboard must not fill the memory. */
+/** Larger grids are taken for typing mistakes, which must not fill the memory. */
 const MOST_CONFIGURATIONS = 10_000;
 
-/** Every combination of the axes' values; the last axis changes fastest. */
+/** Every combination of the axes' values; the last axis changes fastest. Throws a ConfigError for an axis that comes twice. */
 export function crossProduct(axes: readonly Axis[]): Configuration[] {
   const twice = axes.find(({ name }, i) => axes.findIndex((axis) => axis.name === name) !== i);
-  if (twice) throw new ConfigError(`--grid ${snake(twice.name)} is given twice; name all its values in one.`);
+  if (twice)
+    throw new ConfigError(`--grid ${snake(twice.name)} is given twice. Put all its values into one --grid.`);
   const count = axes.reduce((product, { values }) => product * values.length, 1);
   if (count > MOST_CONFIGURATIONS)
     throw new ConfigError(
@@ -79,7 +84,10 @@ export function crossProduct(axes: readonly Axis[]): Configuration[] {
   return all.map(nameBy);
 }
 
-/** An array of objects of settings, in any of their spellings, each with a `name` where its settings make a poor one. */
+/**
+ * Reads the JSON of a --list file: an array of objects of settings, spelled as for `parseAxis`, each with an optional
+ * `name`. Throws a ConfigError that names the file and the configuration.
+ */
 export function parseList(file: string, list: unknown): Configuration[] {
   if (!Array.isArray(list) || list.length === 0)
     throw new ConfigError(`${file} must hold a JSON array of objects, each the settings of a configuration.`);
@@ -99,6 +107,7 @@ export function parseList(file: string, list: unknown): Configuration[] {
   });
 }
 
+/** A configuration named after its changes: `patch_size=4,depth=3`, or `base` if there are none. */
 export function nameBy(changes: Partial<Settings>): Configuration {
   const parts = Object.entries(changes).map(
     ([name, value]) => `${snake(name)}=${String(value).replace(/[^\w.+-]+/g, '_')}`,

@@ -1,4 +1,4 @@
-/** sweep.json: how far each configuration of a sweep has come, and the figures that its run has written. */
+/** sweep.json: the status and results of each configuration of a sweep. */
 import { existsSync } from 'node:fs';
 import { FormatError } from '../core/errors.js';
 import { isObject } from '../io/json.js';
@@ -13,19 +13,20 @@ export interface SweepRow {
   readonly name: string;
   readonly changes: Partial<Settings>;
   readonly status: Status;
-  /** The sentence of a run that failed. */
+  /** The error message of a failed run; otherwise null. */
   readonly error: string | null;
   readonly parameters: number;
   readonly mflops: number;
   /**
-   * Fractions, on the images that judge; null before the first evaluation. The best is over all epochs, of the weights or of
-   * their moving average: that of best.safetensors. The last is of the weights.
+   * Accuracies on the validation images (the test images without --val-split), as fractions; null before the first
+   * evaluation. The best is the highest of all epochs, of the weights or their EMA, as in best.safetensors. The last is of
+   * the weights.
    */
   readonly best_accuracy: number | null;
   readonly last_accuracy: number | null;
   readonly train_loss: number | null;
   readonly epochs: number;
-  /** Of training, evaluation not included. */
+  /** Time of training, without evaluation. */
   readonly seconds: number;
   readonly images_per_second: number | null;
 }
@@ -33,7 +34,7 @@ export interface SweepRow {
 export type Progress = Pick<SweepRow, 'status' | 'error'>;
 export type NamedProgress = Progress & Pick<SweepRow, 'name'>;
 
-/** The rows of the table at `path`, of which little is checked. A FormatError says that it is damaged. */
+/** The rows of the table at `path`; only name, status and error are checked. Throws a FormatError if it is damaged. */
 export function readRows(path: string): NamedProgress[] {
   if (!existsSync(path)) return [];
   const sweep = readJson(path);
@@ -42,7 +43,7 @@ export function readRows(path: string): NamedProgress[] {
   return sweep.runs;
 }
 
-/** Whether a row says which configuration it is of, so that it can be shown again. */
+/** True if a row has its configuration and model sizes, so that it can be shown again. */
 export function isComplete(row: NamedProgress): row is SweepRow {
   const { changes, parameters, mflops } = row as Partial<SweepRow>;
   return isObject(changes) && typeof parameters === 'number' && typeof mflops === 'number';
@@ -60,7 +61,7 @@ type Figures = Pick<
   'best_accuracy' | 'last_accuracy' | 'train_loss' | 'epochs' | 'seconds' | 'images_per_second'
 >;
 
-/** The figures of a run from its epochs. */
+/** The results of a run, from the entries of its history. */
 export function figuresOf(history: readonly EpochEntry[]): Figures {
   const known = (accuracies: readonly (number | null | undefined)[]) =>
     accuracies.filter((accuracy) => typeof accuracy === 'number');

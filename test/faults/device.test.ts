@@ -109,7 +109,7 @@ describe('with --restarts', () => {
       expect(ended).toBeNull();
       expect(trainers).toBe(4);
       expect(notes.filter((note) => note.includes('Restart'))).toEqual(
-        [1, 2, 3].map((n) => expect.stringMatching(`was lost .* Restart ${n} of 3, on a new one\\.$`)),
+        [1, 2, 3].map((n) => expect.stringMatching(`was lost .* Restart ${n} of 3 on a new device\\.$`)),
       );
       expect(results(path)).toEqual(whole);
     }
@@ -126,7 +126,7 @@ describe('with --restarts', () => {
     const { ended, notes } = await disturbed('too-often', losses, 1);
     expect(ended).toBeInstanceOf(DeviceLostError);
     expect((ended as Error).message).toMatch(
-      /nothing more can run on it\. It was the loss after restart 1, the last\.$/,
+      /nothing more can run on it\. All restarts are used up \(--restarts 1\)\.$/,
     );
     expect(notes).toHaveLength(1);
   });

@@ -165,7 +165,7 @@ describe.skipIf(!existsSync('/dev/full'))('a disk that takes no log lines', () =
     expect(notes).toHaveLength(2);
     for (const note of notes)
       expect(note).toMatch(
-        /^A save failed and training goes on .* could not append to .* \(\d+ bytes needed, \d+ available\): ENOSPC/,
+        /^A save failed and training continues .* could not append to .* \(\d+ bytes needed, \d+ available\): ENOSPC/,
       );
     expect(results(path)).toEqual(results(whole));
   });
@@ -173,7 +173,7 @@ describe.skipIf(!existsSync('/dev/full'))('a disk that takes no log lines', () =
   it('ends the run at the third refusal in a row, and it can be continued', async () => {
     const path = join(folder, 'refused');
     await expect(train(path, /^steps/, 4, 100)).rejects.toThrow(
-      /^3 saves in a row have failed; .*steps\.jsonl/,
+      /^3 saves in a row have failed\. .*steps\.jsonl/,
     );
     expect(findState(path).file.metadata.step).toBe('3');
     await train(path, /^steps/, 0, 0, path);

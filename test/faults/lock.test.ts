@@ -31,7 +31,7 @@ describe('a lock', () => {
     expect(holderOf(run)).toEqual({ pid: process.pid, host, start: startOf(process.pid) });
     expect(() => lockRun(run)).toThrow(ConfigError);
     expect(() => lockRun(run)).toThrow(
-      `${run} is being trained into by process ${process.pid}; wait for its end or give another --output.`,
+      `${run} is in use by process ${process.pid}, which trains into it. Wait until it ends, or give another --output.`,
     );
     lock.release();
     expect(readdirSync(run)).toEqual([]);
@@ -64,13 +64,13 @@ describe('a lock', () => {
       'another machine',
       { pid: 7, host: 'elsewhere', start: null },
       ConfigError,
-      /locked by process 7 on another machine, elsewhere; if that process is no more .* add --take-lock\.$/,
+      /locked by process 7 on another machine, elsewhere\. If that process has ended .* add --take-lock\.$/,
     ],
     [
       'nobody',
       { pid: -1, host, start: null },
       FormatError,
-      /does not say which process holds it\. If no trainer is at work in its folder, remove it\.$/,
+      /does not say which process holds it\. If no trainer uses its folder, remove it\.$/,
     ],
     ['no JSON', 'x', FormatError, /the lock is not JSON.*remove it\.$/],
     ['nothing', '', FormatError, /the lock is not JSON.*remove it\.$/],
@@ -85,7 +85,7 @@ describe('a lock', () => {
     lockRun(away, { take: true }).release();
     expect(readdirSync(away)).toEqual([]);
     const here = newRun({ pid: process.ppid, host, start: null });
-    expect(() => lockRun(here, { take: true })).toThrow(/is being trained into by process/);
+    expect(() => lockRun(here, { take: true })).toThrow(/is in use by process/);
   });
 
   it.each<[string, (path: string) => void, string]>([
@@ -154,7 +154,7 @@ describe('two processes at once', () => {
         answers.join(),
       ).toHaveLength(1);
       expect(answers.find((answer) => answer !== 'won')).toBe(
-        `ConfigError: ${run} is being trained into by process ${winner!.process.pid}; wait for its end or give another --output.`,
+        `ConfigError: ${run} is in use by process ${winner!.process.pid}, which trains into it. Wait until it ends, or give another --output.`,
       );
       expect(readdirSync(run)).toEqual(['run.lock']);
       await Promise.all(racers.map((racer) => racer.ask('release')));

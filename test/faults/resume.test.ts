@@ -103,8 +103,8 @@ it('says that the place has changed, and the length, in one note each', async ()
     settings: { ...settings, epochs: 3 },
   });
   expect(notes).toEqual([
-    'The run goes on elsewhere, and may round otherwise: adapter was old, now new; driver was one, now two.',
-    'The run has a new length, and the learning rate its schedule: epochs was 2, now 3.',
+    'The environment has changed, so results may round differently: adapter was old, now new; driver was one, now two.',
+    'The length of the run has changed, and with it the learning rate schedule: epochs was 2, now 3.',
     `Continuing from ${statePath(path)}: 2 steps done.`,
   ]);
 });
@@ -130,7 +130,7 @@ it('refuses other images', async () => {
     const refused = train(path, { dataset, resume: path });
     await expect(refused).rejects.toThrow(ConfigError);
     await expect(refused).rejects.toThrow(
-      /^A continued run must see the images it began with: those of .+ are shapes10, 50 images, checksum [0-9a-f]{8}; now \w+, \d\d images, checksum [0-9a-f]{8}\.$/,
+      /^A continued run must train on the same images: .+ was trained on shapes10, 50 images, checksum [0-9a-f]{8}; now the data set is \w+, \d\d images, checksum [0-9a-f]{8}\.$/,
     );
   }
 });

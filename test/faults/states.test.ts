@@ -236,7 +236,7 @@ describe('the newest state', () => {
         for (const name of NAMES) rmSync(join(run, 'checkpoints', name));
         return run;
       },
-      /holds no checkpoints\/last\.state\.safetensors\.$/,
+      /has no checkpoints\/last\.state\.safetensors\.$/,
       ConfigError,
     ],
     ['of a folder that is not there', (run) => join(run, 'x'), /x does not exist\.$/, ConfigError],
@@ -340,13 +340,15 @@ describe('saves that fail', () => {
   it('are told, and the third in a row ends the run', () => {
     const failures = new SaveFailures();
     expect(failures.failed(full)).toBe(
-      `A save failed and training goes on (2 more such in a row will end it): ${full.message}`,
+      `A save failed and training continues (2 more failures in a row will end it): ${full.message}`,
     );
     expect(failures.failed(full)).toContain('(1 more');
     failures.succeeded();
     expect(failures.failed(full)).toContain('(2 more');
     expect(failures.failed(full)).toContain('(1 more');
-    expect(() => failures.failed(full)).toThrow(`3 saves in a row have failed; the last one ${full.message}`);
+    expect(() => failures.failed(full)).toThrow(
+      `3 saves in a row have failed. The last error: ${full.message}`,
+    );
     expect(() => failures.failed(full)).toThrow(PatchlightError);
   });
 
