@@ -238,7 +238,7 @@ describe('a run', () => {
     const gpu = await Gpu.open({ adapter: process.env.PATCHLIGHT_ADAPTER, without: ['shader-f16'] });
     onTestFinished(() => gpu.close());
     await expect(prepare('refused', {}, false, gpu)).rejects.toThrow(
-      /--amp multiplies 16-bit floats .* which .* does not have/,
+      /--amp needs the WebGPU feature shader-f16, which .* does not have/,
     );
   });
 });

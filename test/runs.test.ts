@@ -68,7 +68,7 @@ describe('patience', () => {
       const { outcome, notes, path } = await train('patient', { ...resume('patient'), settings });
       expect(outcome.reason).toBe('patience');
       expect(notes.at(-1)).toBe(
-        'Nothing is left to train: the last 2 evaluations were no better than the best; a larger --patience trains on.',
+        'Nothing is left to train: the last 2 evaluations were not better than the best. Use a larger --patience to continue.',
       );
       expect(results(path)).toEqual(before);
     }
@@ -136,8 +136,8 @@ describe('an evaluation', () => {
       expect([asked[0], Math.max(...asked), asked.at(-1)]).toEqual([20, 20, 5]);
       expect(outcome.last?.images).toBe(20);
       expect(notes).toEqual([
-        'Memory is short: the evaluation goes on with 10 images at a time.',
-        'Memory is short: the evaluation goes on with 5 images at a time.',
+        'Memory is short: the evaluation continues with a batch size of 10.',
+        'Memory is short: the evaluation continues with a batch size of 5.',
       ]);
     } finally {
       gpu.pool.acquire = acquire;
@@ -205,7 +205,7 @@ describe('the schedule', () => {
     });
     expect(scheduleOf(settings({ scheduleSteps: 40 }), 30)).toMatchObject({ totalSteps: 40 });
     expect(() => scheduleOf(settings({ scheduleSteps: 30, warmupEpochs: 1 }), 30)).toThrow(
-      '--warmup-epochs 1 are 30 steps, which must be fewer than --schedule-steps 30.',
+      '--warmup-epochs 1 means 30 steps: it must be shorter than --schedule-steps 30.',
     );
   });
 
@@ -218,7 +218,7 @@ describe('the schedule', () => {
 
   const cosine: Schedule = { kind: 'cosine', lr: 1, warmupLr: 0, minLr: 0, warmupSteps: 0, totalSteps: 100 };
   it.each<[string, Partial<Schedule>, number, RegExp | null]>([
-    ['half way', {}, 50, /^The run ends after 50 of the 100 steps of its schedule, at a learning rate of 0\.516 instead of 0; --schedule-steps 50 makes both end together\.$/], // biome-ignore format: a table
+    ['half way', {}, 50, /^The run ends after 50 of the 100 steps of its schedule, at a learning rate of 0\.516 instead of 0\. Use --schedule-steps 50 to end the schedule with the run\.$/], // biome-ignore format: a table
     ['near the end', {}, 90, null],
     ['at the end', {}, 100, null],
     ['of a constant rate', { kind: 'constant' }, 50, null],
@@ -290,7 +290,7 @@ describe('a run that goes on in another folder', () => {
     const { outcome, path, notes } = await train('completed', { resume: backup, run, judged: [0.3] });
     expect(notes.slice(-2)).toEqual([
       `The best weights so far, of epoch 1, are not in ${path}: the best is judged anew.`,
-      'Nothing is left to train: 3 epochs are done; a larger --epochs trains on.',
+      'Nothing is left to train: 3 epochs are done. Use a larger --epochs to continue.',
     ]);
     expect(outcome.best).toMatchObject({ accuracy: 0.3, epoch: 3 });
     const { tensors } = results(path);

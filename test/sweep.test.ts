@@ -41,7 +41,7 @@ describe('a grid', () => {
   it.each([
     ['patchsize=2', '--grid patchsize=2: there is no setting called patchsize;'],
     ['toString=1', 'there is no setting called toString;'],
-    ['depth', '--grid depth must be a setting and its values, as patch_size=2,4,8.'],
+    ['depth', '--grid depth must be a setting and its values, such as patch_size=2,4,8.'],
     ['depth=', '--grid depth= must be a setting and its values'],
     ['depth=3,', '--grid depth=3,: depth is a number, not "".'],
     ['depth=three', 'depth is a number, not "three".'],
@@ -109,7 +109,9 @@ describe('a study', () => {
     const changes = (name: string) => configurationsOf(studyNamed(name), base).map((it) => it.changes);
     expect(changes('width')).toEqual([{ embedDim: 256 }, { embedDim: 128, ffnDim: 256 }]);
     expect(changes('warmup')).toEqual([{ warmupEpochs: 0 }, { warmupEpochs: 2 }]);
-    expect(() => studyNamed('toString')).toThrow('There is no study called toString; there is patch-size,');
+    expect(() => studyNamed('toString')).toThrow(
+      'There is no study called toString. Choose one of patch-size,',
+    );
   });
 });
 
@@ -141,7 +143,7 @@ describe('a plan', () => {
   it('names the configuration that cannot be', async () => {
     await expect(plan('patch_size=8,5')).rejects.toThrow(/^patch_size=5: \[vit\] image height 32/);
     await expect(plan('num_heads=2,3')).rejects.toThrow(
-      /^num_heads=3: \[vit\] embed_dim 16 must divide by 3 heads/,
+      /^num_heads=3: \[vit\] embed_dim 16 must be divisible by the number of heads, 3/,
     );
     await expect(plan('mlp_ratio=0')).rejects.toThrow(/^mlp_ratio=0: /);
   });
@@ -245,7 +247,11 @@ describe('the command', () => {
     ['--plan --study nope', 1, /no study called nope; there is patch-size, augmentation, warmup, width/],
     ['--plan --list /nope.json', 1, /\/nope\.json cannot be read \(ENOENT/],
     ['--plan --grid depth=1 --init /nope', 1, /--init \/nope does not exist/],
-    ['--plan --preset vit-b16 --grid depth=1', 1, /--preset vit-b16 is for images of 224 x 224; cifar10 has/],
+    [
+      '--plan --preset vit-b16 --grid depth=1',
+      1,
+      /--preset vit-b16 is for images of 224 x 224 pixels; cifar10 has/,
+    ],
     ['--grid depth=1 --dataset /nope --output x', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
   ])('%s ends with %i', (args, code, says) => {
     const result = sweep(...words(args));

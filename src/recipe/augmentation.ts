@@ -1,4 +1,4 @@
-/** From settings to what happens to training images: the one place where flags and the parts of augmentation meet. */
+/** From settings to the options of augmentation and mixing. */
 import type { AugmentationOptions } from '../data/augmentation.js';
 import { colorJitter } from '../data/color_jitter.js';
 import type { ImageFormat } from '../data/dataset.js';
@@ -9,7 +9,7 @@ import type { TrainingInput } from '../data/training_batch.js';
 import type { ImageStore } from '../ops/batch.js';
 import type { Settings } from './settings.js';
 
-/** `batches` is how often images are drawn in an epoch: steps, times their parts where gradients accumulate. */
+/** The input of training steps. `batches` is the number of micro-batches in an epoch. */
 export function trainingInput(
   settings: Settings,
   dataset: ImageFormat,
@@ -25,7 +25,7 @@ export function trainingInput(
   };
 }
 
-/** `mean` is the data set's, of pixels scaled to [0, 1]. */
+/** `mean` has the data set's mean of each channel, for pixels in [0, 1]. */
 export function augmentationOptions(settings: Settings, mean: readonly number[]): AugmentationOptions {
   const { colorJitter: limit, hueJitter: hue, randomErasing, erasingMode } = settings;
   const jitter = colorJitter({ brightness: limit, contrast: limit, saturation: limit, hue });

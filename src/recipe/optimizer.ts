@@ -10,18 +10,19 @@ import { Arena } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Settings } from './settings.js';
 
-/** Whether weight decay applies to a parameter. */
+/** A function that says whether weight decay applies to a parameter. */
 export const decayRule = (decay: Settings['decay']): ((parameter: Parameter) => boolean) =>
   decay === 'all' ? () => true : ({ role }) => role.decays;
 
 /**
- * Layer-wise rate decay (BEiT): the learning rate falls by the factor `decay` from layer to layer, counted from the
- * classifier, which has the full rate. Throws a ConfigError for a model that names no layers.
+ * Layer-wise learning rate decay (BEiT; timm's layer_decay). The last layer, with the classifier, has the full learning
+ * rate, and each layer below it has `decay` times the rate of the one above. Throws a ConfigError for a model without
+ * `layers()`.
  */
 export function layerDecayScale(decay: number, layers: ReturnType<Model['layers']>): RateScale {
   if (!layers)
     throw new ConfigError(
-      `--layer-decay ${decay} needs a model that names its layers, and this one does not. Use --layer-decay 1.`,
+      `--layer-decay ${decay} needs a model that lists its layers, and this one does not. Use --layer-decay 1.`,
     );
   const scales = new Map(
     layers.flatMap((layer, i) => layer.map((parameter) => [parameter, decay ** (layers.length - 1 - i)])),
@@ -36,14 +37,14 @@ export function layerDecayScale(decay: number, layers: ReturnType<Model['layers'
   };
 }
 
-/** The weights of hidden layers, which Muon moves; queries, keys and values count as three matrices. */
+/** The weights that Muon updates: those of hidden layers. A qkv weight counts as three matrices. */
 export const hiddenMatrices = (parameters: readonly Parameter[]): HiddenMatrix[] =>
   parameters.flatMap((parameter) => {
     const { matrices } = parameter.role;
     return matrices > 0 ? [{ parameter, parts: matrices }] : [];
   });
 
-/** Puts the model's parameters on the device, and makes the optimizer that moves them. */
+/** Allocates the model's parameters in an arena on the device, and makes the optimizer that updates them. */
 export function buildOptimizer(
   gpu: Gpu,
   model: Pick<Model, 'parameters' | 'layers'>,
@@ -62,12 +63,12 @@ export function buildOptimizer(
   return { arena, optimizer: new Muon(arena, hidden, constants, rateScale) };
 }
 
-/** The loss scale that --amp needs; null without it. Throws a ConfigError where the adapter has no f16. */
+/** The loss scale of --amp; null without --amp. Throws a ConfigError if the adapter lacks shader-f16. */
 export function buildLossScale(gpu: Gpu, settings: Settings): LossScale | null {
   if (!settings.amp) return null;
   if (!gpu.info.features.has('shader-f16'))
     throw new ConfigError(
-      `--amp multiplies 16-bit floats (WebGPU's shader-f16), which ${gpu.info.name} does not have: train without it.`,
+      `--amp needs the WebGPU feature shader-f16, which ${gpu.info.name} does not have. Train without --amp.`,
     );
   return new LossScale(gpu, settings);
 }

@@ -1,24 +1,25 @@
 /**
- * Named settings: `node dist/train.js --preset NAME`. Each says what it is for, and what it came to where it was run:
- * adapter, minutes, accuracy on all test images, or that it has not been run yet. Sources are named by paper or repository.
+ * Named settings: `node dist/train.js --preset NAME`. `reached` records measured results: adapter, minutes, and accuracy
+ * on all test images. Recipes from elsewhere name their paper or repository.
  */
 import { ConfigError } from '../core/errors.js';
 import type { ImageFormat } from '../data/dataset.js';
 import type { Settings } from './settings.js';
 
 export interface Preset {
+  /** A phrase for --help. */
   readonly about: string;
-  /** Where it was run, for how long, and what it reached; `not yet run` where it was not. */
+  /** The data set, adapter, accuracy and time of a run; `not yet run` if there was none. */
   readonly reached: string;
   readonly settings: Partial<Settings>;
-  /** Pixels that images of this preset have; the data set's own when absent. */
+  /** Height and width of the images that the preset is for, in pixels; any size if absent. */
   readonly imageSize?: number;
 }
 
 export const presets: Readonly<Record<string, Preset>> = {
   quickstart: {
-    about: 'a small ViT that learns in minutes on two CPU cores',
-    reached: 'CIFAR-10, llvmpipe on 2 cores: 55.52 % in 5 minutes; shapes10: 72.35 % in one',
+    about: 'a small ViT that trains in minutes on two CPU cores',
+    reached: 'CIFAR-10, llvmpipe on 2 cores: 55.52 % in 5 minutes; shapes10: 72.35 % in 1 minute',
     settings: {
       embedDim: 96,
       depth: 3,
@@ -37,9 +38,9 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   'fast-cpu': {
     about:
-      'the most that about a quarter of an hour on two CPU cores has given us on CIFAR-10: patches of 8, Muon',
+      'our most accurate CIFAR-10 model for about 15 minutes on two CPU cores: patches of 8 pixels, Muon',
     reached:
-      'CIFAR-10, llvmpipe on 2 cores, version 0.1.0: 71.65 %; 17 minutes at 440 images/s (it took 25 beside other work)',
+      'CIFAR-10, llvmpipe on 2 cores, version 0.1.0: 71.65 %; 17 minutes at 440 images/s (the run took 25 minutes, because the cores were shared)',
     settings: {
       embedDim: 128,
       depth: 4,
@@ -58,9 +59,10 @@ export const presets: Readonly<Record<string, Preset>> = {
     },
   },
   notebook: {
-    about: 'the course notebook: 256/6/8, 20 epochs, no augmentation, everything as PyTorch layers start',
+    about:
+      'the course notebook: embedding width 256, 6 blocks, 8 heads, 20 epochs, no augmentation, PyTorch initialisation',
     reached:
-      'CIFAR-10, llvmpipe on 2 cores, its first epoch: mean training loss 1.6295 (the source: 1.6314), 46.60 %; 20 epochs not yet run',
+      'CIFAR-10, llvmpipe on 2 cores, first epoch only: mean training loss 1.6295 (the notebook: 1.6314), 46.60 %; 20 epochs not yet run',
     settings: {
       embedDim: 256,
       depth: 6,
@@ -79,7 +81,7 @@ export const presets: Readonly<Record<string, Preset>> = {
     },
   },
   'vit-tiny-cifar10': {
-    about: 'ViT-Tiny with patches of 4 on CIFAR-10, 100 epochs',
+    about: 'ViT-Tiny for CIFAR-10: patches of 4 pixels, 100 epochs',
     reached: 'not yet run',
     settings: {
       embedDim: 192,
@@ -96,7 +98,7 @@ export const presets: Readonly<Record<string, Preset>> = {
     },
   },
   'vit-base-cifar100': {
-    about: 'ViT-Base with patches of 4 on CIFAR-100, early stopping',
+    about: 'ViT-Base for CIFAR-100: patches of 4 pixels, up to 100 epochs with early stopping',
     reached: 'not yet run',
     settings: {
       dataset: 'cifar100',
@@ -117,9 +119,10 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   'vit-lite': {
     about:
-      'the 300-pass recipe of "Vision Transformer for Small-Size Datasets" (Lee et al., 2021): 192/9/12, AutoAugment',
-    // That reports 93.58 % (CIFAR-10) and 73.81 % (CIFAR-100). Of its settings, ours differ in timm's erasing (area up to a
-    // third, zeros), timm's first values, mirrored mixing partners, and a bias in qkv.
+      'the 300-epoch recipe of "Vision Transformer for Small-Size Datasets" (Lee et al., 2021): width 192, 9 blocks, 12 heads, AutoAugment',
+    // The paper reports 93.58 % (CIFAR-10) and 73.81 % (CIFAR-100). Ours differs from it in four points: erasing as in timm
+    // (up to a third of the area, filled with zeros), timm's initialisation, mixing partners in reverse order of the batch
+    // (timm's 'batch' mode), and a bias in qkv.
     reached: 'not yet run',
     settings: {
       embedDim: 192,
@@ -148,7 +151,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   best: {
     about:
-      'our best guess for 15 million images: 256/8/8, mean pooling, timm RandAugment, mixup and cutmix until the last tenth',
+      'our guess at the best recipe for 300 epochs of CIFAR: width 256, 8 blocks, 8 heads, mean pooling, timm RandAugment, mixup and CutMix until epoch 270',
     reached: 'not yet run',
     settings: {
       embedDim: 256,
@@ -179,7 +182,7 @@ export const presets: Readonly<Record<string, Preset>> = {
     },
   },
   'vit-b16': {
-    about: 'ViT-B/16 for images of 224 x 224',
+    about: 'ViT-B/16 for images of 224 x 224 pixels',
     reached: 'not yet run',
     imageSize: 224,
     settings: {
@@ -196,7 +199,7 @@ export const presets: Readonly<Record<string, Preset>> = {
     },
   },
   'vit-l16': {
-    about: 'ViT-L/16 for images of 224 x 224',
+    about: 'ViT-L/16 for images of 224 x 224 pixels',
     reached: 'not yet run',
     imageSize: 224,
     settings: {
@@ -214,7 +217,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
 };
 
-/** A preset made for larger images than the data set's would be another model: refused. */
+/** Throws a ConfigError if the preset is for images of another size, because its model would not be the same. */
 export function checkImageSize(
   preset: string,
   wanted: number | undefined,
@@ -223,13 +226,16 @@ export function checkImageSize(
 ): void {
   if (wanted === undefined || (wanted === height && wanted === width)) return;
   throw new ConfigError(
-    `--preset ${preset} is for images of ${wanted} x ${wanted}; ${dataset} has ${height} x ${width}.`,
+    `--preset ${preset} is for images of ${wanted} x ${wanted} pixels; ${dataset} has ${height} x ${width}. Choose another preset.`,
   );
 }
 
+/** Throws a ConfigError that lists the presets if there is none of this name. */
 export function presetNamed(name: string): Preset {
   const preset = Object.hasOwn(presets, name) ? presets[name] : undefined;
   if (!preset)
-    throw new ConfigError(`There is no preset called ${name}; there is ${Object.keys(presets).join(', ')}.`);
+    throw new ConfigError(
+      `There is no preset called ${name}. Choose one of ${Object.keys(presets).join(', ')}.`,
+    );
   return preset;
 }

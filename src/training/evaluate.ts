@@ -1,4 +1,4 @@
-/** Evaluation: the logits of every image, and what follows from them. */
+/** Evaluation: the logits of every image, and the scores computed from them. */
 
 import { InterruptedError } from '../core/errors.js';
 import { Pace } from '../gpu/pace.js';
@@ -14,28 +14,33 @@ export type { ClassResult, Evaluation } from './score.js';
 export interface EvaluationInput {
   readonly model: Model;
   readonly store: ImageStore;
-  /** The same images mirrored left to right: test-time augmentation, scored beside the plain prediction. */
+  /** The same images mirrored left to right. With them, the mean prediction of both is scored, too (test-time augmentation). */
   readonly mirrored?: ImageStore | undefined;
-  /** The records to evaluate, and the class of every record of the store. */
+  /** Indices of the images to evaluate. */
   readonly records: Uint32Array;
+  /** The class of every image of the store. */
   readonly labels: ArrayLike<number>;
   readonly classes: readonly string[];
   readonly batchSize: number;
-  /** Asked between batches: where it says yes, the evaluation ends with an InterruptedError. */
+  /** Called between batches. If it returns true, the evaluation throws an InterruptedError. */
   readonly interrupted?: (() => boolean) | undefined;
 }
 
-// Logits are read back once in so many batches: a read drains the queue.
+// Batches between two reads of logits, because a read drains the queue.
 const BATCHES_A_READ = 32;
 
-/** The images that logits are wanted of. */
+/** The input of `predict`, which needs no labels. */
 export type PredictionInput = Omit<EvaluationInput, 'labels' | 'mirrored'>;
 
+/**
+ * Evaluates a model on the given records: top-1 and top-5 accuracy, loss (nats), calibration, confusion. Throws a
+ * NonFiniteError if a logit is not finite, and an InterruptedError if `interrupted` returns true.
+ */
 export async function evaluate(input: EvaluationInput): Promise<Evaluation> {
   return evaluateLogits(input, await predict(input));
 }
 
-/** The evaluation that follows from the logits (n, K) of the records; mirror images are predicted here. */
+/** Scores the logits (n, K) of the records. The logits of mirrored images, if any, are computed here. */
 export async function evaluateLogits(input: EvaluationInput, logits: Float32Array): Promise<Evaluation> {
   const { records, labels, classes, mirrored } = input;
   const answers = Array.from(records, (record) => labels[record] as number);
@@ -46,7 +51,7 @@ export async function evaluateLogits(input: EvaluationInput, logits: Float32Arra
   return { ...plain, tta: { method: 'flip', images, top1, top5, loss, ece } };
 }
 
-/** Logits (n, K) of the records, on the host. */
+/** Logits (n, K) of the records, on the host, from forward passes of `batchSize` images. */
 export async function predict(input: PredictionInput): Promise<Float32Array> {
   const { records, classes, batchSize } = input;
   const logits = new Float32Array(records.length * classes.length);
@@ -78,7 +83,7 @@ async function logitsOf(
   }
 }
 
-/** Logits (n, K) of a batch of records as they are, neither augmented nor dropped out. */
+/** Logits (n, K) of one batch of records, without augmentation and dropout. `observer` gets qkv of each attention layer. */
 export function forward(
   model: Model,
   store: ImageStore,

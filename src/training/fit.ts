@@ -1,6 +1,6 @@
 /**
- * The training loop: epochs of steps, evaluation, early stopping. It runs wherever WebGPU does; everything worth keeping
- * goes to a sink.
+ * The training loop: steps, evaluation after an epoch, early stopping. It uses nothing of Node. Logs, weights and states go
+ * to a sink.
  */
 import { InterruptedError, LimitError, OutOfMemoryError } from '../core/errors.js';
 import { Pace } from '../gpu/pace.js';
@@ -20,15 +20,16 @@ import type { Training } from './setup.js';
 import type { RunFacts, Sink, Snapshot } from './sink.js';
 import { StepLog } from './step_log.js';
 
-/** Evaluations of the weights and of their EMA, on the same images. */
-export interface Judged {
+/** Evaluations of the weights and of their EMA on the same images; `ema` is null without an EMA. */
+export interface Evaluations {
   readonly raw: Evaluation;
   readonly ema: Evaluation | null;
 }
 
 export interface Outcome {
-  /** Why it ended: all epochs done, patience, the step limit, or a request to stop. */
+  /** The reason of the end: all epochs are done, early stopping, the step limit, or a request to stop. */
   readonly reason: 'finished' | 'patience' | 'max-steps' | 'stopped';
+  /** The best evaluation of the run; null before the first. */
   readonly best: Progress['best'];
   /** The last evaluation of the weights, and of their EMA. */
   readonly last: Evaluation | null;
@@ -37,19 +38,22 @@ export interface Outcome {
 }
 
 export interface FitOptions {
-  /** How far the run has come; from the start when absent. `fit` changes it. */
+  /** The counters of a run to continue; a new run if absent. `fit` updates the object. */
   readonly progress?: Progress;
-  /** Called for every step, from 1, when the device has been asked for it. */
+  /** Called with the number of each step, from 1, after the step was submitted to the device. */
   readonly onStep?: ((step: number) => void) | undefined;
-  /** Asked between steps and batches: where it says yes, the run saves its state and ends. */
+  /** Called between steps and evaluation batches. If it returns true, the run saves its state and ends. */
   readonly stopped?: () => boolean;
-  /** Evaluates the weights; `evaluate` when absent. */
+  /** Replaces `evaluate`, for tests. */
   readonly evaluate?: ((input: EvaluationInput) => Promise<Evaluation>) | undefined;
 }
 
 type Reason = Exclude<Outcome['reason'], 'stopped'>;
 
-/** Trains to the end of the settings' epochs, or until `stopped`. A NonFiniteError ends a run that diverged. */
+/**
+ * Trains for the epochs of the settings, or until early stopping, the step limit or `stopped`. Throws a NonFiniteError if
+ * the loss, a gradient or a parameter is not finite.
+ */
 export const fit = (training: Training, sink: Sink = {}, options: FitOptions = {}): Promise<Outcome> =>
   new Fit(training, sink, options).run();
 
@@ -69,8 +73,8 @@ class Fit {
   private readonly facts: RunFacts;
   private readonly schedule: Schedule;
   private readonly log: StepLog;
-  private judged: Judged | null = null;
-  /** Images that are evaluated at a time: as many as are trained on, fewer where memory is short. */
+  private latest: Evaluations | null = null;
+  /** Batch size of the evaluation: that of training, or less if memory is short. */
   private evaluationBatch: number;
 
   constructor(
@@ -83,7 +87,7 @@ class Fit {
     this.progress = options.progress ?? freshProgress();
     this.stopped = options.stopped ?? (() => false);
     this.schedule = schedule;
-    this.facts = { ...length, model, logInterval: settings.logInterval, judge: validation.name };
+    this.facts = { ...length, model, logInterval: settings.logInterval, validationName: validation.name };
     this.log = new StepLog(training, sink, length);
     this.evaluationBatch = settings.batchSize;
   }
@@ -97,9 +101,9 @@ class Fit {
     try {
       const reason = await this.epochs();
       if (progress.step === before) this.noteNothingLeft(reason);
-      this.judged ??= await this.judgeWeights();
-      // A state that was copied out of its run comes without the best weights: the last ones are the best there are.
-      if (!progress.best) await this.keepIfBest(this.judged, progress.epoch);
+      this.latest ??= await this.evaluateWeights();
+      // If the state was copied from another run without its best weights, the final weights become the best.
+      if (!progress.best) await this.keepIfBest(this.latest, progress.epoch);
       await sink.end?.(this.snapshot());
       await sink.state?.(this.snapshot(), { ending: true });
       return this.outcome(reason);
@@ -110,7 +114,7 @@ class Fit {
     }
   }
 
-  /** The epochs that are left; throws InterruptedError at a request to stop. */
+  /** Trains the remaining epochs. Throws an InterruptedError at a request to stop. */
   private async epochs(): Promise<Reason> {
     const { settings } = this.training;
     const { progress, sink, facts } = this;
@@ -120,10 +124,10 @@ class Fit {
       if (progress.step >= facts.totalSteps && progress.batch === 0) return 'max-steps';
       const before = progress.step;
       await this.trainEpoch();
-      // Saved before the evaluation, which may fail for want of memory. A continuation evaluates the epoch anew.
+      // The state is saved before the evaluation, which may run out of memory. A resumed run evaluates the epoch again.
       if (progress.step > before) await sink.state?.(this.snapshot(), { ending: false });
-      const entry = await this.judgeEpoch();
-      // A longer run continues the epoch where the step limit has cut it short, so the counters stay.
+      const entry = await this.finishEpoch();
+      // The step limit has cut the epoch short. The counters stay, because a longer run may continue the epoch.
       if (progress.batch < facts.batches) return 'max-steps';
       progress.history.push(entry);
       Object.assign(progress, freshEpoch(), { epoch: progress.epoch + 1 });
@@ -140,24 +144,24 @@ class Fit {
   private noteNothingLeft(reason: Reason): void {
     const { epoch, step } = this.progress;
     const why = {
-      finished: `${epoch} epochs are done; a larger --epochs trains on`,
-      patience: `the last ${this.waited()} evaluations were no better than the best; a larger --patience trains on`,
-      'max-steps': `${step} steps are done; a larger --max-steps trains on`,
+      finished: `${epoch} epochs are done. Use a larger --epochs to continue`,
+      patience: `the last ${this.waited()} evaluations were not better than the best. Use a larger --patience to continue`,
+      'max-steps': `${step} steps are done. Use a larger --max-steps to continue`,
     };
     this.sink.note?.(`Nothing is left to train: ${why[reason]}.`);
   }
 
   private outcome(reason: Outcome['reason']): Outcome {
     const { best, history } = this.progress;
-    const { judged } = this;
-    return { reason, best, last: judged?.raw ?? null, lastEma: judged?.ema ?? null, history };
+    const { latest } = this;
+    return { reason, best, last: latest?.raw ?? null, lastEma: latest?.ema ?? null, history };
   }
 
   private snapshot(): Snapshot {
     return snapshotOf(this.training, this.progress);
   }
 
-  /** The batches left of the epoch, or until the step limit; throws InterruptedError at a request to stop. */
+  /** Trains to the end of the epoch or to the step limit. Throws an InterruptedError at a request to stop. */
   private async trainEpoch(): Promise<void> {
     const { settings, gpu, sampler, step: training, optimizer, ema } = this.training;
     const { progress, log, facts, schedule } = this;
@@ -185,31 +189,31 @@ class Fit {
     if (this.stopped()) throw new InterruptedError('The run was asked to end.');
   }
 
-  /** Evaluates the weights where it is time to, and hands the epoch to the sink; returns its entry. */
-  private async judgeEpoch(): Promise<EpochEntry> {
+  /** Evaluates the weights if the evaluation interval has passed, passes the epoch to the sink, and returns its entry. */
+  private async finishEpoch(): Promise<EpochEntry> {
     const { settings } = this.training;
     const { progress, sink, facts } = this;
     const { images, lossSum, correct, seconds } = progress;
     const number = progress.epoch + 1;
     const ending = number === settings.epochs || progress.step >= facts.totalSteps;
-    const judged = ending || number % settings.evalInterval === 0 ? await this.judgeWeights() : null;
-    this.judged = judged;
+    const latest = ending || number % settings.evalInterval === 0 ? await this.evaluateWeights() : null;
+    this.latest = latest;
     const entry: EpochEntry = {
       epoch: number,
       train_loss: images > 0 ? lossSum / images : null,
       train_accuracy: images > 0 ? correct / images : null,
       images,
-      val_loss: judged?.raw.loss ?? null,
-      val_accuracy: judged?.raw.top1 ?? null,
-      ema_val_loss: judged?.ema?.loss ?? null,
-      ema_val_accuracy: judged?.ema?.top1 ?? null,
+      val_loss: latest?.raw.loss ?? null,
+      val_accuracy: latest?.raw.top1 ?? null,
+      ema_val_loss: latest?.ema?.loss ?? null,
+      ema_val_accuracy: latest?.ema?.top1 ?? null,
       lr: learningRate(this.schedule, progress.step - 1),
       seconds,
     };
     const history = [...progress.history, entry];
-    const isBest = judged !== null && betterOf(judged).accuracy > this.bestSoFar();
+    const isBest = latest !== null && betterOf(latest).accuracy > this.bestSoFar();
     await sink.epoch?.({ entry, history, step: progress.step, isBest }, { ending });
-    if (judged) await this.keepIfBest(judged, number);
+    if (latest) await this.keepIfBest(latest, number);
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
       await sink.checkpoint?.(this.snapshot(), number);
     return entry;
@@ -219,22 +223,22 @@ class Fit {
     return this.progress.best?.accuracy ?? -1;
   }
 
-  /** Keeps the evaluated weights as the best where they are better than all before. */
-  private async keepIfBest(judged: Judged, epoch: number): Promise<void> {
-    const better = betterOf(judged);
+  /** Passes the evaluated weights to the sink if they are better than all before. */
+  private async keepIfBest(evaluations: Evaluations, epoch: number): Promise<void> {
+    const better = betterOf(evaluations);
     if (better.accuracy <= this.bestSoFar()) return;
     this.progress.best = { ...better, epoch };
     await this.sink.best?.(this.snapshot(), better.weights);
   }
 
-  /** Evaluates the weights, and their EMA where there is one. */
-  private async judgeWeights(): Promise<Judged> {
+  /** Evaluates the weights, and their EMA if there is one. */
+  private async evaluateWeights(): Promise<Evaluations> {
     const { arena, ema } = this.training;
     const raw = await this.evaluate();
     return { raw, ema: ema && (await arena.withValues(ema.average, () => this.evaluate())) };
   }
 
-  /** Evaluates in smaller batches where memory is short: the training step keeps its own buffers meanwhile. */
+  /** Evaluates once. If memory is short, halves the batch and tries again: the training step keeps its own buffers. */
   private async evaluate(): Promise<Evaluation> {
     const { model, validation, dataset } = this.training;
     const { store, records, split } = validation;
@@ -250,13 +254,13 @@ class Fit {
         if (!short || this.evaluationBatch === 1) throw error;
         this.evaluationBatch = Math.ceil(this.evaluationBatch / 2);
         this.sink.note?.(
-          `Memory is short: the evaluation goes on with ${this.evaluationBatch} images at a time.`,
+          `Memory is short: the evaluation continues with a batch size of ${this.evaluationBatch}.`,
         );
       }
   }
 }
 
-/** The tensors and counters of a run, for a sink. */
+/** A snapshot of a run's tensors and counters, for a sink. */
 export function snapshotOf(
   { model, arena, optimizer, ema, lossScale }: Training,
   progress: Progress,
@@ -271,8 +275,8 @@ export function snapshotOf(
   };
 }
 
-/** The more accurate of both; the weights themselves where the EMA is no better. */
-export function betterOf({ raw, ema }: Judged): { accuracy: number; weights: WeightsKind } {
+/** The more accurate of the weights and their EMA; the weights if both are equal. */
+export function betterOf({ raw, ema }: Evaluations): { accuracy: number; weights: WeightsKind } {
   if (ema && ema.top1 > raw.top1) return { accuracy: ema.top1, weights: 'ema' };
   return { accuracy: raw.top1, weights: 'raw' };
 }

@@ -1,27 +1,30 @@
-/** The metrics of steps, kept on the device until they are read: a ring of rows, so that no step waits for the host. */
+/** The metrics of steps, in a ring buffer on the device until they are read, so that no step waits for the host. */
 import type { Gpu } from '../gpu/gpu.js';
 import { METRICS, recordMetrics } from '../ops/metrics.js';
 import type { Arena } from '../tensor/arena.js';
 import { keep } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 
-/** The result of one step: the mean loss of its batch, images classified right, the gradient's norm before clipping. */
+/** The metrics of one step. */
 export interface StepMetrics {
+  /** Mean loss of the batch, in nats. */
   readonly loss: number;
+  /** Correctly classified images. */
   readonly correct: number;
+  /** Global L2 norm of the gradient before clipping. */
   readonly gradNorm: number;
-  /** The first parameter whose gradient is not finite, if any is; such a step moves nothing. */
+  /** The first parameter with a gradient that is not finite; null if there is none. Such a step changes no parameter. */
   readonly badGradient: string | null;
 }
 
-/** Steps whose metrics are kept on the device at most: 16 KB of them. */
+/** The most steps with unread metrics on the device: 16 KB. */
 const MOST_UNREAD = 1024;
 const ROW_BYTES = 4 * METRICS;
 
 export interface RingOptions {
-  /** Images of one part of a batch. */
+  /** Images of a micro-batch. */
   readonly microBatch: number;
-  /** The most parts that a batch has; each writes a row. */
+  /** The most micro-batches of a step. Each writes a row. */
   readonly accumulate: number;
   readonly logInterval: number;
 }
@@ -39,17 +42,17 @@ export class MetricsRing {
     this.rows = keep(Tensor.zeros(gpu, [this.unread * options.accumulate, METRICS], 'u32', 'metrics'));
   }
 
-  /** The first row of a step, counted from 0. */
+  /** The first row of a step; steps count from 0. */
   row(step: number): number {
     return (step % this.unread) * this.options.accumulate;
   }
 
-  /** Asks for the row that the step's state names to be written. */
+  /** Writes a row of metrics on the device: the row that the step's state names. */
   record(operands: Parameters<typeof recordMetrics>[0]): void {
     recordMetrics(operands, this.rows);
   }
 
-  /** The metrics of the given steps, each with the size of its batch. Waits for these steps. */
+  /** Reads the metrics of the given steps, `images` being the size of a step's batch. Waits for these steps. */
   async read(
     steps: readonly { readonly step: number; readonly images: number }[],
     arena: Arena,
@@ -67,7 +70,7 @@ export class MetricsRing {
         const [loss, right, norm] = values.subarray(row * METRICS) as unknown as [number, number, number];
         result.loss += (loss * Math.min(microBatch, images - done)) / images;
         result.correct += right;
-        result.gradNorm = norm; // of the last part, after which it is known
+        result.gradNorm = norm; // the last micro-batch of the step has the final norm
         result.badGradient = arena.nameAt(words[row * METRICS + 3] as number);
       }
       return result;

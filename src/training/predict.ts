@@ -1,4 +1,4 @@
-/** Class probabilities of images that no data set holds. */
+/** Classification of single images: probabilities of the classes. */
 import type { ImageFormat, Split } from '../data/dataset.js';
 import { mirrored, type Normalize, releaseStore, uploadSplit } from '../data/store.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -11,18 +11,22 @@ export interface Prediction {
   readonly probability: number;
 }
 
+/** A trained model and the preprocessing of its images. */
 export interface Classifier {
   readonly gpu: Gpu;
-  /** With its weights on the device. */
+  /** The model, with its weights on the device. */
   readonly model: Model;
   /** The format of the images that it was trained on. */
   readonly images: ImageFormat;
   readonly normalize: Normalize;
-  /** Whether each image is also shown mirrored, and the mean of both probabilities taken. */
+  /** True to average the probabilities of each image and its mirror image. */
   readonly flip: boolean;
 }
 
-/** Probabilities (K) of each image, given as bytes (C, H, W): one batch on the device. */
+/**
+ * Probabilities (K) of each image, in one batch on the device. An image is bytes (C, H, W) of the model's image size.
+ * Throws a NonFiniteError if the logits are not finite.
+ */
 export async function classify(
   { gpu, model, images, normalize, flip }: Classifier,
   batch: readonly Uint8Array[],
@@ -44,7 +48,7 @@ export async function classify(
   return plain.map((row, i) => mean(row, other[i] as Float64Array));
 }
 
-/** The `count` likeliest classes, likeliest first; equals in the order of the classes. */
+/** The `count` most probable classes, the most probable first. Equal probabilities keep the order of the classes. */
 export function likeliest(
   probabilities: Float64Array,
   classes: readonly string[],

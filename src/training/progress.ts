@@ -1,4 +1,4 @@
-/** How far a run has come, and the entries of its logs. */
+/** The progress of a run, and the entries of its logs. */
 
 /** The weights themselves, or their exponential moving average. */
 export type WeightsKind = 'raw' | 'ema';
@@ -10,35 +10,38 @@ export interface StepEntry {
   readonly epoch: number;
   readonly loss: number;
   readonly lr: number;
-  /** The global L2 norm before clipping. Null where it is not finite: a step that --amp skipped. */
+  /** Global L2 norm of the gradient before clipping. Null for a step that --amp skipped because of overflow. */
   readonly grad_norm: number | null;
   readonly images_per_second: number;
-  /** Only where the loss is a spike: its z-score among the losses before. */
+  /** z-score of the loss among the losses before it; only present if the loss is a spike. */
   readonly loss_z?: number;
-  /** With --amp: the loss scale, and steps skipped so far. */
+  /** With --amp: the loss scale, and the number of skipped steps so far. */
   readonly loss_scale?: number;
   readonly skipped_steps?: number;
 }
 
 /** An entry of history.json. */
 export interface EpochEntry {
+  /** Counted from 1. */
   readonly epoch: number;
-  /** Null where --amp has skipped every step. */
+  /** Mean over the epoch; null if --amp has skipped every step. */
   readonly train_loss: number | null;
   readonly train_accuracy: number | null;
-  /** Images trained on: fewer than all where the run was cut short. */
+  /** Number of images trained on; fewer than all if a step limit cut the epoch short. */
   readonly images: number;
   /** Null in an epoch without evaluation. */
   readonly val_loss: number | null;
   readonly val_accuracy: number | null;
-  /** The same of the EMA; null without one, too. */
+  /** The same for the EMA of the weights; also null without an EMA. */
   readonly ema_val_loss: number | null;
   readonly ema_val_accuracy: number | null;
+  /** Learning rate of the last step. */
   readonly lr: number;
+  /** Time of training, without evaluation. */
   readonly seconds: number;
 }
 
-/** Counters of the epoch under way: its batches done, and sums over them. */
+/** Counters of the current epoch: the number of finished batches, and sums over them. */
 interface EpochCounters {
   batch: number;
   lossSum: number;
@@ -47,12 +50,13 @@ interface EpochCounters {
   seconds: number;
 }
 
-/** Everything a continuation must know that is not a tensor. */
+/** The state of a run besides its tensors: everything else that an exact resume needs. */
 export interface Progress extends EpochCounters {
-  /** Steps and epochs done in all. */
+  /** Number of finished steps. */
   step: number;
+  /** Number of finished epochs. */
   epoch: number;
-  /** Of the latest steps, for finding spikes. */
+  /** Losses of the latest steps, for finding spikes. */
   losses: number[];
   best: { accuracy: number; epoch: number; weights: WeightsKind } | null;
   history: EpochEntry[];
@@ -69,14 +73,14 @@ export const freshProgress = (): Progress => ({
   history: [],
 });
 
-/** The length of a run, known before its first step. */
+/** The length of a run, which is known before its first step. */
 export interface RunLength {
-  /** Steps an epoch. */
+  /** Steps per epoch. */
   readonly batches: number;
-  /** Steps in all. */
+  /** Steps of the whole run. */
   readonly totalSteps: number;
 }
 
-/** Whether a step is logged: every `logInterval` steps, at the end of an epoch (as timm) and at the end of the run. */
+/** True if a step is logged: every `logInterval` steps, at the end of an epoch (as in timm) and at the end of the run. */
 export const isLogged = (step: number, logInterval: number, { batches, totalSteps }: RunLength): boolean =>
   step % logInterval === 0 || step % batches === 0 || step === totalSteps;

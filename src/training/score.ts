@@ -1,14 +1,14 @@
-/** What follows from the logits of labelled images: accuracies, loss, confusion, calibration. Pure, in float64. */
+/** Scores of labelled images from their logits: accuracy, loss, confusion, calibration. Computed on the host in float64. */
 import { NonFiniteError } from '../core/errors.js';
 
 export interface ClassResult {
   readonly class: string;
   readonly images: number;
-  /** A fraction of `images`; null when there are none. */
+  /** A fraction of `images`; null if there are none. */
   readonly accuracy: number | null;
 }
 
-/** Images whose highest probability lies in (lower, upper]; fractions, null where there are none. */
+/** The images whose highest probability lies in (lower, upper]. Means are fractions; null for an empty bin. */
 export interface ReliabilityBin {
   readonly lower: number;
   readonly upper: number;
@@ -17,7 +17,7 @@ export interface ReliabilityBin {
   readonly accuracy: number | null;
 }
 
-/** Figures of a whole set; accuracies and errors are fractions. */
+/** Scores of a set of images. Accuracies and the calibration error are fractions. */
 export interface Score {
   readonly images: number;
   readonly top1: number;
@@ -30,10 +30,10 @@ export interface Score {
 
 export interface Evaluation extends Score {
   readonly per_class: readonly ClassResult[];
-  /** confusion[i][j]: images of class i taken for class j. */
+  /** confusion[i][j]: number of images of class i that are classified as class j. */
   readonly confusion: readonly (readonly number[])[];
   readonly reliability: readonly ReliabilityBin[];
-  /** The same images scored by the mean probabilities of each and its mirror image; only where it was asked for. */
+  /** Scores with test-time augmentation: the mean probabilities of each image and its mirror image. Absent without it. */
   readonly tta?: Score & { readonly method: 'flip' };
 }
 
@@ -45,19 +45,17 @@ type Values = ArrayLike<number>;
 const rowOf = (values: Values, i: number, K: number): Float64Array =>
   Float64Array.from({ length: K }, (_, c) => values[i * K + c] as number);
 
-/** softmax(logits) over one row, in float64; NonFiniteError when they are not numbers. */
+/** softmax(logits) of one row (K), in float64. Throws a NonFiniteError if a logit is NaN or infinite. */
 export function probabilities(logits: Float64Array): Float64Array {
   const highest = logits.reduce((most, x) => Math.max(most, x));
   const row = logits.map((x) => Math.exp(x - highest));
   const mass = row.reduce((sum, p) => sum + p, 0);
   if (!Number.isFinite(mass))
-    throw new NonFiniteError(
-      'The model gives logits that are not finite: its weights are damaged or diverged.',
-    );
+    throw new NonFiniteError('The logits are not finite. The weights are damaged, or the training diverged.');
   return row.map((p) => p / mass);
 }
 
-/** Log of the mean of two predictions: logits (n, K) that any softmax turns back into it. */
+/** Logits (n, K) whose softmax is the mean of softmax(a) and softmax(b): the logarithm of that mean. */
 export function meanPrediction(a: Values, b: Values, K: number): Float64Array {
   const mean = new Float64Array(a.length);
   for (let i = 0; i < a.length / K; i++) {
@@ -70,7 +68,7 @@ export function meanPrediction(a: Values, b: Values, K: number): Float64Array {
   return mean;
 }
 
-/** Scores logits (n, K) against n labels; equal logits rank in the order of the classes. */
+/** Scores logits (n, K) against n labels. Equal logits rank in the order of the classes. Throws a NonFiniteError. */
 export function score(logits: Values, labels: Values, classes: readonly string[]): Evaluation {
   const K = classes.length;
   const confusion = classes.map(() => classes.map(() => 0));
@@ -82,7 +80,7 @@ export function score(logits: Values, labels: Values, classes: readonly string[]
     const mine = row[label] as number;
     const before = row.reduce((n, x, c) => n + (x > mine || (x === mine && c < label) ? 1 : 0), 0);
     const highest = row.reduce((most, x) => Math.max(most, x));
-    const predicted = row.indexOf(highest); // with equals, the first
+    const predicted = row.indexOf(highest); // the first of equal logits
     const confidence = probabilities(row)[predicted] as number;
     confusion[label]![predicted]!++;
     if (before < 5) five++;
@@ -122,11 +120,11 @@ export interface ConfusedPair {
   readonly actual: string;
   readonly predicted: string;
   readonly images: number;
-  /** Of all images of the actual class. */
+  /** Fraction of all images of the actual class. */
   readonly share: number;
 }
 
-/** The most frequent mistakes, most frequent first; at most `count`. */
+/** The `count` most frequent mistakes, the most frequent first. */
 export function confusedPairs({ confusion, per_class }: Evaluation, count: number): ConfusedPair[] {
   const pairs = confusion.flatMap((row, i) =>
     row.flatMap((images, j) => {

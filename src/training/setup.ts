@@ -1,4 +1,4 @@
-/** From settings to the parts of a run: data on the device, model, arena, optimizer, the recorded step. */
+/** From settings to the parts of a run: data on the device, model, parameter arena, optimizer and training step. */
 import { ConfigError } from '../core/errors.js';
 import type { Dataset, Split } from '../data/dataset.js';
 import { Sampler, type SplitIndices, splitIndices } from '../data/sampler.js';
@@ -19,7 +19,7 @@ import { owned } from '../tensor/scope.js';
 import { FiniteCheck } from './health.js';
 import { TrainingStep } from './step.js';
 
-/** A model on the device, its optimizer, and the step that moves it. */
+/** A model on the device, its optimizer, and its training step. */
 export interface Trainable {
   readonly gpu: Gpu;
   readonly settings: Settings;
@@ -31,12 +31,12 @@ export interface Trainable {
   readonly step: TrainingStep;
 }
 
-/** The images that evaluate the weights. */
+/** The images for evaluation: `records` are indices into the split, which is on the host and on the device. */
 export interface Validation {
   readonly store: ImageStore;
   readonly records: Uint32Array;
   readonly split: Split;
-  /** `test`, or `validation` when images are held out for it. */
+  /** `test`, or `validation` if training images are held out. */
   readonly name: string;
 }
 
@@ -45,17 +45,19 @@ export interface Training extends Trainable {
   readonly dataset: Dataset;
   readonly sampler: Sampler;
   readonly validation: Validation;
+  /** Checks the parameters and the optimizer's moments for NaN and infinity. */
   readonly finite: FiniteCheck;
-  /** Gives its memory on the device back. */
+  /** Releases its device memory. */
   release(): void;
 }
 
-/** Replaces first values: called when they are drawn, before a copy of them is made. */
+/** Loads weights over the initial values. It is called after these are drawn and before the EMA copies them. */
 export type LoadWeights = (arena: Arena, model: Model) => void;
 
 /**
- * Reads the data, builds the model and puts both on the device. The settings must suit the data set: a ConfigError says
- * where they do not, before any of it is read. First values come from the seed; `load` may replace them.
+ * Builds the model, reads the data, and puts both on the device. Initial weights are drawn by the seed of the settings;
+ * `load` may replace them. Throws a ConfigError if the settings do not fit the data set or the adapter, and an
+ * OutOfMemoryError.
  */
 export async function setup(
   gpu: Gpu,
@@ -94,7 +96,7 @@ export async function setup(
   };
 }
 
-/** Puts a model on the device with all that moves it. The caller owns the tensors. */
+/** Puts a model on the device, with its optimizer and training step. The caller owns the tensors. */
 export function makeTrainable(
   gpu: Gpu,
   model: Model,
@@ -115,7 +117,7 @@ export function makeTrainable(
   return { gpu, settings, model, arena, optimizer, ema, lossScale, step };
 }
 
-/** The images to train on and those held out, of `count` training images. A ConfigError where none would be left. */
+/** Divides `count` training images into those to train on and those held out. Throws a ConfigError if none are left. */
 function recordsOf({ limitTrain, valSplit, seed }: Settings, count: number): SplitIndices {
   const used = limitTrain > 0 ? Math.min(limitTrain, count) : count;
   if (valSplit >= used)

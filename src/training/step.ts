@@ -1,10 +1,10 @@
 /**
  * One training step in two halves: `gradients` (batch, forward, backward) and `update` (clipping, optimizer, EMA,
- * metrics). Between them lies the place where gradients are summed: over the parts of a batch, devices or processes.
- * The first step of each batch size runs through the tape and is recorded; later ones play the same commands with new data.
+ * metrics). Between the halves gradients can be summed over micro-batches, devices or processes. The first step of each
+ * batch size runs through the tape and is recorded; later steps replay the same commands with new data.
  *
- * A batch that is larger than `microBatch` goes in parts. Each part's loss is weighted by its share of the batch, so the
- * summed gradients are those of the whole batch. Only then the parameters move.
+ * A batch that is larger than `microBatch` is divided into micro-batches. Each one's loss is weighted by its share of the
+ * batch, so the summed gradients are those of the whole batch.
  */
 
 import { autocast, productType } from '../autograd/autocast.js';
@@ -25,46 +25,48 @@ import { keep, type Owned, owned, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { MetricsRing, type RingOptions, type StepMetrics } from './metrics.js';
 
-/** `microBatch` is the number of images that go through the model at a time; larger batches accumulate gradients. */
+/** The parts and constants of a training step. A batch of more than `microBatch` images accumulates gradients. */
 export interface StepParts extends RingOptions {
   readonly model: Model;
   readonly arena: Arena;
   readonly optimizer: Optimizer;
   readonly ema: Ema | null;
   readonly input: TrainingInput;
-  /** For products in f16; null for float32. */
+  /** The loss scale of mixed precision (f16); null for float32. */
   readonly lossScale: LossScale | null;
+  /** Gradients are clipped to this global L2 norm; 0 disables clipping. */
   readonly clipGrad: number;
   readonly labelSmoothing: number;
 }
 
-/** The values of one step: the step's state without the row, which TrainingStep itself knows. */
+/** The values of one step: the step's state without the row of its metrics, which TrainingStep chooses. */
 export type StepInput = Omit<StepValues, 'slot'>;
 
-/** The loss (1) of a part and the images (1) that it classified right. */
+/** Loss (1) and number of correctly classified images (1) of a micro-batch. */
 interface Outcome {
   readonly loss: Tensor;
   readonly right: Tensor;
 }
 
+/** The training step of a model. Its methods submit work to the device and return before the work is done. */
 export class TrainingStep {
-  /** Floating-point operations of a step: forward once, backward twice that; per image. */
+  /** Floating-point operations of a step per image. The backward pass counts twice as many as the forward pass. */
   readonly flopsPerImage: number;
   readonly metrics: MetricsRing;
   private readonly gpu: Gpu;
   private readonly state: Tensor;
   private readonly clip: Tensor;
   private readonly first: Tensor;
-  /** The parameters in f16, where products read them so. */
+  /** The copy of the parameters in f16 for mixed precision; null without it. */
   private readonly halves: Tensor | null;
-  /** A micro-batch's share of the whole batch: the gradient of the step's loss with respect to the part's. */
+  /** A micro-batch's share of the whole batch: the gradient of the step's loss with respect to the micro-batch's loss. */
   private readonly share: Tensor;
   private shareNow = 1;
-  /** The outcome of the latest part, for the row that the update writes again with the gradient's norm. */
+  /** The outcome of the latest micro-batch. The update writes it to its row again, with the norm of the gradient. */
   private readonly part: Outcome;
   private readonly batches = new Map<number, Owned<TrainingBatch>>();
   private readonly recordings = new Map<string, Recording>();
-  // No recording needs what another has left in its activations.
+  // All recordings share one pool of activations, because none needs the values of another.
   private readonly activations: FreeList = new Map();
 
   constructor(private readonly parts: StepParts) {
@@ -82,7 +84,7 @@ export class TrainingStep {
     this.part = { loss: zeros([1], 'loss'), right: zeros([1], 'right') };
   }
 
-  /** Asks for one step on the given records; returns before it has run. */
+  /** Submits one step on the given records: `gradients` and `update`, in one recording if there is one micro-batch. */
   run(records: Uint32Array<ArrayBuffer>, values: StepInput): void {
     if (records.length > this.parts.microBatch) {
       this.gradients(records, values);
@@ -94,7 +96,7 @@ export class TrainingStep {
     this.replay(`step ${batch.size}`, () => scope(() => this.move(this.differentiate(batch, false))));
   }
 
-  /** Asks for the gradients of a batch, summed over its parts in the arena; returns before they are there. */
+  /** Submits the gradients of a batch, which are summed over its micro-batches in the arena. */
   gradients(records: Uint32Array<ArrayBuffer>, values: StepInput): void {
     const { microBatch } = this.parts;
     for (let at = 0, i = 0; at < records.length; at += microBatch, i++) {
@@ -107,7 +109,7 @@ export class TrainingStep {
     }
   }
 
-  /** Asks for the parameters to be moved by the gradients in the arena. */
+  /** Submits the update of the parameters by the gradients in the arena. */
   update(): void {
     this.replay('update', () => this.move(this.part));
   }
@@ -117,7 +119,7 @@ export class TrainingStep {
     return this.metrics.read(steps, this.parts.arena);
   }
 
-  /** Releases the batches and activations. The tensors made in the constructor belong to its caller. */
+  /** Releases batches and activations. The tensors of the constructor belong to the caller's scope. */
   release(): void {
     for (const { release } of this.batches.values()) release();
     this.batches.clear();
@@ -125,7 +127,7 @@ export class TrainingStep {
     this.gpu.pool.trim(this.activations);
   }
 
-  /** Uploads part i of a step: its plan and the step's state. Each part draws random numbers of its own. */
+  /** Uploads the plan of micro-batch i of a step, and the step's state. Each micro-batch has its own random numbers. */
   private draw(records: Uint32Array<ArrayBuffer>, values: StepInput, i: number): TrainingBatch {
     const step = values.step * this.parts.accumulate + i;
     const batch = this.batch(records.length);
@@ -145,7 +147,7 @@ export class TrainingStep {
     else this.recordings.set(name, this.gpu.record(body, this.activations).recording);
   }
 
-  /** Forward and backward of a batch; its gradients go into the arena, or are added to those there. */
+  /** Forward and backward pass. The gradients overwrite those in the arena, or with `accumulate` are added to them. */
   private differentiate(batch: TrainingBatch, accumulate: boolean): Outcome {
     const { model, arena, lossScale, labelSmoothing } = this.parts;
     const { images, labels, targets } = batch;
@@ -165,14 +167,14 @@ export class TrainingStep {
     return lossScale ? autocast(body) : body();
   }
 
-  /** Keeps the outcome of a part, and writes its row of metrics. */
+  /** Keeps the outcome of a micro-batch, and writes its row of metrics. */
   private keepPart({ loss, right }: Outcome): void {
     this.gpu.copy(loss, this.part.loss);
     this.gpu.copy(right, this.part.right);
     this.record(this.part);
   }
 
-  /** Moves the parameters by the gradients of the arena, and writes the step's row of metrics. */
+  /** Updates the parameters by the gradients in the arena, and writes the step's row of metrics. */
   private move(outcome: Outcome): void {
     const { arena, optimizer, ema, clipGrad, lossScale } = this.parts;
     clipNorm(arena.gradients, this.clip, clipGrad, lossScale?.scale);

@@ -1,4 +1,4 @@
-/** Reads the metrics of steps, watches over them, and hands them to the sink: log lines, counters, figures for people. */
+/** Reads the metrics of steps, checks that they are finite, counts them, and passes log entries to the sink. */
 import { NonFiniteError } from '../core/errors.js';
 import type { LossScaleStatus } from '../optim/loss_scale.js';
 import { lossSpike } from './health.js';
@@ -7,7 +7,7 @@ import { isLogged, type Progress, type RunLength } from './progress.js';
 import type { Training } from './setup.js';
 import type { Sink } from './sink.js';
 
-/** A step that was asked for and whose metrics have not been read. */
+/** A submitted step whose metrics are not yet read. */
 export interface Pending {
   /** Counted from 1. */
   readonly step: number;
@@ -25,7 +25,7 @@ export class StepLog {
     private readonly length: RunLength,
   ) {}
 
-  /** Starts the clock of the throughput that the next lines show. */
+  /** Starts the clock for the throughput of the next steps. */
   resume(): void {
     this.since = performance.now();
   }
@@ -34,13 +34,13 @@ export class StepLog {
     this.pending.push(entry);
   }
 
-  /** Whether the metrics of the steps up to `step` are to be read: for a log line, or because the ring is full. */
+  /** True if metrics must be read after `step`, for a log entry or because the ring buffer is full. */
   isDue(step: number): boolean {
     const { settings, step: training } = this.training;
     return step % settings.logInterval === 0 || this.pending.length >= training.metrics.unread;
   }
 
-  /** Reads the metrics of the steps that were added, which waits for them. Throws a NonFiniteError where one diverged. */
+  /** Waits for the added steps and reads their metrics. Throws a NonFiniteError for NaN or infinity. */
   async write(progress: Progress): Promise<void> {
     const { pending, sink, length } = this;
     const { step: training, lossScale } = this.training;
@@ -70,7 +70,7 @@ export class StepLog {
     });
   }
 
-  /** Adds a step to the counters of the epoch, and logs it where it is to be logged. */
+  /** Adds a step to the counters of the epoch, and logs it at the log interval. */
   private async count(
     entry: Pending,
     metrics: StepMetrics,
@@ -79,14 +79,14 @@ export class StepLog {
     const { loss, correct, gradNorm } = metrics;
     const skipped = scaling !== null && !Number.isFinite(gradNorm);
     if (!skipped) await this.demandFinite(entry.step, metrics);
-    if (!Number.isFinite(loss)) return; // of a step that was skipped
+    if (!Number.isFinite(loss)) return; // a skipped step
     progress.lossSum += loss * entry.images;
     progress.correct += correct;
     progress.images += entry.images;
     const z = lossSpike(progress.losses, loss);
     if (z !== null)
       this.sink.note?.(
-        `Step ${entry.step}: the loss ${loss.toFixed(4)} is ${z.toFixed(1)} standard deviations above those before.`,
+        `Step ${entry.step}: the loss ${loss.toFixed(4)} is ${z.toFixed(1)} standard deviations above the mean of the losses before.`,
       );
     if (isLogged(entry.step, this.training.settings.logInterval, this.length))
       this.sink.log?.({
@@ -101,7 +101,7 @@ export class StepLog {
       });
   }
 
-  /** Says how many steps overflowed since the last time. Throws where lowering the scale does not help. */
+  /** Notes how many of the read steps overflowed. Throws a NonFiniteError if lowering the loss scale does not help. */
   private noteSkipped(step: number, metrics: readonly StepMetrics[], status: LossScaleStatus): void {
     const { scale, skipped, streak } = status;
     if (streak >= MOST_SKIPPED || scale < LEAST_SCALE)
@@ -117,7 +117,7 @@ export class StepLog {
 
   private async demandFinite(step: number, { loss, gradNorm, badGradient }: StepMetrics): Promise<void> {
     if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return;
-    this.sink.flush?.(); // the steps before it
+    this.sink.flush?.(); // the steps before it are logged
     const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
     const state = await this.training.finite.run();
     const where = state ?? (badGradient ? `the gradient of ${badGradient}` : null);
@@ -132,7 +132,7 @@ export class StepLog {
   }
 }
 
-/** Skipped steps in a row, and a loss scale, at which a run of --amp ends. */
+/** A run with --amp ends after this many skipped steps in a row, or below this loss scale. */
 const MOST_SKIPPED = 20;
 const LEAST_SCALE = 2 ** -14;
 
