@@ -126,8 +126,8 @@ describe('opening', () => {
       { ...offline, download: true, address: 'http://127.0.0.1:1/' },
       /could not download .*: cifar10 needs data_batch_1/,
     ],
-    ['cifra10', offline, /cifra10 is neither cifar10, cifar100 or shapes10 nor a folder/],
-    [folder, offline, /does not hold all files of cifar10 or cifar100/],
+    ['cifra10', offline, /cifra10 is not a folder, and not one of cifar10, cifar100 and shapes10/],
+    [folder, offline, /does not have all files of cifar10 or of cifar100/],
   ])('%s with %j is an error that says what to do', async (name, options, sentence) => {
     const refused = openDataset(name, options);
     await expect(refused).rejects.toThrow(ConfigError);
@@ -170,7 +170,7 @@ describe('odd files', () => {
       'a file in place of the folder',
       (path) => writeFileSync(join(path, 'cifar-10-batches-bin'), ''),
       (path) => ['cifar10', { dataDir: path, ...dead }],
-      /cifar-10-batches-bin is a file, where the folder of cifar10 should be; move it away\.$/,
+      /cifar-10-batches-bin is a file, but the folder of cifar10 must be there\. Move it away\.$/,
     ],
     [
       'a record file that links to itself',
@@ -199,13 +199,13 @@ describe('odd files', () => {
       'a data set within a file',
       (path) => writeFileSync(join(path, 'mine'), ''),
       (path) => [join(path, 'mine', 'cifar10'), offline],
-      /cifar10 is neither cifar10, cifar100 or shapes10 nor a folder\.$/,
+      /cifar10 is not a folder, and not one of cifar10, cifar100 and shapes10\.$/,
     ],
     [
       'a folder in which a file has the name of the folder',
       (path) => writeFileSync(join(path, 'cifar-10-batches-bin'), ''),
       (path) => [path, offline],
-      /does not hold all files of cifar10 or cifar100/,
+      /does not have all files of cifar10 or of cifar100/,
     ],
     [
       'a folder with both data sets in folders of their own',
@@ -257,7 +257,7 @@ describe('data/README.md', () => {
     mkdirSync(dataDir);
     writeFileSync(join(dataDir, 'README.md'), readme);
     await expect(openDataset(dataDir, offline)).rejects.toThrow(
-      /does not hold all files of cifar10 or cifar100/,
+      /does not have all files of cifar10 or of cifar100/,
     );
     await expect(openDataset('cifar10', { dataDir, download: false })).rejects.toThrow(
       /^cifar10 needs data_batch_1\.bin, .* in .*cifar-10-batches-bin/,

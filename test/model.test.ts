@@ -278,7 +278,7 @@ describe('the configuration', () => {
     [{ imageSize: 32, stride: 3 }, /patches of 4 every 3 pixels: 1 are left over/],
     [{ imageSize: 32, padding: 1 }, /image height 34 \(padding included\)/],
     [{ imageSize: 2 }, /patch height 4 is larger than the padded image's 2/],
-    [{ embedDim: 100, numHeads: 3 }, /embed_dim 100 must divide by 3 heads/],
+    [{ embedDim: 100, numHeads: 3 }, /embed_dim 100 must be divisible by the number of heads, 3/],
     [{ imageSize: 0 }, /image height must be a positive integer, not 0/],
     [{ imageSize: [32, 0] }, /image width must be a positive integer, not 0/],
     [{ channels: 0 }, /channels must be a positive integer, not 0/],
@@ -303,7 +303,7 @@ describe('the configuration', () => {
     [{ layerScale: -1 }, /layerScale must be at least 0, not -1/],
     [
       { embedDim: 6, numHeads: 1, posEmbed: 'sincos2d' },
-      /an embed_dim that divides by 4 and is at least 8, not 6/,
+      /an embed_dim that is divisible by 4 and at least 8, not 6/,
     ],
     [{ embedDim: 8, numHeads: 8, qkNorm: true }, /8 heads of embed_dim 8 have one/],
   ])('refuses %j', (options, says) => {

@@ -184,7 +184,7 @@ describe('a run whose disk fails', () => {
     writeFileSync(newest, bytes);
     const notes: string[] = [];
     await train('', {}, { resume: path, note: (sentence) => notes.push(sentence) });
-    expect(notes[0]).toMatch(/last\.state\.safetensors: .*checksum.* The state before it is used\.$/);
+    expect(notes[0]).toMatch(/last\.state\.safetensors: .*checksum.* The state before it is used instead\.$/);
     expect(timeless(steps(path))).toEqual(timeless(steps(whole.path)));
     expect(weights(path, 'final.safetensors').tensors).toEqual(
       weights(whole.path, 'final.safetensors').tensors,
@@ -226,9 +226,11 @@ describe('a run whose disk fails', () => {
     };
     await fail('two-failures', 2);
     expect(notes).toHaveLength(2);
-    expect(notes[0]).toMatch(/^A save failed and training goes on \(2 more .*last\.state\.safetensors/);
+    expect(notes[0]).toMatch(/^A save failed and training continues \(2 more .*last\.state\.safetensors/);
     notes.length = 0;
-    await expect(fail('three-failures', 9)).rejects.toThrow(/^3 saves in a row have failed; the last one /);
+    await expect(fail('three-failures', 9)).rejects.toThrow(
+      /^3 saves in a row have failed\. The last error: /,
+    );
     expect(notes).toHaveLength(2);
   });
 });
@@ -377,7 +379,7 @@ describe('settings', () => {
       { augment: 'rand', randFlavour: 'timm', randMagnitude: 12 },
       /--rand-magnitude must be at most 10 with --rand-flavour timm/,
     ],
-    [{ model: 'mlp' }, /There is no model called mlp; there is vit/],
+    [{ model: 'mlp' }, /There is no model called mlp\. Choose one of vit/],
     [{ warmupEpochs: 5, epochs: 5 }, /--warmup-epochs 5 must be fewer than --epochs 5/],
     [{ learningRate: Number.NaN }, /--learning-rate must be a finite number, not NaN/],
     [{ mixup: Number.POSITIVE_INFINITY }, /--mixup must be a finite number, not Infinity/],

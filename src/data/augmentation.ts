@@ -1,48 +1,50 @@
 /**
- * What happens to the images of a training batch: for each a window of its record (a shifted crop, or one of random size
- * and proportions), a mirror, the ops of a policy, and in the end an erased box. All of it is a function of the options,
- * the seed, the step and the image's place in the batch.
+ * The augmentation of training images. The plan of an image has a crop (shifted, or random resized), a flip, the ops of a
+ * policy, and a box to erase. It depends only on the options, the seed, the step and the image's index in the batch.
  *
- * The order is crop and mirror, policy, colour jitter, normalisation, erasing: timm's, and that of the published
- * CIFAR recipes for small Vision Transformers, of which some mirror first and some apply the policy first.
+ * The order is that of timm: crop and flip, policy, colour jitter, normalisation, erasing. Published CIFAR recipes for
+ * small Vision Transformers use it, too, except that some flip before the crop and some apply the policy first.
  */
 import { Counter, pcg4d, stream } from '../core/rng.js';
 import type { Box, Frame, ImagePlan } from '../ops/batch_plan.js';
 import type { Policy, Size } from './policies.js';
 
 export interface AugmentationOptions {
-  /** Whether images are cropped and mirrored at random. */
+  /** True for random crops and flips. */
   readonly flipCrop: boolean;
-  /** What crops show beyond the image: its mirror image, instead of black. */
+  /** True to pad crops by reflection, false to pad them with black. */
   readonly reflect: boolean;
-  /** Random resized crops instead of shifted ones: the least share of the area, and the widest proportions; or null. */
+  /**
+   * Random resized crops: the smallest share of the image's area, and the largest aspect ratio. Null for shifted crops.
+   */
   readonly resizedCrop: { readonly scaleMin: number; readonly ratioMax: number } | null;
   readonly policies: readonly Policy[];
+  /** True for bilinear interpolation in geometric ops, false for nearest. */
   readonly bilinear: boolean;
-  /** A byte for each channel: what geometric ops uncover. */
+  /** The colour that geometric ops fill in: a byte for each channel. */
   readonly fill: readonly number[];
-  /** The probability of random erasing, and whether it leaves normal noise instead of zeros. */
+  /** Random erasing: its probability, and true to fill the box with normal noise instead of zeros. */
   readonly erasing: { readonly probability: number; readonly noise: boolean };
 }
 
 /** Pixels that a shifted crop may reach beyond the image: torchvision's RandomCrop(size, padding=4). */
 export const PADDING = 4;
 
-// Draws that an image may make of each stream.
+// The most random numbers that an image may take from each stream.
 const DRAWS = 1024;
 
 const drawsOf = (streamId: number, seed: number, step: number, b: number): Counter =>
   new Counter(seed, streamId, step, b * DRAWS);
 
-/** The most ops that an image goes through. */
+/** The most ops that the policies together apply to an image. */
 export const slotsOf = ({ policies }: AugmentationOptions): number =>
   policies.reduce((n, { slots }) => n + slots, 0);
 
-/** Whether a crop, a mirror and normalisation are all, which one kernel does in one pass. */
+/** True if only shifted crops, flips and normalisation are needed, which one kernel does in one pass. */
 export const isPlain = (options: AugmentationOptions): boolean =>
   slotsOf(options) === 0 && options.resizedCrop === null && options.erasing.probability === 0;
 
-/** What happens to image b of the batch of a step. */
+/** The augmentation of image b in the batch of a step. `size` is that of the images. */
 export function planImage(
   options: AugmentationOptions,
   size: Size,
@@ -66,7 +68,7 @@ function frameOf(
 ): Frame {
   const erase = eraseBox(drawsOf(stream.erase, seed, step, b), erasing.probability, size);
   if (!flipCrop) return { flip: false, top: 0, left: 0, ...size, erase };
-  // Crop and mirror have a stream of their own, so that they are the same whatever the policy draws.
+  // Crop and flip have their own stream, so that they do not depend on the policy.
   const [down, across, mirror] = pcg4d(seed, stream.augment, step, b);
   const shift = (word: number) => (word % (2 * PADDING + 1)) - PADDING;
   const window = resizedCrop
@@ -75,7 +77,7 @@ function frameOf(
   return { flip: mirror >>> 31 === 1, ...window, erase };
 }
 
-/** torchvision's RandomResizedCrop.get_params: area and proportions (log-uniform) in ten tries, else the middle. */
+/** torchvision's RandomResizedCrop.get_params: ten tries of a random area and aspect ratio, else a center crop. */
 function resizedWindow(
   draw: Counter,
   { scaleMin, ratioMax }: { scaleMin: number; ratioMax: number },
@@ -94,14 +96,14 @@ function resizedWindow(
   return { top: (H - height) >> 1, left: (W - width) >> 1, height, width };
 }
 
-const MOST_TILTED = Math.log(10 / 3);
+const LOG_RATIO = Math.log(10 / 3);
 
-/** timm's RandomErasing: 2 % to a third of the area, proportions 0.3 to 1/0.3 log-uniform, in ten tries. */
+/** timm's RandomErasing: 2 % to a third of the area, aspect ratio log-uniform in [0.3, 1/0.3], ten tries; null for no box. */
 function eraseBox(draw: Counter, probability: number, { height: H, width: W }: Size): Box | null {
   if (probability === 0 || draw.uniform() >= probability) return null;
   for (let i = 0; i < 10; i++) {
     const area = H * W * draw.between(0.02, 1 / 3);
-    const ratio = Math.exp(draw.between(-MOST_TILTED, MOST_TILTED));
+    const ratio = Math.exp(draw.between(-LOG_RATIO, LOG_RATIO));
     const height = Math.round(Math.sqrt(area * ratio));
     const width = Math.round(Math.sqrt(area / ratio));
     if (height >= H || width >= W) continue;

@@ -1,8 +1,9 @@
+/** Colour jitter, as in torchvision. */
 import type { Counter } from '../core/rng.js';
 import type { ImageOpName } from '../ops/image_ops.js';
 import type { Policy } from './policies.js';
 
-/** Limits of torchvision's ColorJitter: factors within 1 ± these (not below 0), hue within ± its own. */
+/** As in torchvision's ColorJitter: a factor is uniform in [max(0, 1 - x), 1 + x], the hue shift in [-hue, hue] turns. */
 export interface JitterOptions {
   readonly brightness: number;
   readonly contrast: number;
@@ -10,7 +11,7 @@ export interface JitterOptions {
   readonly hue: number;
 }
 
-/** torchvision's ColorJitter: those that are above 0, in random order. */
+/** A policy that applies the enabled adjustments of torchvision's ColorJitter in random order. */
 export function colorJitter({ brightness, contrast, saturation, hue }: JitterOptions): Policy {
   const around = (limit: number) => (draw: Counter) => draw.between(Math.max(0, 1 - limit), 1 + limit);
   const all: readonly [ImageOpName, number, (draw: Counter) => number][] = [

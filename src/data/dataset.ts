@@ -1,19 +1,20 @@
-/** A data set in memory: the format of its images, and its splits. */
+/** The types of data sets: the format of their images, and their splits. */
 import type { SplitName } from '../io/cifar.js';
 
-/** The images of a data set: what a model and its checkpoints must know of them. */
+/** The format of a data set's images, which models and checkpoints need. */
 export interface ImageFormat {
   readonly channels: number;
   readonly height: number;
   readonly width: number;
-  /** One per channel over the training images, of pixels scaled to [0, 1]. */
+  /** The mean of each channel over the training images, with pixels scaled to [0, 1]. */
   readonly mean: readonly number[];
+  /** The standard deviation of each channel, as `mean`. */
   readonly std: readonly number[];
   /** The names of the classes; an image's label is an index into them. */
   readonly classes: readonly string[];
 }
 
-/** `images` is count * channels * height * width bytes, CHW; `labels[i]` is the class of image i. */
+/** Images as bytes (count, channels, height, width). `labels[i]` is the class of image i. */
 export interface Split {
   readonly images: Uint8Array;
   readonly labels: Uint8Array | Uint16Array;
@@ -22,7 +23,7 @@ export interface Split {
 
 export interface Dataset extends ImageFormat {
   readonly name: string;
-  /** Reads the split at the first call and keeps it. */
+  /** The images of a split, `train` or `test`. The first call reads them; later calls return the same object. */
   load(split: SplitName): Promise<Split>;
 }
 

@@ -1,36 +1,42 @@
 /**
- * Policies of augmentation: which ops an image goes through, with which values, from a sequence of draws. Each is a pure
- * function, so that what happened to an image can be told afterwards.
+ * Augmentation policies. A policy chooses the ops of an image and their values from a sequence of random numbers. It is a
+ * pure function, so that the ops of any image can be computed again.
  *
- * Values are bytes and pixels of the image at hand, signs are fair coins, and the order of draws is fixed: it is part
- * of what a seed means.
+ * Colours are bytes and lengths are pixels. Signs are positive or negative with equal probability. The order of random
+ * numbers must not change, because it decides the images of a seed.
  */
 import type { Counter } from '../core/rng.js';
 import type { ImageOp, ImageOpName } from '../ops/image_ops.js';
 
-/** Of the images, for translations that are a share of them. */
+/** The size of the images in pixels; some translations are fractions of it. */
 export interface Size {
   readonly height: number;
   readonly width: number;
 }
 
 export interface Policy {
-  /** The most ops that an image gets. */
+  /** The most ops that it applies to an image. */
   readonly slots: number;
+  /** Chooses the ops of one image. */
   choose(draw: Counter, size: Size): ImageOp[];
 }
 
+/** One of the choices, all with equal probability. */
 export const any = <T>(draw: Counter, choices: readonly T[]): T => choices[draw.below(choices.length)] as T;
+/** The value or its negative, with equal probability. */
 export const signed = (draw: Counter, value: number): number => (draw.below(2) === 1 ? -value : value);
 
-/** How far a policy's ops go at magnitude 1. */
+/** The largest values of a policy's ops, at level 1. */
 export interface Reach {
+  /** Shear factor. */
   readonly shear: number;
-  /** Columns or rows, of so many. */
+  /** Translation in pixels, for an image side of that many pixels. */
   readonly translate: (side: number) => number;
+  /** Degrees. */
   readonly rotate: number;
+  /** Change of the factor of Brightness, Color, Contrast and Sharpness. */
   readonly enhance: number;
-  /** Fewest bits that Posterize keeps. */
+  /** The fewest bits that Posterize keeps. */
   readonly bits: number;
 }
 
@@ -46,7 +52,7 @@ export const usual: Reach = {
 /** torchvision's TrivialAugmentWide, whose translation is in pixels for images of any size. */
 const wide: Reach = { shear: 0.99, translate: () => 32, rotate: 135, enhance: 0.99, bits: 2 };
 
-/** An op at `level` 0 … 1 of its reach, in torchvision's ranges; a sign is drawn for ops that have one. */
+/** An op at `level` in [0, 1] of its reach, with torchvision's ranges. Draws a sign for ops that have one. */
 export function atLevel(op: ImageOpName, level: number, reach: Reach, draw: Counter, size: Size): ImageOp {
   switch (op) {
     case 'ShearX':
@@ -72,7 +78,7 @@ export function atLevel(op: ImageOpName, level: number, reach: Reach, draw: Coun
   }
 }
 
-/** Two ops, each with its probability and its bin of 10. */
+/** Two ops, each with its probability and its magnitude bin (0 to 9). */
 type Pair = readonly [ImageOpName, number, number, ImageOpName, number, number];
 
 /** torchvision's AutoAugmentPolicy.CIFAR10 (Cubuk et al., "AutoAugment", 2019). */
@@ -104,7 +110,7 @@ export const cifar10Policy: readonly Pair[] = [
   ['TranslateY', 0.7, 9, 'AutoContrast', 0.9, 0],
 ];
 
-/** One of the 25 pairs, each op with its own probability (torchvision's signs and ranges, nearest or bilinear). */
+/** AutoAugment: one of the 25 pairs. Each op is applied with its own probability; signs and ranges are torchvision's. */
 export const autoAugment: Policy = {
   slots: 2,
   choose(draw, size) {
@@ -135,7 +141,7 @@ export const torchvisionOps: readonly ImageOpName[] = [
 
 const BINS = 31;
 
-/** torchvision's RandAugment(numOps, magnitude, 31 bins): ops with replacement, always applied. */
+/** torchvision's RandAugment(numOps, magnitude, 31 bins): ops are drawn with replacement and always applied. */
 export const randAugment = (numOps: number, magnitude: number): Policy => ({
   slots: numOps,
   choose: (draw, size) =>
@@ -144,7 +150,7 @@ export const randAugment = (numOps: number, magnitude: number): Policy => ({
     ),
 });
 
-/** torchvision's TrivialAugmentWide: one op at a magnitude of its own, one of 31 bins. */
+/** torchvision's TrivialAugmentWide: one op, with a magnitude drawn from 31 bins. */
 export const trivialAugment: Policy = {
   slots: 1,
   choose: (draw, size) => [

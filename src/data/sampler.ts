@@ -1,6 +1,7 @@
-/** Which records make up batch i of epoch e: a function of seed, e and i alone, so there is no state to save. */
+/** Sampling of batches. Batch i of epoch e depends only on the seed, e and i, so there is no state to save. */
 import { permutation, stream } from '../core/rng.js';
 
+/** Divides records into batches, in a new random order each epoch. */
 export class Sampler {
   private epoch = -1;
   private order: Uint32Array;
@@ -18,11 +19,12 @@ export class Sampler {
     return this.records.length;
   }
 
-  /** Batches an epoch, the last one possibly smaller: as PyTorch's DataLoader without drop_last. */
+  /** Batches per epoch. The last one may be smaller, as in PyTorch's DataLoader without drop_last. */
   get batches(): number {
     return Math.ceil(this.records.length / this.batchSize);
   }
 
+  /** The records of batch i of an epoch; both count from 0. */
   batch(epoch: number, i: number): Uint32Array<ArrayBuffer> {
     if (this.options.shuffle && epoch !== this.epoch) {
       const places = permutation(this.records.length, this.options.seed, stream.shuffle, epoch);
@@ -38,7 +40,7 @@ export interface SplitIndices {
   readonly validation: Uint32Array;
 }
 
-/** Takes `held` records, drawn by the seed, out of the first `count`; both parts stay in file order. */
+/** Holds out `held` of the records 0 to count − 1, chosen at random by the seed. Both parts are in file order. */
 export function splitIndices(count: number, held: number, seed: number): SplitIndices {
   const order = permutation(count, seed, stream.split, 0);
   const sorted = (part: Uint32Array) => part.slice().sort((a, b) => a - b);

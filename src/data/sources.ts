@@ -1,4 +1,4 @@
-/** The data sets by name. Opening one checks that it is there; its pixels are read or drawn when a split is first asked for. */
+/** The data sets by name. Opening one only checks its files. Images are read or generated when a split is first loaded. */
 import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import {
@@ -14,9 +14,9 @@ import type { Dataset, DatasetDescription, Split } from './dataset.js';
 import { generateShapes10, shapes10Classes } from './shapes10.js';
 
 export interface DatasetOptions extends FetchOptions {
-  /** The folder that holds, or will hold, `cifar-10-batches-bin` and `cifar-100-binary`; `data` when absent. */
+  /** The folder of `cifar-10-batches-bin` and `cifar-100-binary`; `data` if absent. Downloads go there. */
   readonly dataDir?: string;
-  /** Whether missing files may be fetched; true when absent. */
+  /** True to download missing files; true if absent. */
   readonly download?: boolean;
 }
 
@@ -53,16 +53,16 @@ const descriptions: Readonly<Record<CifarKind | 'shapes10', DatasetDescription>>
   },
 };
 
-/** The data set of a name, none of its files needed; null where only the files in a folder tell. */
+/** The description of a named data set, without reading its files; null for a folder, whose files must be read first. */
 export const describeDataset = (name: string): DatasetDescription | null =>
   Object.hasOwn(descriptions, name) ? descriptions[name as keyof typeof descriptions] : null;
 
-/** Images that a split of shapes10 has. */
+/** The number of images in each split of shapes10. */
 const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, test: 2_000 };
 
 /**
- * The data set called `name` (cifar10, cifar100, shapes10), or the one in the folder `name`. A ConfigError says what is
- * missing and where to put it; a damaged file is a FormatError when its split is loaded.
+ * Opens the data set called `name` (cifar10, cifar100, shapes10), or the CIFAR files in the folder `name`. Throws a
+ * ConfigError that names the missing files and where to put them. `load` throws a FormatError for a damaged file.
  */
 export async function openDataset(name: string, options: DatasetOptions = {}): Promise<Dataset> {
   if (name === 'shapes10')
@@ -95,12 +95,14 @@ interface Place {
   readonly folder: string;
 }
 
-/** The files in the data directory, fetched if they are missing and may be. */
+/** The folder of a named data set. Downloads missing files if the options allow it. */
 async function provide(layout: CifarLayout, options: DatasetOptions): Promise<Place> {
   const { dataDir = 'data', download = true } = options;
   const folder = join(dataDir, layout.folder);
   if (statOf(folder)?.isFile())
-    throw new ConfigError(`${folder} is a file, where the folder of ${layout.kind} should be; move it away.`);
+    throw new ConfigError(
+      `${folder} is a file, but the folder of ${layout.kind} must be there. Move it away.`,
+    );
   const missing = missingFiles(folder, layout);
   if (missing.length > 0) {
     const advice =
@@ -117,10 +119,12 @@ async function provide(layout: CifarLayout, options: DatasetOptions): Promise<Pl
   return { layout, folder };
 }
 
-/** The official files in a folder of the user's, directly or in their usual subfolder. */
+/** Finds the official CIFAR files in a folder that the user names, or in their usual subfolder of it. */
 function recognise(path: string): Place {
   if (!statOf(path)?.isDirectory())
-    throw new ConfigError(`--dataset ${path} is neither cifar10, cifar100 or shapes10 nor a folder.`);
+    throw new ConfigError(
+      `--dataset ${path} is not a folder, and not one of cifar10, cifar100 and shapes10.`,
+    );
   const places = Object.values(cifarLayouts).flatMap((layout) => {
     const folder = [path, join(path, layout.folder)].find((each) => missingFiles(each, layout).length === 0);
     return folder === undefined ? [] : [{ layout, folder }];
@@ -128,7 +132,7 @@ function recognise(path: string): Place {
   if (places.length > 1) throw new ConfigError(ambiguity(path, places));
   if (places[0]) return places[0];
   throw new ConfigError(
-    `the folder ${path} does not hold all files of cifar10 or cifar100, the folders that can be read.`,
+    `the folder ${path} does not have all files of cifar10 or of cifar100. Other folders cannot be read.`,
   );
 }
 

@@ -1,13 +1,14 @@
-/** A data set on the device: its bytes uploaded once, in parts that one binding can hold. */
+/** A data set on the device. Its bytes are uploaded once, in parts that fit the limit of a storage binding. */
 import type { Gpu } from '../gpu/gpu.js';
 import type { ImageStore } from '../ops/batch.js';
 import { keep } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { ImageFormat, Split } from './dataset.js';
 
+/** The normalisation: `cifar` by the data set's own mean and standard deviation, `half` by 0.5 and 0.5. */
 export type Normalize = 'cifar' | 'half';
 
-/** (value / 255 − mean) / std as one multiply-add a channel: `cifar` with the data set's own constants, `half` with 0.5. */
+/** (value / 255 − mean) / std as one multiply-add for each channel: the factors, then the addends. */
 function normalisation(dataset: ImageFormat, normalize: Normalize): Float32Array<ArrayBuffer> {
   const mean = normalize === 'half' ? dataset.mean.map(() => 0.5) : dataset.mean;
   const std = normalize === 'half' ? dataset.std.map(() => 0.5) : dataset.std;
@@ -17,9 +18,10 @@ function normalisation(dataset: ImageFormat, normalize: Normalize): Float32Array
   ]);
 }
 
+/** Uploads a split. The caller releases it with `releaseStore`. */
 export function uploadSplit(gpu: Gpu, dataset: ImageFormat, split: Split, normalize: Normalize): ImageStore {
   const imageBytes = dataset.channels * dataset.height * dataset.width;
-  // Parts start on a word (and on the offset alignment, being tensors of their own): four images are whole words.
+  // The size of a part must be a multiple of 4 bytes, so a part has a multiple of 4 images.
   const most = 4 * Math.floor(gpu.device.limits.maxStorageBufferBindingSize / imageBytes / 4);
   const parts = [];
   for (let first = 0; first < split.count; first += most) {
@@ -35,14 +37,14 @@ export function uploadSplit(gpu: Gpu, dataset: ImageFormat, split: Split, normal
   return { parts, labels, norm };
 }
 
-/** The same images mirrored left to right. */
+/** A copy of a split with its images mirrored left to right. */
 export function mirrored({ width }: Pick<ImageFormat, 'width'>, { images, ...rest }: Split): Split {
   const flipped = images.slice();
   for (let at = 0; at < flipped.length; at += width) flipped.subarray(at, at + width).reverse();
   return { ...rest, images: flipped };
 }
 
-/** Gives a store's memory back. */
+/** Releases the device memory of a store. */
 export function releaseStore({ parts, labels, norm }: ImageStore): void {
   for (const tensor of [...parts.map(({ images }) => images), labels, norm]) tensor.release();
 }

@@ -1,9 +1,9 @@
-/** timm's RandAugment, whose magnitudes mean other things than torchvision's: 9 is nearly all there is. */
+/** timm's RandAugment. Its magnitudes go to 10 and not to 30 as torchvision's, so 9 is nearly the strongest. */
 import type { Counter } from '../core/rng.js';
 import type { ImageOp, ImageOpName } from '../ops/image_ops.js';
 import { any, atLevel, type Policy, type Size, signed, usual } from './policies.js';
 
-/** The ops of timm's RandAugment, "increasing" or not. */
+/** The ops of timm's RandAugment, with increasing ranges or without. */
 export const timmOps: readonly ImageOpName[] = [
   'AutoContrast',
   'Equalize',
@@ -23,16 +23,17 @@ export const timmOps: readonly ImageOpName[] = [
 ];
 
 export interface TimmRandOptions {
+  /** timm's `n`: ops per image. */
   readonly numOps: number;
-  /** 0 to 10. */
+  /** timm's `m`, from 0 to 10. */
   readonly magnitude: number;
-  /** Standard deviation of the magnitude; above 100, uniform below it. */
+  /** timm's `mstd`: the standard deviation of the magnitude. Above 100 the magnitude is uniform in [0, m]. */
   readonly std: number;
-  /** timm's `inc1`: Posterize, Solarize and the enhancements do more at higher magnitudes. */
+  /** timm's `inc1`: Posterize, Solarize and the colour enhancements get stronger with the magnitude. */
   readonly increasing: boolean;
 }
 
-/** timm's `rand-mM-nN-mstdS-incI`: ops with replacement, each applied in half of the cases at a magnitude of its own. */
+/** timm's `rand-mM-nN-mstdS-incI`: ops are drawn with replacement, each applied with probability 0.5. */
 export const timmRandAugment = ({ numOps, magnitude, std, increasing }: TimmRandOptions): Policy => ({
   slots: numOps,
   choose(draw, size) {

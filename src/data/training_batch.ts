@@ -1,4 +1,4 @@
-/** The batch that a training step reads: planned on the host, made on the device by commands that can be recorded. */
+/** The batch of a training step. The host draws its plan, and the device makes the images by commands that can be recorded. */
 import { stream } from '../core/rng.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { augmentBatch, mixImages, mixTargets } from '../ops/augment.js';
@@ -9,17 +9,17 @@ import { Tensor } from '../tensor/tensor.js';
 import { type AugmentationOptions, isPlain, planImage, slotsOf } from './augmentation.js';
 import { drawMix, type MixingOptions, mixes } from './mixing.js';
 
-/** The images of a run, and how training augments and mixes them. */
+/** The training images of a run, and the options of augmentation and mixing. */
 export interface TrainingInput {
   readonly store: ImageStore;
-  /** Of an image: channels, height, width. */
+  /** Channels, height and width of an image. */
   readonly shape: readonly [number, number, number];
   readonly classes: number;
   readonly augmentation: AugmentationOptions;
   readonly mixing: MixingOptions;
 }
 
-/** Draws the plan of a batch: a function of the run's options, the seed and the step alone. */
+/** Draws the plan of a batch. It depends only on the options, the records, the seed and the step. */
 export function planBatch(
   { augmentation, mixing, shape: [, height, width] }: Omit<TrainingInput, 'store'>,
   records: Uint32Array,
@@ -34,15 +34,13 @@ export function planBatch(
   };
 }
 
+/** The tensors of a batch of `size` images, which each step fills again. */
 export class TrainingBatch {
-  /** (B, C, H, W), normalised. */
+  /** Normalised images (B, C, H, W). */
   readonly images: Tensor;
-  /**
-   * (B): the class that counts as right. Where images are mixed, it is the label of the larger share, so that the
-   * training accuracy still says how often the model names what there is most of.
-   */
+  /** The classes (B) for the training accuracy. The class of a mixed image is that of its larger share. */
   readonly labels: Tensor;
-  /** The targets of the loss: labels, or (B, K) shares of classes where images may be mixed. */
+  /** The targets of the loss: labels (B), or with mixup or CutMix the shares of the classes (B, K). */
   readonly targets: Tensor;
   private readonly own: Tensor;
   private readonly plan: PlanBuffer;
@@ -74,7 +72,7 @@ export class TrainingBatch {
     return plan;
   }
 
-  /** Asks the device for images, labels and targets of the plan. */
+  /** Submits the work that makes images, labels and targets from the plan. */
   gather(): void {
     const { store } = this.input;
     const { plan, images, own } = this;

@@ -1,54 +1,58 @@
-/** What a trainer, an evaluation, a checkpoint and a report need of a model: an image classifier of any kind. */
+/** The base class of models. Training, evaluation, checkpoints and reports work with any image classifier that extends it. */
 import type { ImageFormat } from '../data/dataset.js';
 import { type Mode, Module } from '../nn/module.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** The images that a model takes, and the classes it tells apart. */
+/** The size of a model's images, and its number of classes. */
 export type ModelImages = Pick<ImageFormat, 'channels' | 'height' | 'width'> & { readonly classes: number };
 
-/** A part of a model as a row of its summary. */
+/** A row of a model's summary: one part of the model. */
 export interface SummaryRow {
   readonly name: string;
-  /** The shape of its output, with B for the batch. */
+  /** The shape of its output, such as `(B, 65, 192)`; B is the batch size. */
   readonly shape: string;
   readonly parameters: readonly Parameter[];
 }
 
+/** An image classifier. `docs/library.md` shows how to write one. */
 export abstract class Model extends Module {
-  /** Channels, height, width, and the number of classes. */
+  /** Channels, height, width, and number of classes. */
   abstract readonly images: ModelImages;
-  /** Every size, resolved: recorded in config.json and in checkpoints. */
+  /** All sizes of the model, with defaults filled in. config.json and checkpoints record it. */
   abstract readonly config: Readonly<Record<string, unknown>>;
   /** A short name for tables, such as `192/12/3 p4 mlp 4 cls`. */
   abstract readonly label: string;
 
-  /** Logits (B, classes) of images (B, C, H, W) of f32. */
+  /** Logits (B, classes) of images (B, C, H, W) in f32. `mode` is evaluation if absent. */
   abstract forward(images: Tensor, mode?: Mode): Tensor;
-  /** Floating-point operations of one image's forward pass, a multiply-add being two. */
+  /** Floating-point operations of the forward pass of one image. A multiply-add counts as two. */
   abstract flops(): number;
-  /** Kind and sizes in a line, for reports and summaries. */
+  /** One line with the kind and sizes of the model, for reports and summaries. */
   abstract describe(): string;
-  /** The parts, for `summary`. */
+  /** The rows of `summary`. */
   protected abstract rows(): readonly SummaryRow[];
 
-  /** The weight and bias of the last layer: --init starts them anew where the number of classes differs. */
+  /**
+   * The parameters of the classifier, the weight first: its first axis is the number of classes. --init does not load them
+   * if the number of classes differs.
+   */
   abstract classifier(): readonly Parameter[];
 
   /**
-   * The parameters by layer, from the input to the classifier, for layer-wise learning rates (`--layer-decay`). Null for
-   * a model that names no layers.
+   * The parameters by layer, from the input to the classifier, for layer-wise learning rates (`--layer-decay`). Null if the
+   * model does not support them.
    */
   layers(): readonly (readonly Parameter[])[] | null {
     return null;
   }
 
-  /** The number of trained and fixed parameters. */
+  /** The number of parameters, trained and fixed. */
   numParams(): number {
     return this.parameters().reduce((sum, parameter) => sum + parameter.size, 0);
   }
 
-  /** A table of the parts with their output shapes and parameters, for people. */
+  /** A table of the model's parts, with their output shapes and numbers of parameters. */
   summary(): string {
     const table = this.rows()
       .filter(({ parameters }) => parameters.length > 0)

@@ -1,4 +1,4 @@
-/** The models by name: `--model NAME` builds one from its settings and the images of a data set. */
+/** The models by name, for `--model NAME`. */
 import { ConfigError } from '../core/errors.js';
 import type { Rows, SettingsOf } from '../core/setting.js';
 import type { ImageFormat } from '../data/dataset.js';
@@ -6,12 +6,13 @@ import type { Model } from './model.js';
 import { VisionTransformer } from './vit.js';
 import { vitSettings } from './vit_settings.js';
 
+/** An entry of the registry. `R` has the rows of its settings. */
 export interface ModelKind<R extends Rows = Rows> {
   /** One line for `--help`. */
   readonly about: string;
-  /** The rows of its settings, which are the only place of their defaults and ranges. */
+  /** The rows of its settings: names, defaults, ranges and help texts. */
   readonly settings: R;
-  /** Throws a ConfigError where the sizes do not fit together. */
+  /** Builds a model for the given images. Throws a ConfigError if the sizes do not fit together. */
   build(settings: SettingsOf<R>, images: ImageFormat): Model;
 }
 
@@ -22,20 +23,21 @@ const vit: ModelKind<typeof vitSettings> = {
     new VisionTransformer({ ...settings, imageSize: [height, width], channels, classes: classes.length }),
 };
 
-// A kind takes the settings of its own rows only, so a map of kinds of different rows is safe to call with `settle`'s result.
+// The cast is safe because `buildModel` gives a kind only the settings of its own rows, as `settle` has checked them.
 const kinds = new Map<string, ModelKind>([['vit', vit as unknown as ModelKind]]);
 
-/** Adds a model of one's own. Throws a ConfigError where the name is taken. */
+/** Adds a model under a new name. Throws a ConfigError if the name is taken. */
 export function registerModel<R extends Rows>(name: string, kind: ModelKind<R>): void {
-  if (kinds.has(name)) throw new ConfigError(`There is a model called ${name} already.`);
+  if (kinds.has(name)) throw new ConfigError(`There is already a model called ${name}. Choose another name.`);
   kinds.set(name, kind as unknown as ModelKind);
 }
 
 export const modelNames = (): string[] => [...kinds.keys()];
 
-/** Throws a ConfigError that lists the models where there is none of this name. */
+/** Throws a ConfigError that lists the models if there is none of this name. */
 export function modelNamed(name: string): ModelKind {
   const kind = kinds.get(name);
-  if (!kind) throw new ConfigError(`There is no model called ${name}; there is ${modelNames().join(', ')}.`);
+  if (!kind)
+    throw new ConfigError(`There is no model called ${name}. Choose one of ${modelNames().join(', ')}.`);
   return kind;
 }

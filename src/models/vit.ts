@@ -1,5 +1,5 @@
 /**
- * The Vision Transformer (Dosovitskiy et al., 2021), pre-norm, with timm's names and layouts. Reads top to bottom.
+ * The Vision Transformer (Dosovitskiy et al., 2021), pre-norm, with timm's parameter names and layouts.
  * Shapes: B images, C channels, H x W pixels, N tokens, D embed_dim, K classes.
  */
 
@@ -16,15 +16,19 @@ import type { Tensor } from '../tensor/tensor.js';
 import { Model, type ModelImages, type SummaryRow } from './model.js';
 import { type VitConfig, type VitOptions, vitConfig } from './vit_config.js';
 
-// timm draws the class token with deviation 1e-6 and positions with 0.02; PyTorch's own tutorials start both at zero.
+// timm draws the class token with standard deviation 1e-6 and positions with 0.02; PyTorch's tutorials start both at zero.
 const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros };
-// Registers that start the same stay the same: whatever the scheme, timm's draw.
+// Registers need random initial values in both schemes, because equal registers would stay equal. timm draws them so.
 const registerInit = normal(1e-6);
 const positionInit: Record<Scheme, Init> = { timm: truncNormal(0.02), pytorch: zeros };
 
-/** Tokens and positions do not decay: timm's VisionTransformer.no_weight_decay (1.0.29). */
+/** Tokens and positions have no weight decay, as in timm's VisionTransformer.no_weight_decay (1.0.29). */
 const TOKEN = { decays: false };
 
+/**
+ * A Vision Transformer with a class token or mean pooling, optional registers, LayerScale and QK norm. Throws a
+ * ConfigError if the options do not fit together.
+ */
 export class VisionTransformer extends Model {
   readonly config: VitConfig & Readonly<Record<string, unknown>>;
   readonly images: ModelImages;
@@ -62,7 +66,7 @@ export class VisionTransformer extends Model {
     this.norm = config.pool === 'cls' ? new LayerNorm(D, eps) : null;
     this.fcNorm = config.pool === 'mean' ? new LayerNorm(D, eps) : null;
     this.head = new Linear(D, classes, schemes[init]);
-    this.parameters(); // gives them their names
+    this.parameters(); // names the parameters
   }
 
   /** Logits (B, K) of images (B, C, H, W). */
@@ -72,12 +76,12 @@ export class VisionTransformer extends Model {
     if (this.clsToken) x = prependToken(x, this.clsToken.tensor); // (B, N, D): class token, registers, patches
     x = this.dropout.forward(add(x, this.posEmbed.tensor), mode);
     for (const block of this.blocks) x = block.forward(x, mode); // (B, N, D)
-    // LayerNorm works token by token, so the class token may be taken first: the other tokens are not normalised in vain.
+    // LayerNorm works on each token alone, so the class token is taken first and the other tokens are not normalised.
     const pooled = this.norm ? this.norm.forward(takeToken(x, 0)) : meanTokens(x, this.config.prefix); // (B, D)
     return this.head.forward(this.fcNorm ? this.fcNorm.forward(pooled) : pooled);
   }
 
-  /** Floating-point operations of one image's forward pass, matrix products and attention, a multiply-add being two. */
+  /** Floating-point operations of the forward pass of one image: matrix products and attention only. */
   flops(): number {
     const { embedDim: D, hidden, depth, tokens, grid, classes } = this.config;
     const patches = grid[0] * grid[1];
@@ -90,7 +94,7 @@ export class VisionTransformer extends Model {
     return partsOf(this.head);
   }
 
-  /** As BEiT counts them: patches, tokens and positions are one layer, then the blocks, then the last norm and the head. */
+  /** As in BEiT: patch embedding, tokens and positions are one layer, then each block, then the last norm and the head. */
   override layers(): readonly (readonly Parameter[])[] {
     const { clsToken, regToken, posEmbed, patchEmbed, blocks, norm, fcNorm, head } = this;
     return [

@@ -1,4 +1,4 @@
-/** The sizes of a Vision Transformer: options resolved to a configuration, and refused when they cannot be. */
+/** The configuration of a Vision Transformer, from options with defaults. */
 import { ConfigError } from '../core/errors.js';
 import { settle } from '../core/setting.js';
 import type { DropPathMode } from '../nn/dropout.js';
@@ -9,31 +9,33 @@ import { type VitSettings, vitSettings } from './vit_settings.js';
 /** One number for both axes, or height and width. */
 export type Pair = number | readonly [number, number];
 
-/** The settings of `vitSettings`, and the sizes that no flag has; each may be left out. */
+/** The settings of `vitSettings`, and sizes that have no flag. All are optional. */
 export interface VitOptions extends Partial<Omit<VitSettings, 'patchSize'>> {
-  /** 32 when absent. */
+  /** In pixels; 32 if absent. */
   readonly imageSize?: Pair;
-  /** 3 when absent. */
+  /** 3 if absent. */
   readonly channels?: number;
-  /** 10 when absent. */
+  /** 10 if absent. */
   readonly classes?: number;
+  /** In pixels; 4 if absent. */
   readonly patchSize?: Pair;
-  /** Pixels from one patch to the next; the patch size when absent. */
+  /** Pixels from one patch to the next; the patch size if absent. */
   readonly stride?: Pair;
-  /** Zeros around the image; 0 when absent. */
+  /** Pixels of zero padding on each side of the image; 0 if absent. */
   readonly padding?: Pair;
 }
 
+/** All sizes and rates of a Vision Transformer, with defaults filled in. */
 export interface VitConfig {
   readonly imageSize: readonly [number, number];
   readonly channels: number;
   readonly classes: number;
   readonly geometry: PatchGeometry;
-  /** Patches down and across. */
+  /** Number of patches along height and width. */
   readonly grid: readonly [number, number];
-  /** Tokens before the patches: the class token where there is one, and registers. */
+  /** Number of tokens before the patches: the class token, if there is one, and registers. */
   readonly prefix: number;
-  /** Patches and prefix. */
+  /** Number of all tokens. */
   readonly tokens: number;
   readonly embedDim: number;
   readonly depth: number;
@@ -43,11 +45,12 @@ export interface VitConfig {
   /** Width of the MLP's hidden layer. */
   readonly hidden: number;
   readonly pool: 'cls' | 'mean';
+  /** Initial gamma of LayerScale; 0 for no LayerScale. */
   readonly layerScale: number;
   readonly qkNorm: boolean;
-  /** Register tokens between class token and patches. They attend and are attended to; no head reads them. */
+  /** Number of register tokens between class token and patches. The classifier ignores them. */
   readonly regTokens: number;
-  /** Learned positions or fixed sines; both cover all tokens (timm without no_embed_class). */
+  /** Position embedding: learned, or fixed sines and cosines. Both cover all tokens (timm without no_embed_class). */
   readonly posEmbed: 'learn' | 'sincos2d';
   readonly dropout: number;
   readonly embedDropout: number;
@@ -63,7 +66,7 @@ export interface VitConfig {
 
 const pair = (value: Pair): readonly [number, number] => (typeof value === 'number' ? [value, value] : value);
 
-/** The head count whose heads are 64 wide, or the nearest below it that divides the width. */
+/** The number of heads for a head dimension of about 64; the nearest smaller number if it does not divide the width. */
 function defaultHeads(embedDim: number): number {
   const wanted = Math.max(1, Math.round(embedDim / 64));
   for (let heads = wanted; heads > 1; heads--) if (embedDim % heads === 0) return heads;
@@ -74,7 +77,7 @@ function refuse(sentence: string): never {
   throw new ConfigError(`[vit] ${sentence}`);
 }
 
-/** Fills in defaults and checks; throws ConfigError with a sentence that names the sizes. */
+/** Fills in defaults. Throws a ConfigError that names the sizes if they do not fit together. */
 export function vitConfig(options: VitOptions = {}): VitConfig {
   const { imageSize: image = 32, channels = 3, classes = 10, padding = 0, patchSize, ...rest } = options;
   refuseUnknown(rest);
@@ -119,12 +122,13 @@ function checkSizes(sizes: Sizes): void {
   const { channels, classes, heads, embedDim, mlpRatio, posEmbed, qkNorm, eps } = sizes;
   const [height, width] = sizes.imageSize;
   demandCounts({ channels, classes, 'image height': height, 'image width': width });
-  if (embedDim % heads !== 0) refuse(`embed_dim ${embedDim} must divide by ${heads} heads.`);
+  if (embedDim % heads !== 0)
+    refuse(`embed_dim ${embedDim} must be divisible by the number of heads, ${heads}.`);
   if (Math.round(embedDim * mlpRatio) < 1) refuse(`mlp_ratio must be positive, not ${mlpRatio}.`);
   if (posEmbed === 'sincos2d' && (embedDim % 4 !== 0 || embedDim < 8))
-    refuse(`sincos2d positions need an embed_dim that divides by 4 and is at least 8, not ${embedDim}.`);
+    refuse(`sincos2d positions need an embed_dim that is divisible by 4 and at least 8, not ${embedDim}.`);
   if (qkNorm && embedDim === heads)
-    refuse(`qk_norm needs heads of two channels or more: ${heads} heads of embed_dim ${embedDim} have one.`);
+    refuse(`qk_norm needs a head dimension of at least 2: embed_dim ${embedDim} with ${heads} heads has 1.`);
   if (eps === 0) refuse('layerNormEps must be positive, not 0.');
 }
 

@@ -1,7 +1,7 @@
-/** The settings of a Vision Transformer: the only place of their defaults and ranges. */
+/** The settings of a Vision Transformer: their defaults, ranges and help texts. */
 import { choice, count, flag, number, type SettingsOf } from '../core/setting.js';
 
-/** A dropout rate that follows --dropout unless it is given. */
+/** A dropout rate that is equal to --dropout unless it is set. */
 const ownRate = (about: string) =>
   number('Regularisation', -1, `${about}; -1 for the rate of --dropout`, { below: 1, or: -1 });
 

@@ -1,22 +1,23 @@
-/** Random omission: of elements, or of whole samples of a residual branch. The identity when not training. */
+/** Dropout of elements, and drop path of whole samples. Both are the identity in evaluation mode. */
 import { dropout, dropPath } from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Mode } from './module.js';
 
-/** Hands every random layer of a model a stream of its own. */
+/** Gives each random layer of a model its own stream of random numbers. */
 export class Streams {
-  private next = 1000; // below are the streams of src/core/rng.ts
+  private next = 1000; // src/core/rng.ts uses smaller numbers
   take(): number {
     return this.next++;
   }
 }
 
-/** The key of this step's draws; an error when a training pass was given none. */
+/** The key of the random numbers of this step. Throws an Error if the mode has none. */
 export function requireKey(mode: Mode): Tensor {
-  if (!mode.key) throw new Error('A training pass with dropout needs the key of its random draws.');
+  if (!mode.key) throw new Error('Dropout in training mode needs mode.key, the key of its random numbers.');
   return mode.key;
 }
 
+/** torch.nn.Dropout: in training, zeroes elements with probability `rate` and divides the others by 1 - rate. */
 export class Dropout {
   private readonly stream: number;
   constructor(
@@ -35,17 +36,17 @@ export class Dropout {
   }
 }
 
-/** How drop path is spread over the blocks of a model: growing from 0 in the first one, or the same in all. */
+/** The rates of drop path over the blocks of a model: growing linearly from 0 in the first block, or the same in all. */
 export type DropPathMode = 'linear' | 'constant';
 
-/** The rate of drop path in every block. A model of one block has 0 in linear mode, as timm's torch.linspace(0, rate, 1). */
+/** The drop path rate of each block. In linear mode a single block has rate 0, as in timm: torch.linspace(0, rate, 1). */
 export function dropPathRates(rate: number, depth: number, mode: DropPathMode): number[] {
   return Array.from({ length: depth }, (_, i) =>
     mode === 'constant' ? rate : (rate * i) / Math.max(1, depth - 1),
   );
 }
 
-/** Stochastic depth: drops the branch of a sample (Huang et al., 2016), as timm's DropPath. */
+/** Stochastic depth (Huang et al., 2016; timm's DropPath): in training, drops a sample's branch with probability `rate`. */
 export class DropPath {
   private readonly stream: number;
   constructor(

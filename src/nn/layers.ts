@@ -1,4 +1,4 @@
-/** Linear, LayerNorm and LayerScale: parameters around one op. */
+/** Linear, LayerNorm and LayerScale: modules with parameters and one op each. */
 import { type LinearOptions, layerNorm, linear, scaleChannels } from '../ops/index.js';
 import { Parameter } from '../tensor/parameter.js';
 import type { DType, Tensor } from '../tensor/tensor.js';
@@ -10,7 +10,10 @@ export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter;
 
-  /** `matrices`: how many matrices of a hidden layer the weight stacks; 0 for a layer that Muon leaves to AdamW. */
+  /**
+   * `matrices` is the number of matrices that the weight stacks, for Muon: 3 for a qkv projection. With 0, AdamW updates the
+   * weight.
+   */
   constructor(inputs: number, outputs: number, init: LayerInit, matrices = 0) {
     super();
     this.weight = new Parameter([outputs, inputs], init.weight, { matrices });
@@ -41,7 +44,7 @@ export class LayerNorm extends Module {
   }
 }
 
-/** x · gamma, channel by channel, x (…, C): LayerScale (Touvron et al., 2021), as timm's. */
+/** x · gamma for each channel, x (…, C): LayerScale (Touvron et al., 2021), as timm's. */
 export class LayerScale extends Module {
   readonly gamma: Parameter;
 

@@ -1,21 +1,22 @@
-/** A part of a model: it owns parameters and other modules as fields, and gets their names from the fields' names. */
+/** Modules, as in PyTorch: parameters and other modules are fields, and the names of fields are the names of parameters. */
 import { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** What a forward pass needs to know besides its input. */
+/** The mode of a forward pass. */
 export interface Mode {
-  /** Dropout and drop path are on. */
+  /** True to apply dropout and drop path. */
   readonly training: boolean;
-  /** Seed and step of random draws; needed when training with any of them. */
+  /** Seed and step (2) of the random numbers. Required for training with dropout or drop path. */
   readonly key?: Tensor | undefined;
-  /** Sees what each attention computes from, block by block: qkv (B, N, 3·H·head_dim); `keep` it to have it afterwards. */
+  /** Called by each attention layer, in order, with its qkv (B, N, 3·H·head_dim). Use `keep` to read it later. */
   readonly observeAttention?: ((qkv: Tensor) => void) | undefined;
 }
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
+/** A part of a model. Arrays of modules are indexed in names, camelCase fields become snake_case. */
 export abstract class Module {
-  /** All parameters, depth first in order of the fields. Each gets its path as its name: `blocks.0.attn.qkv.weight`. */
+  /** All parameters, depth first in the order of the fields. Sets the name of each to its path: `blocks.0.attn.qkv.weight`. */
   parameters(): Parameter[] {
     return this.paths().map(([path, parameter]) => {
       parameter.name = path;
@@ -23,7 +24,7 @@ export abstract class Module {
     });
   }
 
-  /** Every parameter with its path from here; a module that is part of another may be asked, and no name changes. */
+  /** Every parameter with its path from this module. Unlike `parameters`, it changes no names. */
   paths(prefix = ''): [path: string, parameter: Parameter][] {
     const visit = (value: unknown, path: string): [string, Parameter][] => {
       if (value instanceof Parameter) return [[path, value]];
@@ -34,7 +35,7 @@ export abstract class Module {
   }
 }
 
-/** A part of a model; null for one that it does not have. */
+/** A part of a model; null for a part that the model lacks. */
 export type ModelPart = Module | Parameter | null;
 
 /** The parameters of parts of a model, in order. */

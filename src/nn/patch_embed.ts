@@ -1,4 +1,4 @@
-/** Images to tokens: a convolution whose stride is usually its size, computed as im2col and one matrix product. */
+/** Patch embedding: a convolution, computed as im2col and one matrix product. */
 import { im2col, linear, type PatchGeometry } from '../ops/index.js';
 import { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -11,14 +11,14 @@ class Projection extends Module {
 
   constructor(channels: number, width: number, [PH, PW]: readonly [number, number]) {
     super();
-    // timm leaves the patch convolution as nn.Conv2d draws it: its init_weights_vit_timm changes linear layers only.
+    // The defaults of nn.Conv2d, also in timm: its init_weights_vit_timm changes linear layers only.
     const { weight, bias } = schemes.pytorch;
     this.weight = new Parameter([width, channels, PH, PW], weight);
     this.bias = new Parameter([width], bias(channels * PH * PW));
   }
 }
 
-/** x (B, C, H, W) to (B, N, width): torch.nn.Conv2d, then flattened row by row. */
+/** x (B, C, H, W) to tokens (B, N, width): torch.nn.Conv2d, then flattened row by row. timm's PatchEmbed. */
 export class PatchEmbed extends Module {
   readonly proj: Projection;
 

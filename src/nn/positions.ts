@@ -1,13 +1,13 @@
-/** Positions that are computed instead of learned. */
+/** Fixed position embeddings. */
 import type { Init } from '../tensor/parameter.js';
 
 const TEMPERATURE = 10_000;
 
 /**
- * Sines and cosines of the column, then of the row, of every patch of a grid (rows, columns), zeros for the `prefix`
- * tokens before them; shape (1, prefix + rows · columns, D), D divisible by 4 and at least 8. The frequencies are
- * 10000^(−i / (D/4 − 1)), i < D/4: big_vision's posemb_sincos_2d, which follows MoCo v3 (Chen et al., 2021; there the
- * exponent is −i / (D/4)).
+ * Two-dimensional sines and cosines for a grid (rows, columns) of patches: sines and cosines of the column, then of the
+ * row. The `prefix` tokens before the patches have zeros. Shape (1, prefix + rows · columns, D), D divisible by 4 and at
+ * least 8. The frequencies are 10000^(−i / (D/4 − 1)), i < D/4, as in big_vision's posemb_sincos_2d; MoCo v3 (Chen et
+ * al., 2021) has the exponent −i / (D/4).
  */
 export const sincos2d =
   ([, columns]: readonly [number, number], prefix: number): Init =>

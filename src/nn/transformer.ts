@@ -1,4 +1,4 @@
-/** The parts of a pre-norm transformer encoder: attention, MLP, block. x is (B, N, C) throughout. */
+/** The parts of a pre-norm transformer encoder: attention, MLP, block. x is always (B, N, C). */
 import { productType } from '../autograd/autocast.js';
 import { add, attention, gelu, mlp, qkNorm } from '../ops/index.js';
 import { scope } from '../tensor/scope.js';
@@ -9,31 +9,35 @@ import { LayerNorm, LayerScale, Linear } from './layers.js';
 import { type Mode, Module } from './module.js';
 
 export interface BlockOptions {
+  /** C, the embedding width. */
   readonly width: number;
   readonly heads: number;
+  /** Hidden width of the MLP. */
   readonly hidden: number;
-  /** Of the hidden units of the MLP. */
+  /** Dropout rate after the MLP's GELU. */
   readonly mlpDropout: number;
-  /** Of what the projections at the end of both branches give. */
+  /** Dropout rate after the output projections of attention and MLP. */
   readonly residualDropout: number;
+  /** Dropout rate of attention weights. */
   readonly attentionDropout: number;
+  /** Drop path rate of both branches. */
   readonly dropPath: number;
-  /** The first value of LayerScale's gamma; 0 for no LayerScale. */
+  /** Initial gamma of LayerScale; 0 for no LayerScale. */
   readonly layerScale: number;
-  /** Whether queries and keys are normalised, head by head. */
+  /** True for a LayerNorm of queries and keys in each head. */
   readonly qkNorm: boolean;
   readonly eps: number;
   readonly init: Scheme;
 }
 
-/** What a branch goes through before it is added to the residual stream: LayerScale, then stochastic depth. */
+/** LayerScale and drop path, which are applied to a branch before it is added to the residual stream. */
 class Branch {
   constructor(
     private readonly scale: LayerScale | null,
     private readonly dropPath: DropPath,
   ) {}
 
-  /** Whether it is the identity. */
+  /** True if it is the identity. */
   plain(mode: Mode): boolean {
     return this.scale === null && !this.dropPath.active(mode);
   }
@@ -43,7 +47,7 @@ class Branch {
   }
 }
 
-/** Multi-head self-attention: qkv projection, scaled dot products with dropout on the weights, output projection. */
+/** Multi-head self-attention (timm's Attention): qkv projection, softmax(q·kᵀ / √head_dim)·v, output projection. */
 export class Attention extends Module {
   readonly qkv: Linear;
   readonly qNorm: LayerNorm | null;
@@ -79,7 +83,7 @@ export class Attention extends Module {
     return add(residual, branch.forward(this.dropout.forward(this.proj.forward(mixed), mode), mode));
   }
 
-  /** Queries, keys and values (B, N, 3·C), normalised where the model does that. */
+  /** Queries, keys and values (B, N, 3·C), after the QK norm if there is one. */
   private projected(x: Tensor): Tensor {
     const { qNorm: q, kNorm: k } = this;
     if (!q || !k) return this.qkv.forward(x, { dtype: x.dtype });
@@ -89,7 +93,7 @@ export class Attention extends Module {
   }
 }
 
-/** Linear, GELU, linear, with dropout after both. */
+/** Linear, GELU, linear, with dropout after the GELU and after the second linear layer (timm's Mlp). */
 export class Mlp extends Module {
   readonly fc1: Linear;
   readonly fc2: Linear;
@@ -104,7 +108,7 @@ export class Mlp extends Module {
     this.dropout2 = new Dropout(residualDropout, streams);
   }
 
-  /** residual + branch(mlp(x)); one op when nothing is scaled or dropped on the way. */
+  /** residual + branch(mlp(x)); one fused op if there is no dropout and the branch is the identity. */
   forward(x: Tensor, mode: Mode, residual: Tensor, branch: Branch): Tensor {
     const { dropout1, dropout2 } = this;
     if (!dropout1.active(mode) && !dropout2.active(mode) && branch.plain(mode))
@@ -124,7 +128,7 @@ export class Mlp extends Module {
   }
 }
 
-/** x + attention(norm1(x)), then x + mlp(norm2(x)); a branch may be scaled, and dropped for a sample. */
+/** x + branch1(attention(norm1(x))), then x + branch2(mlp(norm2(x))); a branch is LayerScale and drop path. timm's Block. */
 export class Block extends Module {
   readonly norm1: LayerNorm;
   readonly attn: Attention;

@@ -1,32 +1,35 @@
-/** AdamW (Loshchilov and Hutter, 2019) with torch.optim.AdamW's semantics, over the arena, or a section of it, in one dispatch. */
+/** AdamW (Loshchilov and Hutter, 2019), with torch.optim.AdamW's semantics, in one dispatch. */
 import { adamwStep } from '../ops/optimizer.js';
 import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Optimizer, RateScale } from './optimizer.js';
 
 export interface AdamWOptions {
+  /** Decay of the first moment. */
   readonly beta1: number;
+  /** Decay of the second moment. */
   readonly beta2: number;
-  /** Added outside of the bias-corrected root. */
+  /** Added to the square root of the bias-corrected second moment. */
   readonly eps: number;
-  /** Times the learning rate, subtracted from the decayed part of the arena. */
+  /** Decoupled weight decay of the parameters that decay: w -= lr * weightDecay * w. */
   readonly weightDecay: number;
 }
 
+/** torch.optim.AdamW's defaults. */
 export const adamwDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
 
-/** What departs from one rate for the whole arena. */
+/** The parameters that an AdamW updates, and their learning rates. */
 export interface AdamWRange {
-  /** The section that it moves: all that trains when absent. */
+  /** The section of the arena that it updates; all trained parameters if absent. */
   readonly layout?: Layout;
-  /** Factors of the learning rate by parameter: all 1 when absent. */
+  /** A factor of the learning rate for each parameter; all 1 if absent. */
   readonly rateScale?: RateScale | undefined;
 }
 
 export class AdamW implements Optimizer {
-  /** First moment: the running mean of gradients. */
+  /** First moment: the moving average of gradients. */
   readonly m: Tensor;
-  /** Second moment: the running mean of their squares. */
+  /** Second moment: the moving average of squared gradients. */
   readonly v: Tensor;
   readonly state: Readonly<Record<'m' | 'v', Part>>;
   private readonly parameter: Tensor;
@@ -50,7 +53,7 @@ export class AdamW implements Optimizer {
     layout.write(this.scale, (parameter) => new Float32Array(parameter.size).fill(rateScale(parameter)));
   }
 
-  /** Computed in float64, as PyTorch does. */
+  /** The bias corrections of step t. They are computed in float64, as in PyTorch. */
   corrections(lr: number, t: number): { stepSize: number; rootC2: number } {
     const { beta1, beta2 } = this.options;
     return { stepSize: lr / (1 - beta1 ** t), rootC2: Math.sqrt(1 - beta2 ** t) };

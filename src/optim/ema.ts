@@ -6,13 +6,14 @@ import type { Tensor } from '../tensor/tensor.js';
 const POWER = 2 / 3;
 
 /**
- * The decay of step t, counted from 1: 1 − t^(−2/3) until that reaches the constant. The first step has 0, so the
- * average starts as a copy of the weights. timm's get_decay gives the same when its training loop passes num_updates.
+ * The decay of step t, counted from 1: min(decay, 1 − t^(−2/3)). It is 0 at the first step, so the average starts as a
+ * copy of the weights. The same as timm's get_decay in its training loop, which passes num_updates.
  */
 export const emaDecay = (decay: number, t: number): number => Math.min(decay, 1 - t ** -POWER);
 
+/** The EMA of an arena's weights. Fixed parameters are copied once. */
 export class Ema {
-  /** Of the arena's layout; fixed parameters are copied once. */
+  /** The averaged weights, in the layout of the arena. */
   readonly average: Tensor;
   private readonly moving: Tensor;
   private readonly weights: Tensor;

@@ -1,7 +1,7 @@
 /**
- * Dynamic loss scaling (Micikevicius et al., 2018) with torch.amp.GradScaler's semantics: gradients of a loss that is
- * multiplied by `scale` stay within f16's range; where one does not, the step is skipped and the scale halved. All of it
- * lives on the device, so that no step waits for the host.
+ * Dynamic loss scaling (Micikevicius et al., 2018) with torch.amp.GradScaler's semantics. The loss is multiplied by `scale`
+ * so that small gradients do not underflow in f16. If a gradient overflows, the step is skipped and the scale is halved.
+ * The scale lives on the device, so that no step waits for the host.
  */
 import type { Gpu } from '../gpu/gpu.js';
 import { LOSS_SCALE_WORDS, lossScaleStep } from '../ops/optimizer.js';
@@ -9,18 +9,20 @@ import { keep } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 
 const FIRST_SCALE = 2 ** 16;
-/** Steps without overflow after which the scale doubles. */
+/** The scale doubles after this many steps without overflow. */
 const INTERVAL = 2000;
 
 export interface LossScaleStatus {
   readonly scale: number;
-  /** Steps skipped in all, and in a row up to now. */
+  /** Number of all skipped steps. */
   readonly skipped: number;
+  /** Number of skipped steps in a row up to now. */
   readonly streak: number;
 }
 
+/** The loss scale of a run. AdamW's bias corrections depend on the skipped steps, so it needs the betas. */
 export class LossScale {
-  /** (1), what the gradient of the loss is multiplied by. */
+  /** The factor (1) of the loss's gradient. */
   readonly scale: Tensor;
   private readonly state: Tensor;
 
@@ -34,23 +36,24 @@ export class LossScale {
     this.restore([FIRST_SCALE]);
   }
 
-  /** After clipNorm has looked at the gradient: moves the scale, and the bias corrections in the step's state. */
+  /** Updates the scale, and the bias corrections in the step's state. Call it after `clipNorm`, which finds overflows. */
   update(clip: Tensor, step: Tensor): void {
     const { beta1, beta2 } = this.betas;
     lossScaleStep({ clip, state: this.state, step }, { interval: this.interval, beta1, beta2 });
   }
 
+  /** Reads the scale and the skipped steps. Waits for the device. */
   async status(): Promise<LossScaleStatus> {
     const [scale, , skipped, streak] = (await this.values()) as [number, number, number, number];
     return { scale, skipped, streak };
   }
 
-  /** All that a continuation needs. */
+  /** The state for an exact resume. Waits for the device. */
   async values(): Promise<number[]> {
     return Array.from(await this.state.toFloat32());
   }
 
-  /** Sets what `values` gave; what is missing is zero. */
+  /** Restores the state that `values` returned. Missing values are zero. */
   restore(values: readonly number[]): void {
     const words = new Float32Array(LOSS_SCALE_WORDS);
     words.set(values);

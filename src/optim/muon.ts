@@ -1,7 +1,7 @@
 /**
- * Muon (Jordan et al., 2024): the momentum of hidden weight matrices, orthogonalised, and AdamW for all other
- * parameters. Semantics of torch.optim.Muon with `match_rms_adamw` (Liu et al., 2025): a step has the root mean square
- * of AdamW's, 0.2 √max(rows, columns) times an orthogonal matrix, so that learning rate and weight decay carry over.
+ * Muon (Jordan et al., 2024): hidden weight matrices are updated by their orthogonalised momentum, all other parameters by
+ * AdamW. Semantics of torch.optim.Muon with `match_rms_adamw` (Liu et al., 2025): the update is 0.2 √max(rows, columns)
+ * times an orthogonal matrix. It has the RMS of AdamW's updates, so AdamW's learning rate and weight decay suit Muon, too.
  */
 import { ConfigError } from '../core/errors.js';
 import { muonMomentum, muonUpdate, orthogonalize } from '../ops/muon.js';
@@ -12,12 +12,14 @@ import { Tensor } from '../tensor/tensor.js';
 import { AdamW, type AdamWOptions } from './adamw.js';
 import type { Optimizer, RateScale } from './optimizer.js';
 
+/** Decay of the momentum. */
 const BETA = 0.95;
+/** RMS of an update, relative to the learning rate. */
 const RMS = 0.2;
-/** Floats of a batch of matrices at most: what a step works in is four times that. */
+/** The most floats in a batch of matrices. A step needs temporary memory for four times as many. */
 const MOST = 2 ** 23;
 
-/** A weight of `parts` matrices of one shape above each other, such as those of queries, keys and values. */
+/** A weight that stacks `parts` matrices of one shape, such as the qkv weight: three matrices. */
 export interface HiddenMatrix {
   readonly parameter: Parameter;
   readonly parts: number;
@@ -36,24 +38,28 @@ interface Member {
 interface Batch {
   readonly rows: number;
   readonly columns: number;
-  /** How many matrices the members are. */
+  /** Number of matrices. */
   count: number;
   readonly members: Member[];
 }
 
-/** Puts those that Muon moves first, as their arena needs them: side by side. */
+/** Puts Muon's matrices first, so that they are contiguous in the arena. The other parameters keep their order. */
 export function hiddenFirst(parameters: readonly Parameter[], hidden: readonly HiddenMatrix[]): Parameter[] {
   const first = new Set(hidden.map(({ parameter }) => parameter));
   return [...first, ...parameters.filter((parameter) => !first.has(parameter))];
 }
 
+/** Muon for hidden matrices, with an AdamW for the other parameters. */
 export class Muon implements Optimizer {
   readonly momentum: Tensor;
   readonly adamw: AdamW;
   readonly state: Readonly<Record<'m' | 'v' | 'momentum', Part>>;
   private readonly batches: readonly Batch[];
 
-  /** The arena's parameters must be in the order of `hiddenFirst`, and the hidden ones must decay. */
+  /**
+   * The arena must have the order of `hiddenFirst`, and the hidden matrices must have weight decay. Throws a ConfigError if
+   * `hidden` is empty.
+   */
   constructor(
     arena: Arena,
     hidden: readonly HiddenMatrix[],
@@ -62,14 +68,14 @@ export class Muon implements Optimizer {
   ) {
     if (hidden.length === 0)
       throw new ConfigError(
-        'Muon needs at least one weight matrix of a hidden layer to move, and this model has none. Use --optimizer adamw.',
+        'Muon needs at least one weight matrix of a hidden layer, and this model has none. Use --optimizer adamw.',
       );
     const end = arena.slots[hidden.length]?.start ?? arena.size;
     const layout = arena.section(0, end);
     const inFront = new Set(layout.slots.map(({ parameter }) => parameter));
     if (end > arena.decayed || !hidden.every(({ parameter }) => inFront.has(parameter)))
       throw new Error(
-        'The matrices that Muon moves must lie at the front of the arena, among those that decay.',
+        'The matrices of Muon must be at the front of the arena and have weight decay. Order the parameters with hiddenFirst.',
       );
     this.momentum = layout.like('muon.momentum');
     const rest = arena.section(end, arena.trained.size);
@@ -78,7 +84,7 @@ export class Muon implements Optimizer {
     this.batches = batchesOf(layout, this.momentum, hidden, rateScale);
   }
 
-  /** AdamW's; Muon has none. */
+  /** The bias corrections of AdamW; Muon has none. */
   corrections(lr: number, t: number): { stepSize: number; rootC2: number } {
     return this.adamw.corrections(lr, t);
   }
@@ -101,7 +107,7 @@ export class Muon implements Optimizer {
   }
 }
 
-/** Members by the shape of their matrices, in batches of bounded size. */
+/** Groups the hidden matrices by shape, in batches of bounded size. */
 function batchesOf(
   layout: Layout,
   momentum: Tensor,

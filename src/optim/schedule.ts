@@ -1,26 +1,28 @@
-/** Learning rates, per step: pure functions of how many steps are done. */
+/** Learning rate schedules, as pure functions of the number of finished steps. */
 
 export interface Schedule {
   readonly kind: 'cosine' | 'constant' | 'one-cycle';
-  /** The rate after warm-up; the highest of one cycle. */
+  /** The peak learning rate. */
   readonly lr: number;
+  /** The learning rate at the start of warm-up. */
   readonly warmupLr: number;
+  /** The learning rate at the end of the cosine. */
   readonly minLr: number;
   readonly warmupSteps: number;
-  /** All steps, warm-up included. */
+  /** The length of the schedule in steps, warm-up included. */
   readonly totalSteps: number;
 }
 
-/** OneCycleLR's defaults: where the rate is highest, lr over the first rate, the first rate over the last. */
+/** OneCycleLR's defaults: pct_start, div_factor and final_div_factor. */
 const ONE_CYCLE = { rise: 0.3, divide: 25, finalDivide: 1e4 } as const;
 
-/** Half a cosine from one rate to another; `progress` from 0 to 1, and 1 beyond. */
+/** Half a cosine from one learning rate to another as `progress` goes from 0 to 1; more than 1 counts as 1. */
 const anneal = (from: number, to: number, progress: number): number =>
   to + 0.5 * (from - to) * (1 + Math.cos(Math.PI * Math.min(1, progress)));
 
 /**
- * torch.optim.lr_scheduler.OneCycleLR (Smith and Topin, 2019), two phases by cosines: from lr/25 up to lr over 30 % of
- * the steps, then down to lr/250000 at the last one. The betas are not cycled.
+ * torch.optim.lr_scheduler.OneCycleLR (Smith and Topin, 2019) with two cosine phases: up from lr/25 to lr over 30 % of the
+ * steps, then down to lr/250000 at the last step. The betas are not cycled.
  */
 function oneCycle({ lr, totalSteps }: Schedule, done: number): number {
   const first = lr / ONE_CYCLE.divide;
@@ -30,9 +32,9 @@ function oneCycle({ lr, totalSteps }: Schedule, done: number): number {
 }
 
 /**
- * The rate for the step after `done` steps: linear from warmupLr to lr over the warm-up, then constant, or half a
- * cosine down to minLr, as torch.optim.lr_scheduler's LinearLR followed by CosineAnnealingLR; or one cycle, which has a
- * warm-up and a last rate of its own.
+ * The learning rate of the step that follows `done` finished steps. `cosine` and `constant` have a linear warm-up from
+ * warmupLr to lr. Then `cosine` falls to minLr along half a cosine, as torch.optim.lr_scheduler's LinearLR followed by
+ * CosineAnnealingLR. `one-cycle` is OneCycleLR and uses only lr and totalSteps.
  */
 export function learningRate(schedule: Schedule, done: number): number {
   const { kind, lr, warmupLr, minLr, warmupSteps, totalSteps } = schedule;
