@@ -36,7 +36,7 @@ export const planTable = (plan: readonly PlannedRun[]): string =>
     plan.map(({ name, parameters, mflops }) => [name, count(parameters), mflops.toFixed(1)]),
   );
 
-/** The results of a sweep. */
+/** The results of a sweep as a Markdown table. */
 export const sweepTable = (rows: readonly SweepRow[]): string => table(HEAD, rows.map(cells));
 
 /** The error messages of the runs that failed. */

@@ -1,4 +1,4 @@
-/** Shows a run to people: implemented by the command line. */
+/** The interface that shows a run to people. The command line implements it. */
 import type { EpochEntry } from '../training/progress.js';
 import type { RunFacts, StepReport } from '../training/sink.js';
 

@@ -1,4 +1,4 @@
-/** A run directory as the sink of `fit`: config.json, logs, history, checkpoints and states; figures go on to a reporter. */
+/** The sink of `fit` that writes a run directory: config.json, logs, history, checkpoints and states. Tells a reporter, too. */
 import { writeContent } from '../io/atomic.js';
 import { isLogged, type Progress, type StepEntry, type WeightsKind } from '../training/progress.js';
 import type { Training } from '../training/setup.js';
@@ -10,7 +10,7 @@ import type { RunDirectory } from './run_directory.js';
 import { SaveFailures } from './save_failures.js';
 import { saveState } from './state_files.js';
 
-/** Facts that config.json and checkpoints record besides the settings: version, adapter, driver. */
+/** The facts that config.json and checkpoints record besides the settings: version, seed, adapter, driver. */
 export type Environment = Readonly<Record<string, unknown>>;
 
 export interface RunSinkInput {
@@ -19,12 +19,12 @@ export interface RunSinkInput {
   readonly training: Pick<Training, 'settings' | 'dataset' | 'model'>;
   readonly environment: Environment;
   readonly fingerprint: Fingerprint;
-  /** The run directory that is continued in another one; null where there is none. */
+  /** The run directory of the resumed state, if it is another one than `run`; otherwise null. */
   readonly origin: string | null;
 }
 
 export class RunSink implements Sink {
-  /** Whether this sink has written a state: from then on the run's newest state is its own. */
+  /** True if this sink has written a state, which is then the newest of the run. */
   hasSaved = false;
   // Counted apart: a disk with room for the weights may lack room for a state three times their size.
   private readonly failures = {
@@ -36,7 +36,7 @@ export class RunSink implements Sink {
 
   constructor(private readonly input: RunSinkInput) {}
 
-  /** Writes what is known before the first step, and takes over the logs of the run that is continued. */
+  /** Writes config.json, copies the logs and best weights of a resumed run from another directory, and opens the logs. */
   begin(facts: RunFacts, progress: Progress): void {
     const { run, reporter, environment, training, origin } = this.input;
     const { settings, model } = training;
@@ -44,7 +44,7 @@ export class RunSink implements Sink {
     if (origin) run.adopt(origin);
     if (progress.best && !run.hasBest(progress.step)) {
       reporter.note(
-        `The best weights so far, of epoch ${progress.best.epoch}, are not in ${run.path}: the best is judged anew.`,
+        `The best weights so far, of epoch ${progress.best.epoch}, are not in ${run.path}. The best weights are chosen again from here on.`,
       );
       progress.best = null;
     }
@@ -57,7 +57,7 @@ export class RunSink implements Sink {
     this.input.run.appendStep(entry);
   }
 
-  /** Lines that the disk refuses wait for the next ones; three times in a row end the run. */
+  /** If the disk refuses, the lines are written with the next ones. Three failures in a row end the run. */
   flush(): void {
     try {
       this.input.run.flushLogs();
@@ -100,7 +100,7 @@ export class RunSink implements Sink {
     };
     const content = checkpointContent(snapshot.model.parameters(), stateParts(snapshot.state), metadata);
     await this.save('state', ending, async () => {
-      run.flushLogs(); // a state promises that the steps before it are logged
+      run.flushLogs(); // the steps before a state must be logged before it is saved
       await saveState(run.path, content);
       this.hasSaved = true;
     });
@@ -137,7 +137,7 @@ export class RunSink implements Sink {
     await this.save('weights', ending, () => writeContent(path, content));
   }
 
-  /** A disk that refuses is noted, and tried again at the next save; three times in a row end the run. */
+  /** If the disk refuses, a note says so and the next save tries again. Three failures in a row, or one at the end, end the run. */
   private async save(
     kind: keyof RunSink['failures'],
     ending: boolean,
