@@ -289,7 +289,7 @@ describe('a run that goes on in another folder', () => {
     const run = RunDirectory.open(join(folder, 'completed'), { resume: false });
     const { outcome, path, notes } = await train('completed', { resume: backup, run, judged: [0.3] });
     expect(notes.slice(-2)).toEqual([
-      `The best weights so far, of epoch 1, are not in ${path}. The best weights are chosen again from here on.`,
+      `The best weights so far (epoch 1) are not in ${path}: the search for the best starts again.`,
       'Nothing is left to train: 3 epochs are done. Use a larger --epochs to continue.',
     ]);
     expect(outcome.best).toMatchObject({ accuracy: 0.3, epoch: 3 });

@@ -21,6 +21,7 @@ export interface Split {
   readonly count: number;
 }
 
+/** An image classification data set. */
 export interface Dataset extends ImageFormat {
   readonly name: string;
   /** The images of a split, `train` or `test`. The first call reads them; later calls return the same object. */

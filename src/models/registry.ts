@@ -32,6 +32,7 @@ export function registerModel<R extends Rows>(name: string, kind: ModelKind<R>):
   kinds.set(name, kind as unknown as ModelKind);
 }
 
+/** The names of all models, built-in ones and registered ones. */
 export const modelNames = (): string[] => [...kinds.keys()];
 
 /** Throws a ConfigError that lists the models if there is none of this name. */

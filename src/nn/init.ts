@@ -3,6 +3,7 @@ import type { Shape } from '../core/shape.js';
 import { numel } from '../core/shape.js';
 import type { Init } from '../tensor/parameter.js';
 
+/** The same value for all elements. */
 export const constant =
   (value: number): Init =>
   () =>
@@ -22,6 +23,7 @@ export const truncNormal =
     }
   };
 
+/** Normal distribution with mean 0 and standard deviation `std`. */
 export const normal =
   (std: number): Init =>
   (random) =>

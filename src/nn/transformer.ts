@@ -8,6 +8,7 @@ import { attentionOutput, packedAttention, type Scheme, schemes } from './init.j
 import { LayerNorm, LayerScale, Linear } from './layers.js';
 import { type Mode, Module } from './module.js';
 
+/** Sizes and rates of a block. */
 export interface BlockOptions {
   /** C, the embedding width. */
   readonly width: number;

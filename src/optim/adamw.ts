@@ -4,6 +4,7 @@ import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Optimizer, RateScale } from './optimizer.js';
 
+/** The constants of AdamW, as in torch.optim.AdamW. */
 export interface AdamWOptions {
   /** Decay of the first moment. */
   readonly beta1: number;
@@ -26,6 +27,10 @@ export interface AdamWRange {
   readonly rateScale?: RateScale | undefined;
 }
 
+/**
+ * AdamW over an arena. The learning rate and the bias corrections come from the step's state, so that a recorded step can be
+ * replayed.
+ */
 export class AdamW implements Optimizer {
   /** First moment: the moving average of gradients. */
   readonly m: Tensor;

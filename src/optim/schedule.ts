@@ -1,5 +1,6 @@
 /** Learning rate schedules, as pure functions of the number of finished steps. */
 
+/** A learning rate schedule: linear warm-up and cosine, linear warm-up and a constant, or OneCycleLR. */
 export interface Schedule {
   readonly kind: 'cosine' | 'constant' | 'one-cycle';
   /** The peak learning rate. */

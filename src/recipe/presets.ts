@@ -16,6 +16,7 @@ export interface Preset {
   readonly imageSize?: number;
 }
 
+/** The presets by name. */
 export const presets: Readonly<Record<string, Preset>> = {
   quickstart: {
     about: 'a small ViT that trains in minutes on two CPU cores',

@@ -15,6 +15,7 @@ const ENTITIES: Record<string, string> = {
   "'": '&#39;',
 };
 
+/** The text with `&`, `<`, `>` and both quotes as entities. */
 export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => ENTITIES[c] as string);
 
 function render(child: Child): string {

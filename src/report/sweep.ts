@@ -49,7 +49,6 @@ const MEANING =
   'the weights at the last evaluation. MFLOPs count one forward pass; a multiply-add is two operations. Seconds count training only.';
 
 /** sweep.md: the table, error messages, and the meaning of the columns. */
-
 export function sweepMarkdown(title: string, rows: readonly SweepRow[]): string {
   const list = failures(rows).map((sentence) => `- ${sentence}`);
   return `${[`# ${title}`, sweepTable(rows), ...(list.length > 0 ? [list.join('\n')] : []), MEANING].join('\n\n')}\n`;

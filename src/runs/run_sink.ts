@@ -1,4 +1,4 @@
-/** The sink of `fit` that writes a run directory: config.json, logs, history, checkpoints and states. Tells a reporter, too. */
+/** The sink of `fit` that writes a run directory (config.json, logs, history, checkpoints, states) and shows it on a reporter. */
 import { writeContent } from '../io/atomic.js';
 import { isLogged, type Progress, type StepEntry, type WeightsKind } from '../training/progress.js';
 import type { Training } from '../training/setup.js';
@@ -44,7 +44,7 @@ export class RunSink implements Sink {
     if (origin) run.adopt(origin);
     if (progress.best && !run.hasBest(progress.step)) {
       reporter.note(
-        `The best weights so far, of epoch ${progress.best.epoch}, are not in ${run.path}. The best weights are chosen again from here on.`,
+        `The best weights so far (epoch ${progress.best.epoch}) are not in ${run.path}: the search for the best starts again.`,
       );
       progress.best = null;
     }
@@ -137,7 +137,7 @@ export class RunSink implements Sink {
     await this.save('weights', ending, () => writeContent(path, content));
   }
 
-  /** If the disk refuses, a note says so and the next save tries again. Three failures in a row, or one at the end, end the run. */
+  /** If the disk refuses, notes it, and the next save tries again. Three failures in a row, or one at the end, end the run. */
   private async save(
     kind: keyof RunSink['failures'],
     ending: boolean,

@@ -11,6 +11,7 @@ import { type Evaluation, meanPrediction, score } from './score.js';
 
 export type { ClassResult, Evaluation } from './score.js';
 
+/** A model and the labelled images that evaluate it. */
 export interface EvaluationInput {
   readonly model: Model;
   readonly store: ImageStore;

@@ -26,6 +26,7 @@ export interface Evaluations {
   readonly ema: Evaluation | null;
 }
 
+/** The result of `fit`. */
 export interface Outcome {
   /** The reason of the end: all epochs are done, early stopping, the step limit, or a request to stop. */
   readonly reason: 'finished' | 'patience' | 'max-steps' | 'stopped';
@@ -37,6 +38,7 @@ export interface Outcome {
   readonly history: readonly EpochEntry[];
 }
 
+/** The options of `fit`, all optional. */
 export interface FitOptions {
   /** The counters of a run to continue; a new run if absent. `fit` updates the object. */
   readonly progress?: Progress;

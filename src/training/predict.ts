@@ -6,6 +6,7 @@ import type { Model } from '../models/model.js';
 import { predict } from './evaluate.js';
 import { probabilities } from './score.js';
 
+/** A class and its probability. */
 export interface Prediction {
   readonly class: string;
   readonly probability: number;

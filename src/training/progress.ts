@@ -62,8 +62,10 @@ export interface Progress extends EpochCounters {
   history: EpochEntry[];
 }
 
+/** The counters at the start of an epoch. */
 export const freshEpoch = (): EpochCounters => ({ batch: 0, lossSum: 0, correct: 0, images: 0, seconds: 0 });
 
+/** The progress of a run before its first step. */
 export const freshProgress = (): Progress => ({
   step: 0,
   epoch: 0,

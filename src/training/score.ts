@@ -28,6 +28,7 @@ export interface Score {
   readonly ece: number;
 }
 
+/** All scores of a set of images, overall and by class. */
 export interface Evaluation extends Score {
   readonly per_class: readonly ClassResult[];
   /** confusion[i][j]: number of images of class i that are classified as class j. */
