@@ -57,7 +57,7 @@ it.each([
   ['train', '--resume /nope', 1, /\/nope does not exist/],
   ['train', '--resume x --preset quickstart', 2, /Leave out --preset/],
   ['train', '--output=', 2, /--output is empty: give it a value/],
-  ['train', '--dataset /nope', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
+  ['train', '--dataset /nope', 1, /is not a folder, and not one of cifar10, cifar100 and shapes10/],
   ['augment', '', 2, /Missing required argument: grid/],
   ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],
   ['augment', '--grid x.png --augment nope', 2, /Invalid values/],

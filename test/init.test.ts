@@ -90,7 +90,7 @@ describe('a run that starts from given weights', () => {
     [
       'with a head of another number of classes',
       () => file('hundred', hundred),
-      'is for 100 classes and this data set has 10: it starts anew.',
+      'has 100 classes and this data set 10. The new classifier keeps its initial values.',
     ],
     [
       'without a head',
@@ -100,7 +100,7 @@ describe('a run that starts from given weights', () => {
     [
       'of a state file with such a head',
       () => file('state', hundred, read(trained.state).tensors as never),
-      'is for 100 classes and this data set has 10: it starts anew.',
+      'has 100 classes and this data set 10. The new classifier keeps its initial values.',
     ],
   ])('%s keeps the backbone, starts the head from the seed, and says so', async (what, make, sentence) => {
     const init = make();

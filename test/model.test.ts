@@ -305,7 +305,7 @@ describe('the configuration', () => {
       { embedDim: 6, numHeads: 1, posEmbed: 'sincos2d' },
       /an embed_dim that is divisible by 4 and at least 8, not 6/,
     ],
-    [{ embedDim: 8, numHeads: 8, qkNorm: true }, /8 heads of embed_dim 8 have one/],
+    [{ embedDim: 8, numHeads: 8, qkNorm: true }, /embed_dim 8 with 8 heads has 1/],
   ])('refuses %j', (options, says) => {
     const construct = () => new VisionTransformer(options);
     expect(construct).toThrow(ConfigError);

@@ -248,7 +248,7 @@ describe('parameters', () => {
         resolveSettings({ layerDecay: 0.5 }),
       );
     expect(build).toThrow(ConfigError);
-    expect(build).toThrow(/--layer-decay 0.5 needs a model that names its layers.* Use --layer-decay 1\./);
+    expect(build).toThrow(/--layer-decay 0.5 needs a model that lists its layers.* Use --layer-decay 1\./);
   });
 
   it('refuses --optimizer muon for a model that has no matrices to move', () => {

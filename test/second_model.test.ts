@@ -156,5 +156,5 @@ it.each([
 
 it('is refused --layer-decay, since it names no layers', async () => {
   const started = setup(gpuOf(), resolveSettings(settings, { layerDecay: 0.5 }), dataset);
-  await expect(started).rejects.toThrow(/--layer-decay 0.5 needs a model that names its layers/);
+  await expect(started).rejects.toThrow(/--layer-decay 0.5 needs a model that lists its layers/);
 });

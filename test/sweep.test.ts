@@ -238,13 +238,13 @@ describe('the command', () => {
   });
 
   it.each([
-    ['--plan', 2, /by one of --grid, --list and --study/],
-    ['--plan --study width --grid depth=1', 2, /by one of --grid, --list and --study/],
-    ['--grid depth=1', 2, /--output sweeps\/NAME says where/],
+    ['--plan', 2, /exactly one of --grid, --list and --study/],
+    ['--plan --study width --grid depth=1', 2, /exactly one of --grid, --list and --study/],
+    ['--grid depth=1', 2, /--output sweeps\/NAME\. Only --plan/],
     ['--plan --grid depth=1 more', 2, /non-option arguments: got 1, maximum of 0/],
-    ['--plan --grid depth=1,1', 1, /two configurations called depth=1/],
+    ['--plan --grid depth=1,1', 1, /Two configurations are called depth=1/],
     ['--plan --grid depth=1,2 --depth 3', 1, /--depth has no effect: every configuration sets it/],
-    ['--plan --study nope', 1, /no study called nope; there is patch-size, augmentation, warmup, width/],
+    ['--plan --study nope', 1, /no study called nope\. Choose one of patch-size, augmentation, warmup, width/],
     ['--plan --list /nope.json', 1, /\/nope\.json cannot be read \(ENOENT/],
     ['--plan --grid depth=1 --init /nope', 1, /--init \/nope does not exist/],
     [
@@ -252,7 +252,11 @@ describe('the command', () => {
       1,
       /--preset vit-b16 is for images of 224 x 224 pixels; cifar10 has/,
     ],
-    ['--grid depth=1 --dataset /nope --output x', 1, /neither cifar10, cifar100 or shapes10 nor a folder/],
+    [
+      '--grid depth=1 --dataset /nope --output x',
+      1,
+      /is not a folder, and not one of cifar10, cifar100 and shapes10/,
+    ],
   ])('%s ends with %i', (args, code, says) => {
     const result = sweep(...words(args));
     expect(result.err).toMatch(says);
