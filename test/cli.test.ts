@@ -50,7 +50,7 @@ it.each([
   ['train', '--epochs', 2, /Not enough arguments following: epochs/],
   ['train', '--pool max', 2, /Invalid values: Argument: pool/],
   ['train', '--epochs 0', 1, /--epochs must be at least 1/],
-  ['train', '--preset nope', 1, /no preset called nope; there is quickstart/],
+  ['train', '--preset nope', 1, /no preset called nope\. Choose one of quickstart/],
   ['train', '--config /nope.json', 1, /\/nope\.json cannot be read \(ENOENT/],
   ['train', '--dataset shapes10 --patch-size 5', 1, /\[vit\] image height 32/],
   ['train', '--dataset shapes10 --init /nope', 1, /--init \/nope does not exist/],

@@ -97,7 +97,7 @@ describe('a sweep refuses before anything runs', () => {
     ['--grid depth=1e999 --plan', 1, /depth is a number, not "1e999"/],
     ['--grid seed=1..5 --plan', 1, /seed is a number, not "1\.\.5"/],
     ['--grid pool=max --plan', 1, /pool=max: --pool must be one of cls, mean/],
-    ['--grid dataset=../x --plan', 1, /dataset=\.\._x: --dataset \.\.\/x is neither/],
+    ['--grid dataset=../x --plan', 1, /dataset=\.\._x: --dataset \.\.\/x is not a folder/],
     ['--grid =1 --plan', 1, /--grid =1 must be a setting and its values/],
     ['--grid depth==1 --plan', 1, /depth is a number, not "=1"/],
     ['--list list.json --plan', 1, /list\.json must hold a JSON array of objects/],
