@@ -96,7 +96,7 @@ it('times the step of a chosen model', () => {
 it.each([
   ['--depth 3', /--depth only works with: node dist\/bench\.js step/],
   ['--filter (', /--filter: Invalid regular expression/],
-  ['steps', /There is no "steps", only step/],
+  ['steps', /There is no command "steps"\. The commands are step/],
   ['step --steps 0', /--steps must be a positive whole number/],
 ])('refuses %s', (args, says) => {
   const result = spawnSync(process.execPath, ['dist/bench.js', ...args.split(' ')], { encoding: 'utf8' });

@@ -244,7 +244,11 @@ describe('the command', () => {
     ['--plan --grid depth=1 more', 2, /non-option arguments: got 1, maximum of 0/],
     ['--plan --grid depth=1,1', 1, /Two configurations are called depth=1/],
     ['--plan --grid depth=1,2 --depth 3', 1, /--depth has no effect: every configuration sets it/],
-    ['--plan --study nope', 1, /no study called nope\. Choose one of patch-size, augmentation, warmup, width/],
+    [
+      '--plan --study nope',
+      1,
+      /no study called nope\. Choose one of patch-size, augmentation, warmup, width/,
+    ],
     ['--plan --list /nope.json', 1, /\/nope\.json cannot be read \(ENOENT/],
     ['--plan --grid depth=1 --init /nope', 1, /--init \/nope does not exist/],
     [
