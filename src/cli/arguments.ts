@@ -11,7 +11,11 @@ const dashed = (argument: string): string =>
 const lastGiven = (value: unknown): unknown => (Array.isArray(value) ? value.at(-1) : value);
 
 /** Throws where yargs would guess: it takes `--json=maybe` for false, `--max-steps=` for 0 and `--no-preset` for no preset. */
-function refuseOddValues(args: readonly string[], options: Record<string, Options>): void {
+function refuseOddValues(
+  args: readonly string[],
+  options: Record<string, Options>,
+  negatable: readonly string[],
+): void {
   const typeOf = (flag: string): Options['type'] =>
     Object.entries(options).find(([name, { alias }]) => name === flag || [alias].flat().includes(flag))?.[1]
       .type;
@@ -20,7 +24,7 @@ function refuseOddValues(args: readonly string[], options: Record<string, Option
     const type = typeOf(name);
     if (type === 'boolean' && joined !== undefined && joined !== 'true' && joined !== 'false')
       throw new UsageError(`--${name} is true or false, not ${JSON.stringify(joined)}.`);
-    if (no && type !== undefined && type !== 'boolean')
+    if (no && type !== undefined && type !== 'boolean' && !negatable.includes(name))
       throw new UsageError(
         `--no-${name} is not a flag: --${name} takes a ${type === 'number' ? 'number' : 'value'}.`,
       );
@@ -48,8 +52,15 @@ export const adapterOption = {
   describe: 'number of an adapter in train.js --list-adapters, or a part of its name [0, the best]',
 } as const satisfies Options;
 
-/** A command line of these options and, unless `demandCommand` is called again, of no words beside them. */
-export function commandLine(usage: string, options: Record<string, Options>) {
+/**
+ * A command line of these options and, unless `demandCommand` is called again, of no words beside them. Flags with a value
+ * have no `--no-` form, except `negatable` ones, which it makes false.
+ */
+export function commandLine(
+  usage: string,
+  options: Record<string, Options>,
+  negatable: readonly string[] = [],
+) {
   const once = Object.entries(options).map(([name, option]): [string, Options] => [
     name,
     {
@@ -59,7 +70,7 @@ export function commandLine(usage: string, options: Record<string, Options>) {
     },
   ]);
   const args = process.argv.slice(2).map(dashed);
-  refuseOddValues(args, options);
+  refuseOddValues(args, options, negatable);
   return yargs(args)
     .usage(usage)
     .version(__VERSION__)

@@ -67,7 +67,7 @@ interface Parsed {
 }
 
 function parse(): Parsed {
-  const parsed = commandLine(usage, options)
+  const parsed = commandLine(usage, options, ['report'])
     .demandCommand(1, 1, 'Name a run directory or a safetensors file')
     .parseSync() as unknown as Parsed;
   const batchSize = parsed['batch-size'];

@@ -13,7 +13,7 @@ const folder = scratch('kill');
 
 /** An epoch is one step, and a state is saved after each. */
 const run = [...small, ...'--limit-train 20 --epochs 100000 --eval-interval 100000 --json'.split(' ')];
-const stepped = /"event":"step","step":(\d+)/g;
+const stepped = /"event":"step".*?"step":(\d+)/g;
 
 /** Number of saved steps; 0 if there is no state. */
 function savedSteps(path: string, what: string): number {
