@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { relative } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { linkFile } from './scripts/wgsl.mjs';
 
@@ -9,6 +9,16 @@ const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.
 const bug = process.env.PATCHLIGHT_PLANT ? JSON.parse(process.env.PATCHLIGHT_PLANT) : null;
 const planted = (id: string, source: string): string =>
   bug && `/${id}`.endsWith(`/${bug.path}`) ? source.replace(bug.from, () => bug.to) : source;
+
+/**
+ * Test files with a line `// Alone: why`. They measure time or memory, so that nothing may run beside them. test/house.test.ts
+ * looks for files that measure and lack the line.
+ */
+const folder = join(import.meta.dirname, 'test');
+const alone = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  .filter((name) => /\.test\.(ts|mjs)$/.test(name))
+  .filter((name) => /^\/\/ Alone: /m.test(readFileSync(join(folder, name), 'utf8')))
+  .map((name) => `test/${name.replaceAll('\\', '/')}`);
 
 export default defineConfig({
   plugins: [
@@ -30,11 +40,26 @@ export default defineConfig({
   ],
   define: { __VERSION__: JSON.stringify(version) },
   test: {
-    include: ['test/**/*.test.{ts,mjs}'],
-    // A process per file, one at a time: a software adapter uses every core, and a lost device takes only its own file along.
+    // A process per file, so that a lost device takes only its own file along.
     pool: 'forks',
-    fileParallelism: false,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    tags: [{ name: 'quick', description: 'npm run test:quick' }],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'two at a time',
+          include: ['test/**/*.test.{ts,mjs}'],
+          exclude: alone,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'alone', include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

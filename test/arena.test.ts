@@ -1,4 +1,5 @@
 /** Copying the arena between host and device in pieces, because the host may lack memory for a large model. */
+// Alone: it measures the memory of the process.
 import { describe, expect, it, vi } from 'vitest';
 import { VisionTransformer } from '../src/models/vit.js';
 import { makeStepState, writeStepState } from '../src/ops/step_state.js';

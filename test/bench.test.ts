@@ -8,11 +8,14 @@ import { median, quick } from '../src/bench/measure.js';
 import { benchOps } from '../src/bench/ops.js';
 import { StepBench } from '../src/bench/step.js';
 import { table } from '../src/core/table.js';
+import { withBuild } from './faults/commands.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
 
 const tiny = { embedDim: 16, depth: 2, numHeads: 2, patchSize: 8, batchSize: 8 };
+
+withBuild();
 
 const positive = expect.toSatisfy((value: number) => Number.isFinite(value) && value > 0);
 const some = expect.toSatisfy((value: number) => Number.isFinite(value) && value >= 0);
@@ -21,7 +24,6 @@ function bench(...args: string[]) {
   const folder = mkdtempSync(join(tmpdir(), 'patchlight-bench-'));
   const json = join(folder, 'rows.json');
   try {
-    expect(spawnSync(process.execPath, ['scripts/build.mjs'], { encoding: 'utf8' }).stderr).toBe('');
     const result = spawnSync(process.execPath, ['dist/bench.js', ...args, '--json', json], {
       encoding: 'utf8',
     });

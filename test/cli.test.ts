@@ -6,13 +6,12 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { generateShapes10 } from '../src/data/shapes10.js';
+import { withBuild } from './faults/commands.js';
 
+withBuild();
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
-  const built = spawnSync(process.execPath, ['scripts/build.mjs'], { encoding: 'utf8' });
-  expect(built.stderr).toBe('');
-  expect(built.status).toBe(0);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -63,6 +62,7 @@ it.each([
   ['augment', '--grid x.png --augment nope', 2, /Invalid values/],
   ['evaluate', 'x --batch-size abc', 2, /--batch-size must be a number, not "abc"/],
   ['evaluate', '', 2, /Name a run directory/],
+  ['evaluate', 'x --no-weights', 2, /--no-weights is not a flag: --weights takes a value/],
   ['evaluate', 'x --tta crop', 2, /Argument: tta, Given: "crop", Choices: "none", "flip"/],
   ['evaluate', '/nope', 1, /\/nope does not exist/],
   ['evaluate', 'package.json', 1, /package\.json: /],
@@ -103,7 +103,7 @@ it('names the adapters', () => {
   expect(missing.err).toContain(`There is: 0: ${name}`);
 });
 
-it('trains, and evaluate repeats the accuracy', () => {
+it('trains, and evaluate repeats the accuracy', { tags: ['quick'] }, () => {
   const output = join(folder, 'run');
   const trained = run('train', [...tiny, '--epochs', '2', '--json', '--output', output]);
   expect(trained.err).toBe('');

@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { transformSync } from 'esbuild';
 import sharp from 'sharp';
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { withBuild } from './faults/commands.js';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -124,10 +125,7 @@ it('docs/kernels.md shows the top of a kernel as it is', () => {
 });
 
 describe('with a build', () => {
-  beforeAll(() => {
-    const built = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, encoding: 'utf8' });
-    expect(built.status, built.stderr).toBe(0);
-  });
+  withBuild();
 
   /** Runs a program that imports './dist/index.js' from another folder; returns what it prints. */
   function output(program: string): string {

@@ -1,4 +1,5 @@
 /** The engine: exact memory accounting, wrong kernels, timing, loss of the device, transfers, waiting. */
+// Alone: a lost device must say so within two seconds.
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AdapterError, DeviceLostError, KernelError, OutOfMemoryError } from '../src/core/errors.js';
 import type { OpenOptions } from '../src/gpu/device.js';

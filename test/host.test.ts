@@ -9,6 +9,7 @@ import { adapterName, isSoftware } from '../src/gpu/adapter_info.js';
 import { chooseAdapter, listAdapters } from '../src/gpu/adapters.js';
 import { cacheFolder, type Entry } from '../src/gpu/cache_folder.js';
 import { DawnHost, hostHere } from '../src/gpu/host.js';
+import { withBuild } from './faults/commands.js';
 
 const [FOLDER, FILE, LINK] = [0o040000, 0o100000, 0o120000];
 const ME = 1000;
@@ -16,6 +17,8 @@ const OTHER = 1001;
 const mine = (mode: number): Entry => ({ uid: ME, mode });
 
 describe('the cache of compiled kernels', () => {
+  withBuild();
+
   interface Case {
     readonly what: string;
     readonly env?: Record<string, string>;
@@ -104,7 +107,6 @@ describe('the cache of compiled kernels', () => {
   };
 
   it.skipIf(process.platform !== 'linux')('without a home is a folder that nobody else can open', () => {
-    expect(spawnSync(process.execPath, ['scripts/build.mjs']).status).toBe(0);
     const temporary = mkdtempSync(join(tmpdir(), 'patchlight-'));
     onTestFinished(() => rmSync(temporary, { recursive: true }));
     const own = join(temporary, `patchlight-${process.geteuid?.()}`);

@@ -2,6 +2,7 @@
  * The law of the house: a file imports only from its own folder or from a lower level. The walls: only some folders may use
  * Node, the browser, the terminal and the kernels. Each rule returns a sentence for each violation.
  */
+// @module-tag quick
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { expect, it } from 'vitest';
@@ -264,6 +265,17 @@ function kernelTraps(): string[] {
   );
 }
 
+/** Tests that look at a clock or at the memory of a process. */
+const MEASURES = /\bperformance\.now\(|\bmemoryUsage\b|\bresident_each_line\b|\bawait sleep\(1/;
+
+/** vitest.config.ts runs the files with this line one at a time, the others two at a time. */
+function measuringAlone(): string[] {
+  return files('test', ['.ts', '.mjs'])
+    .filter((file) => /\.test\.\w+$/.test(file) && MEASURES.test(code(file)))
+    .filter((file) => !/^\/\/ Alone: \S/m.test(read(file)))
+    .map((file) => `${file} measures: it needs a line "// Alone: why".`);
+}
+
 it.each([
   ['imports go to the own folder or to a lower level', lawOfLevels],
   ['imports stay inside src and kernels', importsStayInside],
@@ -277,6 +289,7 @@ it.each([
   ['shared files hold what their place allows', sharedFiles],
   ['no function stands in two kernel files', functionsStandOnce],
   ['kernels avoid the known traps', kernelTraps],
+  ['tests that measure run alone', measuringAlone],
 ])('%s', (_, rule) => {
   expect(rule()).toEqual([]);
 });

@@ -114,7 +114,9 @@ describe.each([
 ])('%s', (_, without) => {
   const gpuOf = withGpu({ without });
 
-  it.each(table(fixtures))('%s: logits, loss and gradients', async (_, fixture) => {
+  const tags = without.length === 0 ? ['quick'] : [];
+
+  it.each(table(fixtures))('%s: logits, loss and gradients', { tags }, async (_, fixture) => {
     const { arena, images, pass } = onDevice(gpuOf(), fixture);
     const withImages = fixture.names('grad.images').length > 0;
     images.requiresGrad = withImages;

@@ -14,6 +14,7 @@ import { imagesOf, loadWeights, readRun } from '../src/runs/saved_run.js';
 import { predict } from '../src/training/evaluate.js';
 import { likeliest } from '../src/training/predict.js';
 import { probabilities } from '../src/training/score.js';
+import { withBuild } from './faults/commands.js';
 import { withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
@@ -163,6 +164,7 @@ describe('an image file', () => {
 });
 
 describe('the command', () => {
+  withBuild();
   let out: string;
   const command = (name: string, args: readonly string[]) => {
     const env = { ...process.env, PATCHLIGHT_DATA: file('no-data') };
@@ -174,7 +176,6 @@ describe('the command', () => {
   };
 
   beforeAll(async () => {
-    expect(spawnSync(process.execPath, ['scripts/build.mjs']).status).toBe(0);
     out = file('run');
     const tiny =
       '--dataset shapes10 --limit-train 100 --embed-dim 16 --depth 1 --patch-size 8 --batch-size 50 --epochs 2';

@@ -1,3 +1,4 @@
+// Alone: reading must end within ten seconds.
 import { createHash } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { crc32c } from '../src/core/crc32c.js';

@@ -1,7 +1,8 @@
 /** `npm start`: the flags that it adds to the typed ones. */
 import { spawnSync } from 'node:child_process';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { trainArguments } from '../scripts/start.mjs';
+import { withBuild } from './faults/commands.js';
 
 const words = (text) => text.split(' ').filter(Boolean);
 const arguments_ = (typed) => trainArguments(words(typed), async () => 'chosen');
@@ -46,9 +47,7 @@ describe('npm start', () => {
 });
 
 describe('what npm start passes on', () => {
-  beforeAll(() => {
-    expect(spawnSync(process.execPath, ['scripts/build.mjs']).status).toBe(0);
-  });
+  withBuild();
 
   it.each([
     ['--resume /nope', /^patchlight: \/nope does not exist/],

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { commandLine, settingFlags, settingOptions, typedSettings } from '../src/cli/arguments.js';
 import { describeDataset } from '../src/data/sources.js';
 import { presets } from '../src/recipe/presets.js';
@@ -13,6 +13,7 @@ import { type PlannedRun, planRun } from '../src/sweeps/folder.js';
 import { crossProduct, parseAxis, parseList } from '../src/sweeps/grid.js';
 import { configurationsOf, studies, studyNamed } from '../src/sweeps/studies.js';
 import type { SweepRow } from '../src/sweeps/table.js';
+import { withBuild } from './faults/commands.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -233,9 +234,7 @@ describe('the command', () => {
   );
   const rows = (name: string): SweepRow[] => JSON.parse(readFileSync(path(name, 'sweep.json'), 'utf8')).runs;
 
-  beforeAll(() => {
-    expect(spawnSync(process.execPath, ['scripts/build.mjs']).status).toBe(0);
-  });
+  withBuild();
 
   it.each([
     ['--plan', 2, /exactly one of --grid, --list and --study/],

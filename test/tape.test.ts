@@ -1,4 +1,5 @@
 /** The tape: accumulation of gradients, recorded ops, released memory; and scopes. */
+// @module-tag quick
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { activeTape, Tape } from '../src/autograd/tape.js';
 import { ShapeError } from '../src/core/errors.js';

@@ -1,4 +1,5 @@
 /** A run on a terminal, however it ends: the terminal is not broken, and sentences start at the beginning of a line. */
+// Alone: it types Ctrl-C within steps that take a second.
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';

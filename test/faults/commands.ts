@@ -3,9 +3,10 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { beforeAll, expect } from 'vitest';
 
-/** Builds dist/ before the tests of the file. */
+/** Builds dist/ before the tests of the file, unless scripts/test.mjs has just built it for all files. */
 export function withBuild(): void {
   beforeAll(() => {
+    if (process.env.PATCHLIGHT_BUILT) return;
     const built = spawnSync(process.execPath, ['scripts/build.mjs'], { encoding: 'utf8' });
     expect(built.stderr).toBe('');
     expect(built.status).toBe(0);

@@ -1,4 +1,5 @@
 /** A lost device is named within two seconds, whenever it is lost. No false step is logged, and restarts leave no trace. */
+// Alone: a run must end within two seconds of a loss.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';

@@ -1,4 +1,5 @@
 /** Several first runs at the same time, all without the data set: one downloads it, the others wait. */
+// Alone: it measures how long a download waits.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,5 @@
 /** Sizes beyond the adapter's limits are refused before the device is called; an error of the device ends the step. */
+// Alone: a step must end within two seconds.
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { KernelError, LimitError } from '../../src/core/errors.js';

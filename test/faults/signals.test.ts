@@ -1,4 +1,5 @@
 /** Signals, closed pipes and unexpected errors: a run ends soon, with the right exit code, and can be resumed. */
+// Alone: a run must end within a time after a signal.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
