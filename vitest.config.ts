@@ -42,6 +42,7 @@ export default defineConfig({
   test: {
     // A process per file, so that a lost device takes only its own file along.
     pool: 'forks',
+    setupFiles: ['test/equality.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     tags: [{ name: 'quick', description: 'npm run test:quick' }],
