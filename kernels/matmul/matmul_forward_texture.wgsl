@@ -2,7 +2,7 @@
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
 // HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still summed in f32.
-// One subgroup per tile of ROWS rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all its rows in registers.
+// One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
 // For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
 //   fetch is straight-line code for all lanes, whereas a storage-buffer load branches per lane and component (lib/texel.wgsl).
 //   A turn takes LANES k. Each lane fetches its columns of B for all of them. Then, for each block of four rows, one fetch of A
@@ -10,7 +10,7 @@
 //   A block stands behind a branch that the compiler cannot decide: without it LLVM mixes the blocks and spills (half the speed).
 // Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros; with
 //   BIAS or EPILOGUE, N divisible by 4; workgroup = one subgroup of LANES lanes.
-// Tuned: LANES (the adapter's subgroup size), ROWS (a multiple of 4; fewer rows compile faster).
+// Tuned: LANES (the adapter's subgroup size).
 import package::lib::half::{rounded};
 import package::lib::texel::{texel};
 import package::matmul::epilogue::{finished};
@@ -18,7 +18,7 @@ enable subgroups;
 requires immediate_address_space;
 
 const LANES = 16u; // tune
-const ROWS = 64u; // tune
+const ROWS = 64u;
 const QUADS = LANES / 4u; // of k in a turn
 
 alias ElementC = f32; // as epilogue.wgsl names it
@@ -49,7 +49,7 @@ fn operand(value: vec4f) -> vec4f {
 }
 
 // acc[n..n + 4] += four rows of A, spread over the lanes, · b.
-fn add_block(acc: ptr<function, array<vec4f, ROWS>>, n: u32, rows: vec4f, b: ptr<function, array<vec4f, LANES>>) {
+fn add_block(acc: ptr<function, array<vec4f, 64>>, n: u32, rows: vec4f, b: ptr<function, array<vec4f, LANES>>) {
   var c0 = (*acc)[n];
   var c1 = (*acc)[n + 1u];
   var c2 = (*acc)[n + 2u];
@@ -57,26 +57,18 @@ fn add_block(acc: ptr<function, array<vec4f, ROWS>>, n: u32, rows: vec4f, b: ptr
   if (TRANS_A) {
     // unroll
     for (var k = 0u; k < LANES; k++) {
-      let row = subgroupBroadcast(rows, k);
-      c0 += row.x * (*b)[k];
-      c1 += row.y * (*b)[k];
-      c2 += row.z * (*b)[k];
-      c3 += row.w * (*b)[k];
+      c0 += subgroupBroadcast(rows.x, k) * (*b)[k];
+      c1 += subgroupBroadcast(rows.y, k) * (*b)[k];
+      c2 += subgroupBroadcast(rows.z, k) * (*b)[k];
+      c3 += subgroupBroadcast(rows.w, k) * (*b)[k];
     }
   } else {
     // unroll
-    for (var q = 0u; q < LANES / 4u; q++) {
-      let r0 = subgroupBroadcast(rows, q);
-      let r1 = subgroupBroadcast(rows, QUADS + q);
-      let r2 = subgroupBroadcast(rows, 2u * QUADS + q);
-      let r3 = subgroupBroadcast(rows, 3u * QUADS + q);
-      // unroll
-      for (var e = 0u; e < 4u; e++) {
-        c0 += r0[e] * (*b)[4u * q + e];
-        c1 += r1[e] * (*b)[4u * q + e];
-        c2 += r2[e] * (*b)[4u * q + e];
-        c3 += r3[e] * (*b)[4u * q + e];
-      }
+    for (var k = 0u; k < LANES; k++) {
+      c0 += subgroupBroadcast(rows[k % 4u], k / 4u) * (*b)[k];
+      c1 += subgroupBroadcast(rows[k % 4u], QUADS + k / 4u) * (*b)[k];
+      c2 += subgroupBroadcast(rows[k % 4u], 2u * QUADS + k / 4u) * (*b)[k];
+      c3 += subgroupBroadcast(rows[k % 4u], 3u * QUADS + k / 4u) * (*b)[k];
     }
   }
   (*acc)[n] = c0;
@@ -104,8 +96,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   let n4s = (p.N + 3u) / 4u;
   let a_base = tile.z * select(p.M * k4s, p.K * m4s, TRANS_A);
   let b_base = tile.z * select(p.K * n4s, p.N * k4s, TRANS_B);
-  var acc: array<vec4f, ROWS>; // one per row of the tile
-  var shares: array<vec4f, ROWS / 4u>; // of the sums of each block
+  var acc: array<vec4f, 64>; // one per row of the tile
+  var shares: array<vec4f, 16>; // of the sums of each block
   for (var k0 = 0u; k0 < p.K; k0 += LANES) {
     var columns: array<vec4f, LANES>;
     if (TRANS_B) {
@@ -126,7 +118,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
       }
     }
     // unroll
-    for (var n = 0u; n < ROWS / 4u; n++) {
+    for (var n = 0u; n < 16u; n++) {
       if (p.M > row0 + 4u * n) {
         var rows: vec4f;
         if (TRANS_A) {
@@ -143,7 +135,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
 
   if (SUMS && tile.x == 0u) {
     // unroll
-    for (var n = 0u; n < ROWS / 4u; n++) {
+    for (var n = 0u; n < 16u; n++) {
       let row = row0 + 4u * n + lane;
       let total = block_sums(shares[n], lane);
       if (lane < 4u && row < p.M) {
@@ -154,11 +146,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
     }
   }
   if (column4 * 4u >= p.N) { return; }
-  // The loop has a run-time bound, because 64 unrolled buffer stores would take seconds to compile. It indexes an array of more
-  // than 32 elements, which stays in memory.
-  var out: array<vec4f, max(64u, ROWS)>;
+  // The loop has a run-time bound, because 64 unrolled buffer stores would take seconds to compile.
+  var out: array<vec4f, 64>;
   // unroll
-  for (var i = 0u; i < ROWS; i++) { out[i] = acc[i]; }
+  for (var i = 0u; i < 64u; i++) { out[i] = acc[i]; }
   var add = vec4f(0.0);
   if (BIAS) { add = bias[column4]; }
   let rows_left = min(ROWS, p.M - row0);

@@ -41,10 +41,6 @@ export const inQuads = ({ M, N, K, transA, transB }: MatmulShape): boolean =>
 /** True where copies at whole quads can take the operands' place: a ragged C allows neither epilogue nor sums. */
 const canPitch = ({ N, aux = false, sums = false }: MatmulShape): boolean => N % 4 === 0 || !(aux || sums);
 
-/** A CPU driver compiles a tile of few rows in a third of the time, which small products do not repay. */
-const SMALL_PRODUCT = 1 << 20;
-const TEXTURE_ROWS = [16, 64] as const;
-
 const worthPitching = (shape: MatmulShape): boolean =>
   inQuads(shape) || shape.batch * shape.M * shape.N * shape.K >= WORTH_PITCHING;
 
@@ -122,9 +118,7 @@ export const matmulKernels: Family<MatmulShape> = {
         const { batch, M, N, K } = shape;
         const lanes = softwareLanes(adapter);
         const fits = batch * (K + 3) * (Math.max(M, N) + 3) <= 4 * MAX_TEXELS;
-        if (lanes === 0 || !fits || shape.narrow || !canPitch(shape)) return null;
-        const [few, many] = TEXTURE_ROWS;
-        return { LANES: lanes, ROWS: M <= 32 || M * N * K < SMALL_PRODUCT ? few : many };
+        return lanes > 0 && fits && !shape.narrow && canPitch(shape) ? { LANES: lanes } : null;
       },
       wanted: (_, shape) => worthPitching(shape),
     },
@@ -144,8 +138,7 @@ export const matmulKernels: Family<MatmulShape> = {
 /** Every kernel with every tile that this adapter can run the product with: for checks. */
 export function everyChoice(adapter: AdapterInfo, shape: MatmulShape): Choice[] {
   const fitting = (all: readonly Tile[]) => all.filter(({ bytes }) => bytes <= adapter.workgroupBytes);
-  const byTiles: Readonly<Record<string, readonly Pick<Tile, 'tune'>[]>> = {
-    [textureKernel.name]: TEXTURE_ROWS.map((ROWS) => ({ tune: { LANES: softwareLanes(adapter), ROWS } })),
+  const byTiles: Readonly<Record<string, readonly Tile[]>> = {
     [tileKernel.name]: fitting(adapter.software ? SOFTWARE_TILES : TILES),
     [matrixKernel.name]: usable(adapter, shape.half).flatMap((it) => fitting(matrixTiles(it, adapter.lanes))),
   };
@@ -158,10 +151,10 @@ export function everyChoice(adapter: AdapterInfo, shape: MatmulShape): Choice[] 
 
 /** Rows and columns of C that a workgroup of the chosen kernel computes, and its slice of k; null for the plain kernel. */
 export function extentOf({ kernel, tune }: Choice): { rows: number; columns: number; depth: number } | null {
-  const { LANES = 0, ROWS = 0, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
+  const { LANES = 0, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
   if (kernel === tileKernel) return { rows: 64 * QM, columns: 64 * QN, depth: DEPTH };
   if (kernel === matrixKernel) return { rows: TILE_M, columns: TILE_N, depth: DEPTH };
-  if (kernel === textureKernel) return { rows: ROWS, columns: 4 * LANES, depth: 0 };
+  if (kernel === textureKernel) return { rows: 64, columns: 4 * LANES, depth: 0 };
   return null;
 }
 
