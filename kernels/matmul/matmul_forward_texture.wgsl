@@ -4,10 +4,9 @@
 // HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still summed in f32.
 // One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
 // For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
-//   fetch is straight-line code for all lanes, whereas a storage-buffer load branches per lane and component (lib/texel.wgsl).
-//   A turn takes LANES k. Each lane fetches its columns of B for all of them. Then, for each block of four rows, one fetch of A
-//   holds 4 rows x LANES k over the lanes, and all lanes get its elements by constant-lane broadcasts.
-//   A block stands behind a branch that the compiler cannot decide: without it LLVM mixes the blocks and spills (half the speed).
+//   fetch is straight-line code for all lanes, whereas a storage-buffer load branches per lane and component (lib/texel.wgsl). Per quad of k
+//   each lane fetches 64/LANES rows of A and one 4x4 block of B; all lanes get the rows by constant-lane broadcasts.
+//   k is the innermost loop of a row, so that an accumulator is loaded and stored once for four multiply-adds.
 // Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros; with
 //   BIAS or EPILOGUE, N divisible by 4; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size).
@@ -19,7 +18,7 @@ requires immediate_address_space;
 
 const LANES = 16u; // tune
 const ROWS = 64u;
-const QUADS = LANES / 4u; // of k in a turn
+const REPEAT = ROWS / LANES;
 
 alias ElementC = f32; // as epilogue.wgsl names it
 override TRANS_A: bool = false;
@@ -43,48 +42,23 @@ var<immediate> p: Params;
 // Values beyond the last k belong to the next matrix or to no tensor, and may be anything, even NaN.
 fn inside(k: u32, value: vec4f) -> vec4f { return select(vec4f(0.0), value, k < p.K); }
 
-fn operand(value: vec4f) -> vec4f {
-  if (HALF) { return rounded(value); }
-  return value;
+// acc + Σ_k row[k] · b_k, k innermost.
+fn mad(acc: vec4f, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) -> vec4f {
+  return (((acc + row.x * b0) + row.y * b1) + row.z * b2) + row.w * b3;
 }
 
-// acc[n..n + 4] += four rows of A, spread over the lanes, · b.
-fn add_block(acc: ptr<function, array<vec4f, 64>>, n: u32, rows: vec4f, b: ptr<function, array<vec4f, LANES>>) {
-  var c0 = (*acc)[n];
-  var c1 = (*acc)[n + 1u];
-  var c2 = (*acc)[n + 2u];
-  var c3 = (*acc)[n + 3u];
-  if (TRANS_A) {
+// The rows of one fetch: lane l holds row l, which belongs to accumulator l·REPEAT + r.
+fn rank4(acc: ptr<function, array<vec4f, 64>>, r: u32, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) {
+  // unroll
+  for (var l = 0u; l < 8u; l++) {
+    (*acc)[l * REPEAT + r] = mad((*acc)[l * REPEAT + r], subgroupBroadcast(row, l), b0, b1, b2, b3);
+  }
+  if (LANES > 8u) {
     // unroll
-    for (var k = 0u; k < LANES; k++) {
-      c0 += subgroupBroadcast(rows.x, k) * (*b)[k];
-      c1 += subgroupBroadcast(rows.y, k) * (*b)[k];
-      c2 += subgroupBroadcast(rows.z, k) * (*b)[k];
-      c3 += subgroupBroadcast(rows.w, k) * (*b)[k];
-    }
-  } else {
-    // unroll
-    for (var k = 0u; k < LANES; k++) {
-      c0 += subgroupBroadcast(rows[k % 4u], k / 4u) * (*b)[k];
-      c1 += subgroupBroadcast(rows[k % 4u], QUADS + k / 4u) * (*b)[k];
-      c2 += subgroupBroadcast(rows[k % 4u], 2u * QUADS + k / 4u) * (*b)[k];
-      c3 += subgroupBroadcast(rows[k % 4u], 3u * QUADS + k / 4u) * (*b)[k];
+    for (var l = 8u; l < 16u; l++) {
+      (*acc)[l * REPEAT + r] = mad((*acc)[l * REPEAT + r], subgroupBroadcast(row, l), b0, b1, b2, b3);
     }
   }
-  (*acc)[n] = c0;
-  (*acc)[n + 1u] = c1;
-  (*acc)[n + 2u] = c2;
-  (*acc)[n + 3u] = c3;
-}
-
-// Sums of the four rows of a block from the lanes' shares.
-fn block_sums(share: vec4f, lane: u32) -> vec4f {
-  if (TRANS_A) { return subgroupAdd(share); }
-  let mine = dot(share, vec4f(1.0));
-  let row = lane / QUADS;
-  return vec4f(
-    subgroupAdd(select(0.0, mine, row == 0u)), subgroupAdd(select(0.0, mine, row == 1u)),
-    subgroupAdd(select(0.0, mine, row == 2u)), subgroupAdd(select(0.0, mine, row == 3u)));
 }
 
 @compute @workgroup_size(LANES)
@@ -97,49 +71,63 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   let a_base = tile.z * select(p.M * k4s, p.K * m4s, TRANS_A);
   let b_base = tile.z * select(p.K * n4s, p.N * k4s, TRANS_B);
   var acc: array<vec4f, 64>; // one per row of the tile
-  var shares: array<vec4f, 16>; // of the sums of each block
-  for (var k0 = 0u; k0 < p.K; k0 += LANES) {
-    var columns: array<vec4f, LANES>;
+  var row_sums: array<f32, 8>;
+
+  for (var k4 = 0u; k4 < k4s; k4++) {
+    var b0: vec4f; var b1: vec4f; var b2: vec4f; var b3: vec4f;
     if (TRANS_B) {
-      // unroll
-      for (var q = 0u; q < LANES / 4u; q++) {
-        let at = b_base + 4u * column4 * k4s + k0 / 4u + q;
-        let t0 = operand(inside(k0 + 4u * q, texel(b, at)));
-        let t1 = operand(inside(k0 + 4u * q, texel(b, at + k4s)));
-        let t2 = operand(inside(k0 + 4u * q, texel(b, at + 2u * k4s)));
-        let t3 = operand(inside(k0 + 4u * q, texel(b, at + 3u * k4s)));
-        // unroll
-        for (var e = 0u; e < 4u; e++) { columns[4u * q + e] = vec4f(t0[e], t1[e], t2[e], t3[e]); }
+      let t0 = texel(b, b_base + (4u * column4 + 0u) * k4s + k4);
+      let t1 = texel(b, b_base + (4u * column4 + 1u) * k4s + k4);
+      let t2 = texel(b, b_base + (4u * column4 + 2u) * k4s + k4);
+      let t3 = texel(b, b_base + (4u * column4 + 3u) * k4s + k4);
+      b0 = vec4f(t0.x, t1.x, t2.x, t3.x);
+      b1 = vec4f(t0.y, t1.y, t2.y, t3.y);
+      b2 = vec4f(t0.z, t1.z, t2.z, t3.z);
+      b3 = vec4f(t0.w, t1.w, t2.w, t3.w);
+    } else {
+      let at = b_base + 4u * k4 * n4s + column4;
+      b0 = texel(b, at);
+      b1 = inside(4u * k4 + 1u, texel(b, at + n4s));
+      b2 = inside(4u * k4 + 2u, texel(b, at + 2u * n4s));
+      b3 = inside(4u * k4 + 3u, texel(b, at + 3u * n4s));
+    }
+    // rows[r] on lane l: the four k of tile row l·REPEAT + r.
+    var rows: array<vec4f, 8>;
+    if (TRANS_A) {
+      for (var r = 0u; r < REPEAT; r += 4u) {
+        let at = a_base + 4u * k4 * m4s + (row0 + lane * REPEAT + r) / 4u;
+        let t0 = texel(a, at);
+        let t1 = inside(4u * k4 + 1u, texel(a, at + m4s));
+        let t2 = inside(4u * k4 + 2u, texel(a, at + 2u * m4s));
+        let t3 = inside(4u * k4 + 3u, texel(a, at + 3u * m4s));
+        rows[r] = vec4f(t0.x, t1.x, t2.x, t3.x);
+        rows[r + 1u] = vec4f(t0.y, t1.y, t2.y, t3.y);
+        rows[r + 2u] = vec4f(t0.z, t1.z, t2.z, t3.z);
+        rows[r + 3u] = vec4f(t0.w, t1.w, t2.w, t3.w);
       }
     } else {
-      // unroll
-      for (var k = 0u; k < LANES; k++) {
-        columns[k] = operand(inside(k0 + k, texel(b, b_base + (k0 + k) * n4s + column4)));
+      for (var r = 0u; r < REPEAT; r++) {
+        rows[r] = texel(a, a_base + (row0 + lane * REPEAT + r) * k4s + k4);
       }
     }
+    for (var r = 0u; SUMS && r < REPEAT; r++) { row_sums[r] += dot(rows[r], vec4f(1.0)); }
+    if (HALF) {
+      for (var r = 0u; r < REPEAT; r++) { rows[r] = rounded(rows[r]); }
+      b0 = rounded(b0); b1 = rounded(b1); b2 = rounded(b2); b3 = rounded(b3);
+    }
     // unroll
-    for (var n = 0u; n < 16u; n++) {
-      if (p.M > row0 + 4u * n) {
-        var rows: vec4f;
-        if (TRANS_A) {
-          rows = inside(k0 + lane, texel(a, a_base + (k0 + lane) * m4s + row0 / 4u + n));
-        } else {
-          let k4 = k0 / 4u + lane % QUADS;
-          rows = inside(4u * k4, texel(a, a_base + (row0 + 4u * n + lane / QUADS) * k4s + k4));
-        }
-        if (SUMS) { shares[n] += rows; }
-        add_block(&acc, 4u * n, operand(rows), &columns);
-      }
+    for (var r = 0u; r < 4u; r++) { rank4(&acc, r, rows[r], b0, b1, b2, b3); }
+    if (REPEAT > 4u) {
+      // unroll
+      for (var r = 4u; r < 8u; r++) { rank4(&acc, r, rows[r], b0, b1, b2, b3); }
     }
   }
 
   if (SUMS && tile.x == 0u) {
-    // unroll
-    for (var n = 0u; n < 16u; n++) {
-      let row = row0 + 4u * n + lane;
-      let total = block_sums(shares[n], lane);
-      if (lane < 4u && row < p.M) {
-        var sum = total[lane];
+    for (var r = 0u; r < REPEAT; r++) {
+      let row = row0 + lane * REPEAT + r;
+      if (row < p.M) {
+        var sum = row_sums[r];
         if (ACCUMULATE) { sum += sums[row]; }
         sums[row] = sum;
       }
@@ -148,8 +136,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   if (column4 * 4u >= p.N) { return; }
   // The loop has a run-time bound, because 64 unrolled buffer stores would take seconds to compile.
   var out: array<vec4f, 64>;
-  // unroll
-  for (var i = 0u; i < 64u; i++) { out[i] = acc[i]; }
+  for (var i = 0u; i < 32u; i++) { out[i] = acc[i]; }
+  for (var i = 32u; i < 64u; i++) { out[i] = acc[i]; }
   var add = vec4f(0.0);
   if (BIAS) { add = bias[column4]; }
   let rows_left = min(ROWS, p.M - row0);
