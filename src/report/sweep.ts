@@ -2,8 +2,8 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { type Cell, table } from '../core/table.js';
 import { settingsTable } from '../recipe/settings.js';
-import type { PlannedRun } from '../sweeps/folder.js';
 import { snake } from '../sweeps/grid.js';
+import type { PlannedRun } from '../sweeps/plan.js';
 import type { SweepRow } from '../sweeps/table.js';
 import { Html, html } from './html.js';
 import { plotSvg } from './plot.js';

@@ -1,12 +1,10 @@
-/** A sweep: its configurations, checked before any of them runs, and its folder with the progress of each. */
+/** The folder of a sweep, with the progress of each of its configurations. */
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError, FormatError, PatchlightError } from '../core/errors.js';
-import type { DatasetDescription } from '../data/dataset.js';
+import { ConfigError, FormatError } from '../core/errors.js';
 import { reason, writeFileAtomic } from '../io/atomic.js';
 import { isObject } from '../io/json.js';
 import { readJson, statOf } from '../io/read.js';
-import { buildModel } from '../recipe/model.js';
 import { resolveSettings, type Settings } from '../recipe/settings.js';
 import { checkpointNames } from '../runs/checkpoint.js';
 import { checkContinuation, equallyLong } from '../runs/continuation.js';
@@ -14,59 +12,8 @@ import { readHistory } from '../runs/history.js';
 import { type Lock, lockRun } from '../runs/lock.js';
 import { hasSaved } from '../runs/run_paths.js';
 import type { Configuration } from './grid.js';
+import type { PlannedRun } from './plan.js';
 import { figuresOf, isComplete, type Progress, readRows, type Status, type SweepRow } from './table.js';
-
-export interface PlannedRun extends Configuration {
-  readonly settings: Settings;
-  /** Number of the model's parameters. */
-  readonly parameters: number;
-  /** Millions of floating-point operations of one image's forward pass. */
-  readonly mflops: number;
-}
-
-type Layer = Partial<Record<string, unknown>>;
-
-/**
- * Resolves a configuration over the shared settings, and builds its model for the images of its data set. Throws a
- * ConfigError that names the configuration if its settings do not fit together.
- */
-export async function planRun(
-  { name, changes }: Configuration,
-  shared: readonly Layer[],
-  imagesOf: (settings: Settings) => Promise<DatasetDescription>,
-): Promise<PlannedRun> {
-  try {
-    const settings = resolveSettings(...shared, changes);
-    const model = buildModel(settings, await imagesOf(settings));
-    return { name, changes, settings, parameters: model.numParams(), mflops: model.flops() / 1e6 };
-  } catch (error) {
-    if (error instanceof PatchlightError) throw new ConfigError(`${name}: ${error.message}`);
-    throw error;
-  }
-}
-
-/** File names that a configuration cannot have: the sweep's own files, and config.json, which marks a run's folder. */
-const OWN_FILES = ['sweep.json', 'sweep.md', 'sweep.html', 'run.lock', 'config.json'];
-
-/** In characters. File systems allow 255 bytes. */
-const LONGEST_NAME = 200;
-
-/** Throws a ConfigError if a configuration's name cannot be the name of its own folder. */
-export function checkNames(configurations: readonly Configuration[]): void {
-  const names = configurations.map(({ name }) => name);
-  const twin = names.find((name, i) => names.indexOf(name) !== i);
-  if (twin) throw new ConfigError(`Two configurations are called ${twin}. Give each its own name.`);
-  const own = names.find((name) => OWN_FILES.includes(name));
-  if (own)
-    throw new ConfigError(
-      `a configuration cannot be called ${own}: the sweep itself has a file of that name. Give it another name.`,
-    );
-  const long = names.find((name) => name.length > LONGEST_NAME);
-  if (long)
-    throw new ConfigError(
-      `the name of a configuration has ${long.length} characters, which is too long for a folder. Give it a name of at most ${LONGEST_NAME} characters in a --list file.`,
-    );
-}
 
 /** The settings in a run's config.json. Throws a FormatError if it is not one. */
 function readRunSettings(path: string): Settings {
@@ -81,7 +28,7 @@ function readRunSettings(path: string): Settings {
   }
 }
 
-interface OpenOptions {
+interface FolderOptions {
   /** True to take over locks of other machines (`--take-lock`). */
   readonly take?: boolean;
 }
@@ -113,7 +60,7 @@ export class SweepFolder {
     path: string,
     plan: readonly PlannedRun[],
     version: string,
-    { take = false }: OpenOptions = {},
+    { take = false }: FolderOptions = {},
   ): SweepFolder {
     if (existsSync(join(path, 'config.json')))
       throw new ConfigError(`${path} is a run and not a sweep. Give another --output.`);
