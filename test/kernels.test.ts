@@ -23,7 +23,9 @@ type Tune = Readonly<Record<string, number>>;
 /** The constants that families may choose for their kernels. Element types (`Element…`) are added below. */
 const lanes = [8, 16].map((LANES) => ({ LANES }));
 const heads = [4, 32, 64, 128].map((HEAD) => ({ HEAD }));
-const headsOnLanes = lanes.flatMap((tune) => [1, 8, 16].map((HEAD4) => ({ ...tune, HEAD4 })));
+const headsOnLanes = lanes.flatMap((tune) =>
+  [1, 8, 16].flatMap((HEAD4) => [1, 3].map((ROWS) => ({ ...tune, HEAD4, ROWS, TILE: 8 }))),
+);
 const quarters = [1, 3, 16, 32].flatMap((HEAD4) => [1, 4].map((AT_ONCE) => ({ HEAD4, AT_ONCE })));
 const quads = [1, 4, 8].map((QUADS) => ({ QUADS }));
 const matrices = (
