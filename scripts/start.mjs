@@ -34,21 +34,22 @@ const WHOLE = ['--resume', '--config'];
 
 /**
  * The arguments of `train`, from those of `npm start`. Without a preset, a config file or a run to resume, the preset is
- * quickstart. Without a data set, `chooseDataset` chooses one.
+ * quickstart, and the run ends with a report. Without a data set, `chooseDataset` chooses one.
  */
 export async function trainArguments(args, chooseDataset) {
   const given = (...names) => names.some((name) => flag(args, name) !== undefined);
   if (given(...ASKING, ...WHOLE)) return args;
   const preset = given('--preset') ? [] : ['--preset', 'quickstart'];
   const dataset = given('--dataset') ? [] : ['--dataset', await chooseDataset()];
-  return [...preset, ...dataset, ...args];
+  return ['--report', ...preset, ...dataset, ...args];
 }
 
 /** Printed above the help text of `train`. */
 const HELP = `npm start [-- flags]
 
 The same as node dist/train.js with the flags below, after installing and building what is missing. Without --preset, --config
-and --resume it trains --preset quickstart; without --dataset, cifar10 where it is there or can be fetched, else shapes10.
+and --resume it trains --preset quickstart and ends with a report; without --dataset it takes cifar10 if that is there or can be
+fetched, else shapes10.
 `;
 
 async function reachable(address) {

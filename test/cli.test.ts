@@ -140,6 +140,22 @@ it('trains, and evaluate repeats the accuracy', { tags: ['quick'] }, () => {
   expect(existsSync(join(folder, 'final.html'))).toBe(true);
 });
 
+it.each([
+  ['by --report', '', /^All 1 epochs done[\s\S]*top-1 [\s\S]*\n\nReport: .*report\.html\n$/m],
+  ['in silence', '--quiet', /^$/],
+])('ends with a report, %s', (name, more, says) => {
+  const output = join(folder, `reported ${name}`);
+  const result = run('train', [
+    ...tiny,
+    ...`--epochs 1 --report ${more}`.trim().split(' '),
+    '--output',
+    output,
+  ]);
+  expect(result).toMatchObject({ code: 0, err: '' });
+  expect(result.out).toMatch(says);
+  expect(readFileSync(join(output, 'report.html'), 'utf8')).toMatch(/^<!doctype html>[\s\S]*<\/html>\n$/);
+});
+
 it('takes a config file, and continues a run only with its own settings', () => {
   const config = join(folder, 'config.json');
   const output = join(folder, 'configured');

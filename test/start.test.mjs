@@ -6,17 +6,18 @@ import { withBuild } from './faults/commands.js';
 
 const words = (text) => text.split(' ').filter(Boolean);
 const arguments_ = (typed) => trainArguments(words(typed), async () => 'chosen');
-const QUICKSTART = '--preset quickstart';
+const REPORT = '--report';
+const QUICKSTART = `${REPORT} --preset quickstart`;
 
 describe('npm start', () => {
   it.each([
     ['', `${QUICKSTART} --dataset chosen`],
     ['--epochs 2 --no-shuffle', `${QUICKSTART} --dataset chosen`],
-    ['--preset vit-lite', '--dataset chosen'],
-    ['--preset=vit-lite', '--dataset chosen'],
+    ['--preset vit-lite', `${REPORT} --dataset chosen`],
+    ['--preset=vit-lite', `${REPORT} --dataset chosen`],
     ['--dataset shapes10', QUICKSTART],
     ['--dataset=shapes10', QUICKSTART],
-    ['--preset vit-lite --dataset shapes10', ''],
+    ['--preset vit-lite --dataset shapes10', REPORT],
     ['--data_dir elsewhere', `${QUICKSTART} --dataset chosen`],
     // A resumed run has its own settings, and so has a config file.
     ['--resume runs/a', ''],

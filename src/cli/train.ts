@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** `node dist/train.js`: trains a model and writes a run directory. */
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
 import { listAdapters } from '../gpu/adapters.js';
 import type { OpenOptions } from '../gpu/device.js';
@@ -86,6 +88,12 @@ const options = {
     group: 'Run:',
     describe: 'print the number, name and driver of every adapter, and train nothing',
   },
+  report: {
+    type: 'boolean',
+    group: 'Run:',
+    default: false,
+    describe: 'evaluate the finished run with evaluate.js, which writes RUN/report.html',
+  },
   quiet: { type: 'boolean', group: 'Run:', default: false, describe: 'print nothing but errors' },
   json: {
     type: 'boolean',
@@ -105,6 +113,7 @@ type Parsed = Readonly<Record<string, unknown>> & {
   restarts: number;
   'memory-budget'?: number;
   adapter?: string;
+  report: boolean;
   quiet: boolean;
   json: boolean;
 };
@@ -185,6 +194,20 @@ function columns(items: readonly string[], across = 4): string[] {
   );
 }
 
+/**
+ * Evaluates the run and writes its report, in a process of its own: what draws plots is not loaded for training. Returns the
+ * exit code.
+ */
+function writeReport(run: string, { adapter, quiet, json }: Parsed): number {
+  const command = join(dirname(process.argv[1] as string), 'evaluate.js');
+  const flags = adapter === undefined ? [] : ['--adapter', adapter];
+  const output = quiet || json ? 'ignore' : 'inherit';
+  const { status } = spawnSync(process.execPath, [command, run, ...flags], {
+    stdio: ['ignore', output, 'inherit'],
+  });
+  return status ?? 1;
+}
+
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed & { 'list-adapters'?: boolean };
   if (parsed['list-adapters']) {
@@ -241,5 +264,7 @@ await main(async () => {
   const { outcome } = trained;
   if (parsed.json) console.log(JSON.stringify({ event: 'end', ...outcome, run: run.path, seconds }));
   else if (!parsed.quiet) console.log(summary(trained, run, seconds));
-  return outcome.reason === 'stopped' && stopping.caught ? exitCode(stopping.caught) : 0;
+  if (outcome.reason === 'stopped' && stopping.caught) return exitCode(stopping.caught);
+  trained.gpu.close(); // its memory is free for the report
+  return parsed.report ? writeReport(run.path, parsed) : 0;
 });
