@@ -21,7 +21,7 @@ var<immediate> p: Params;
 
 var<workgroup> partial: array<f32, WG>;
 
-fn total(local: u32, mine: f32) -> f32 {
+fn workgroup_sum(local: u32, mine: f32) -> f32 {
   partial[local] = mine;
   workgroupBarrier();
   for (var half = WG / 2u; half > 0u; half /= 2u) {
@@ -44,13 +44,13 @@ fn main(
   let base = min(row, p.R - 1u) * p.C; // a surplus workgroup repeats the last row and does not store it
   var sum = 0.0;
   for (var c = local; c < p.C; c += WG) { sum += x[base + c]; }
-  let mean = total(local, sum) / f32(p.C);
+  let mean = workgroup_sum(local, sum) / f32(p.C);
   var square = 0.0;
   for (var c = local; c < p.C; c += WG) {
     let d = x[base + c] - mean;
     square += d * d;
   }
-  let rstd = inverseSqrt(total(local, square) / f32(p.C) + p.eps);
+  let rstd = inverseSqrt(workgroup_sum(local, square) / f32(p.C) + p.eps);
   if (!inside) { return; }
   for (var c = local; c < p.C; c += WG) { y[base + c] = ElementY((x[base + c] - mean) * rstd * weight[c] + bias[c]); }
   if (local == 0u) { stats[row] = vec2f(mean, rstd); }

@@ -67,7 +67,7 @@ var<workgroup> results: array<vec4f, max(8u * RESULT, TILE_M / 4u * DEEP)>;
 
 // The first row (or column) and the first k of block i of a slice, in a tile of `wide` rows. A line of the buffer is a k
 // (by_k) or a row; neighbouring invocations take contiguous blocks of it.
-fn place(i: u32, wide: u32, by_k: bool) -> vec2u {
+fn place_in_slice(i: u32, wide: u32, by_k: bool) -> vec2u {
   return 4u * select(vec2u(i / DEEP, i % DEEP), vec2u(i % (wide / 4u), i / (wide / 4u)), by_k);
 }
 
@@ -79,13 +79,13 @@ fn lines(base: u32, at: vec2u, wide: u32, end: u32, by_k: bool) -> vec3u {
   return vec3u(base + line * pitch + select(at.y, at.x, by_k) / 4u, pitch, count);
 }
 fn block_a(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4<ElementA> {
-  let there = lines(base, origin + place(i, TILE_M, TRANS_A), p.M, end, TRANS_A);
+  let there = lines(base, origin + place_in_slice(i, TILE_M, TRANS_A), p.M, end, TRANS_A);
   var v = mat4x4<ElementA>();
   for (var j = 0u; j < 4u; j++) { if (j < there.z) { v[j] = a[there.x + j * there.y]; } }
   return v;
 }
 fn block_b(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4<ElementB> {
-  let there = lines(base, origin + place(i, TILE_N, !TRANS_B), p.N, end, !TRANS_B);
+  let there = lines(base, origin + place_in_slice(i, TILE_N, !TRANS_B), p.N, end, !TRANS_B);
   var v = mat4x4<ElementB>();
   for (var j = 0u; j < 4u; j++) { if (j < there.z) { v[j] = b[there.x + j * there.y]; } }
   return v;
@@ -134,14 +134,14 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
     }
     workgroupBarrier();
     for (var i = 0u; i < EACH_A; i++) {
-      let at = place(index + i * WG, TILE_M, TRANS_A);
+      let at = place_in_slice(index + i * WG, TILE_M, TRANS_A);
       let to = select(at.x * PITCH_A + at.y / 4u, at.y * PITCH_A + at.x / 4u, TRANS_A);
       if (at.x >= TILE_M || at.y >= DEPTH) { continue; }
       for (var j = 0u; j < 4u; j++) { tile_a[to + j * PITCH_A] = vec4<Part>(next_a[i][j]); }
       if (SUMS) { row_sums[i] += select(vec4f(1.0) * mat4x4f(next_a[i]), mat4x4f(next_a[i]) * vec4f(1.0), TRANS_A); }
     }
     for (var i = 0u; i < EACH_B; i++) {
-      let at = place(index + i * WG, TILE_N, !TRANS_B);
+      let at = place_in_slice(index + i * WG, TILE_N, !TRANS_B);
       let to = select(at.y * PITCH_B + at.x / 4u, at.x * PITCH_B + at.y / 4u, TRANS_B);
       if (at.x >= TILE_N || at.y >= DEPTH) { continue; }
       for (var j = 0u; j < 4u; j++) { tile_b[to + j * PITCH_B] = vec4<Part>(next_b[i][j]); }

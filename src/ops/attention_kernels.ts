@@ -115,7 +115,7 @@ function cheapest(blocks: readonly Block[], N: number): Block | undefined {
   return blocks.toSorted((a, b) => cost(a) - cost(b))[0];
 }
 
-/** The blocks there is memory for, by each configuration that has any, the best first. */
+/** The blocks that fit into workgroup memory, grouped by configuration, the best configuration first. */
 function fittingBlocks(kernel: string, adapter: AdapterInfo, sizes: AttentionSizes): Block[][] {
   const { lanes, workgroupBytes } = adapter;
   return usable(adapter, sizes.half)

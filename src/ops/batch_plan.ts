@@ -55,8 +55,8 @@ export interface BatchPlan {
   readonly mix: Mix;
 }
 
-export const HEADER_WORDS = 8;
-export const FRAME_WORDS = 9;
+const HEADER_WORDS = 8;
+const FRAME_WORDS = 9;
 /** Sections start where a binding may: WebGPU's default storage offset alignment is 256 bytes. */
 const ALIGN = 64;
 

@@ -105,7 +105,7 @@ class Fit {
       if (progress.step === before) this.noteNothingLeft(reason);
       this.latest ??= await this.evaluateWeights();
       // If the state was copied from another run without its best weights, the final weights become the best.
-      if (!progress.best) await this.keepIfBest(this.latest, progress.epoch);
+      if (!progress.best) await this.keepBest(this.latest, progress.epoch);
       await sink.end?.(this.snapshot());
       await sink.state?.(this.snapshot(), { ending: true });
       return this.outcome(reason);
@@ -213,22 +213,17 @@ class Fit {
       seconds,
     };
     const history = [...progress.history, entry];
-    const isBest = latest !== null && betterOf(latest).accuracy > this.bestSoFar();
+    const isBest = latest !== null && betterOf(latest).accuracy > (progress.best?.accuracy ?? -1);
     await sink.epoch?.({ entry, history, step: progress.step, isBest }, { ending });
-    if (latest) await this.keepIfBest(latest, number);
+    if (isBest) await this.keepBest(latest, number);
     if (settings.checkpointInterval > 0 && number % settings.checkpointInterval === 0)
       await sink.checkpoint?.(this.snapshot(), number);
     return entry;
   }
 
-  private bestSoFar(): number {
-    return this.progress.best?.accuracy ?? -1;
-  }
-
-  /** Passes the evaluated weights to the sink if they are better than all before. */
-  private async keepIfBest(evaluations: Evaluations, epoch: number): Promise<void> {
+  /** Passes the evaluated weights to the sink as the best of the run. */
+  private async keepBest(evaluations: Evaluations, epoch: number): Promise<void> {
     const better = betterOf(evaluations);
-    if (better.accuracy <= this.bestSoFar()) return;
     this.progress.best = { ...better, epoch };
     await this.sink.best?.(this.snapshot(), better.weights);
   }

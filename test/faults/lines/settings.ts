@@ -1,18 +1,9 @@
 /** Random right and wrong flags, drawn from the table of settings, so that a new setting is included by itself. */
 import fc from 'fast-check';
+import type { Row } from '../../../src/core/setting.js';
 import { kebab, type SettingName, settingNames, settingsTable } from '../../../src/recipe/settings.js';
 
-interface Bounds {
-  readonly default: string | number | boolean;
-  readonly choices?: readonly string[];
-  readonly alias?: readonly string[];
-  readonly min?: number;
-  readonly most?: number;
-  readonly below?: number;
-  readonly whole?: true;
-}
-
-export const boundsOf = (name: SettingName): Bounds => settingsTable[name] as Bounds;
+export const boundsOf = (name: SettingName): Row => settingsTable[name];
 
 /** Model sizes. There are few, because a software adapter compiles kernels for each of them for seconds. */
 export const shapes = [
