@@ -26,7 +26,9 @@ const heads = [4, 32, 64, 128].map((HEAD) => ({ HEAD }));
 const headsOnLanes = lanes.flatMap((tune) =>
   [1, 8, 16].flatMap((HEAD4) => [1, 3].map((ROWS) => ({ ...tune, HEAD4, ROWS, TILE: 8 }))),
 );
-const quarters = [1, 3, 16, 32].flatMap((HEAD4) => [1, 4].map((AT_ONCE) => ({ HEAD4, AT_ONCE })));
+const quarters = [1, 3, 16, 32].flatMap((HEAD4) =>
+  [1, 4].flatMap((AT_ONCE) => [1, 3].map((ROWS) => ({ HEAD4, AT_ONCE, ROWS }))),
+);
 const quads = [1, 4, 8].map((QUADS) => ({ QUADS }));
 const matrices = (
   [
@@ -81,7 +83,10 @@ const complaints: string[] = [];
 beforeAll(async () => {
   const { create, globals } = await import('webgpu');
   Object.assign(globalThis, globals);
-  gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis,disable_robustness']);
+  gpu = create([
+    'backend=null',
+    'enable-dawn-features=allow_unsafe_apis,disable_robustness,use_vulkan_memory_model',
+  ]);
   const adapter = await gpu.requestAdapter();
   device = await (adapter as GPUAdapter).requestDevice({ requiredFeatures: FEATURES });
   device.addEventListener('uncapturederror', (event) => complaints.push(event.error.message));

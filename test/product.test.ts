@@ -16,18 +16,18 @@ const gpuOf = withGpu();
 const problemsOf = async (trial: Trial, choice?: Choice) =>
   (await checkProduct(gpuOf(), trial, [choice])).flatMap(({ problems }) => problems);
 
-const forms: [Record<'QM' | 'QN' | 'DEPTH', number>, Trial][] = [
+const forms: [Record<'HIGH' | 'QM' | 'QN' | 'DEPTH', number>, Trial][] = [
   [
-    { QM: 2, QN: 2, DEPTH: 4 },
+    { HIGH: 16, QM: 2, QN: 2, DEPTH: 4 },
     { M: 133, N: 140, K: 12, transB: true, bias: true, epilogue: 'gelu' },
   ],
   [
-    { QM: 2, QN: 1, DEPTH: 4 },
+    { HIGH: 8, QM: 2, QN: 1, DEPTH: 4 },
     { M: 136, N: 68, K: 11, transA: true, sums: true, accumulate: true },
   ],
   [
-    { QM: 1, QN: 2, DEPTH: 8 },
-    { batch: 2, M: 3, N: 132, K: 20, half: true },
+    { HIGH: 8, QM: 2, QN: 3, DEPTH: 8 },
+    { batch: 2, M: 70, N: 204, K: 20, half: true },
   ],
 ];
 
@@ -118,13 +118,15 @@ describe('choice', () => {
   });
   const matrix = 'matmul_forward_subgroup_matrix';
   const cases: [string, Partial<AdapterInfo>, MatmulShape, string, Record<string, number>][] = [
-    ['many tiles are large', {}, shape(33280, 576, 192), 'matmul_forward', { QM: 2, QN: 2, DEPTH: 16 }],
-    ['16 KiB', { workgroupBytes: 16384 }, shape(33280, 576, 192), 'matmul_forward', { QM: 2, QN: 2, DEPTH: 8 }],
-    ['few tiles are small', {}, shape(2080, 192, 192), 'matmul_forward', { QM: 1, QN: 1, DEPTH: 16 }],
+    ['many tiles are large', {}, shape(33280, 768, 192), 'matmul_forward', { HIGH: 16, QM: 4, QN: 2 }],
+    ['no column is wasted', {}, shape(33280, 192, 768), 'matmul_forward', { HIGH: 8, QM: 2, QN: 3 }],
+    ['16 KiB', { workgroupBytes: 16384 }, shape(33280, 192, 768), 'matmul_forward', { HIGH: 8, QM: 2, QN: 3 }],
+    ['few tiles are small', {}, shape(2080, 192, 192, { bias: true }), 'matmul_forward', { QM: 1, QN: 1, DEPTH: 16 }],
     ['a small ragged product', {}, shape(64, 10, 192, { bias: true }), 'matmul_forward_plain', {}],
     ['a ragged one with an epilogue', {}, shape(4096, 770, 192, { aux: true }), 'matmul_forward_plain', {}],
     ['matrix units, not asked', { subgroupMatrix: units }, shape(33280, 576, 192), 'matmul_forward', {}],
-    ['matrix units', { subgroupMatrix: units }, shape(33280, 576, 192, { half: true }), matrix, { SN: 16, TILE_M: 128 }],
+    ['matrix units', { subgroupMatrix: units }, shape(33280, 576, 192, { half: true }), matrix, { SN: 16, TILE_M: 128, TILE_N: 192 }],
+    ['matrix units, 32 KiB', { subgroupMatrix: units, workgroupBytes: 32768 }, shape(33280, 768, 192, { half: true }), matrix, { TILE_M: 128, TILE_N: 128, DEPTH: 32 }],
     ['subgroups of no fixed size', { subgroupMatrix: units, lanes: 0 }, shape(33280, 576, 192, { half: true }), 'matmul_forward', {}],
     ['units of float32', { subgroupMatrix: [single] }, shape(33280, 576, 192), matrix, { Part: 32, SM: 8 }],
     ['units of float32 for f16', { subgroupMatrix: [single] }, shape(33280, 576, 192, { half: true }), matrix, { Part: 32 }],

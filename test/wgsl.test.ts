@@ -77,6 +77,8 @@ describe('a marked loop', () => {
     ['of one turn', '// unroll\nfor (var i = 0u; i < 1u; i++) { f(i); }\n', '\n{ f(0u); }\n'],
     ['up to a constant', 'const N = 2u; // tune\n// unroll\nfor (var i = 0u; i < N; i++) { f(i); }\n', 'const N = 2u; // tune\n\n{ f(0u); } { f(1u); }\n'],
     ['up to a quotient', 'const N = 8u;\n// unroll\nfor (var i = 0u; i < N / 4u; i++) { f(i); }\n', 'const N = 8u;\n\n{ f(0u); } { f(1u); }\n'],
+    ['up to a constant of constants', 'const A = 7u; // tune\nconst N = (A + 1u) / min(4u, A);\n// unroll\nfor (var i = 0u; i < N; i++) { f(i); }\n', 'const A = 7u; // tune\nconst N = (A + 1u) / min(4u, A);\n\n{ f(0u); } { f(1u); }\n'],
+    ['in steps', 'const S = 2u;\n// unroll\nfor (var i = 0u; i < 5u; i += S) { f(i); }\n', 'const S = 2u;\n\n{ f(0u); } { f(2u); } { f(4u); }\n'],
     ['of no turn', 'const N = 0u;\n// unroll\nfor (var i = 0u; i < N; i++) {\n  f(i);\n}\nh();\n', 'const N = 0u;\n\n\n\n\nh();\n'],
     ['that is not', 'for (var i = 0u; i < 2u; i++) { f(i); }\n', 'for (var i = 0u; i < 2u; i++) { f(i); }\n'],
   ])('%s is written out, and keeps its lines', (_, loop, flat) => {
@@ -85,7 +87,9 @@ describe('a marked loop', () => {
 
   it.each([
     ['whose bound is no constant', 'i < N; i++'],
-    ['that counts otherwise', 'i < 4u; i += 2u'],
+    ['that counts otherwise', 'i < 4u; i *= 2u'],
+    ['whose bound needs a value known at run time', 'i < p.N; i++'],
+    ['that would not end', 'i < 4u; i += 0u'],
   ])('%s is refused by its line', (_, rest) => {
     const loop = `fn f() {\n  // unroll\n  for (var i = 0u; ${rest}) { }\n}\n`;
     expect(() => writeOutLoops('k', loop)).toThrow(/^\[k\] line 3: a loop to unroll must read: for /);

@@ -64,12 +64,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   var highest = LEAST;
   var mass = 0.0;
   var moved: array<vec4<Part>, MOVED_KEYS>;
+  // unroll
   for (var n = 0u; n < MOVED_QUERIES; n++) {
     put(index + n * WG, QUERIES, 0u, fetch(index + n * WG, image, group.x * QUERIES));
   }
   for (var j0 = 0u; j0 < p.N; j0 += KEYS) {
+    // unroll
     for (var n = 0u; n < MOVED_KEYS; n++) { moved[n] = fetch(index + n * WG, image + width, j0); }
+    // unroll
     for (var n = 0u; n < MOVED_KEYS; n++) { put(index + n * WG, KEYS, OTHERS, moved[n]); }
+    // unroll
     for (var n = 0u; n < MOVED_KEYS; n++) { moved[n] = fetch(index + n * WG, image + 2u * width, j0); }
     workgroupBarrier();
     multiply_rows(own, 0u, OTHERS, 0u, RESULTS_PITCH);
@@ -90,12 +94,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
       mass += dot(weight, vec4f(1.0));
       parts[WEIGHTS + row * SCORES_PITCH + c] = vec4<Part>(weight * kept_quad(draws, j0 / 4u + c));
     }
+    // unroll
     for (var n = 0u; n < MOVED_KEYS; n++) { put(index + n * WG, KEYS, OTHERS, moved[n]); }
     workgroupBarrier();
     var products = array<Result, ACROSS>();
     add_rows(own, WEIGHTS, OTHERS, &products);
     store_sums(own, &products, RESULTS_PITCH);
     workgroupBarrier();
+    // unroll
     for (var n = 0u; n < OWN; n++) {
       let d = n * SHARE + share;
       if (d < WIDE / 4u) { sum[n] = shrink * sum[n] + results[row * RESULTS_PITCH + d]; }
@@ -104,6 +110,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   for (var other = 1u; other < SHARE; other *= 2u) { mass += subgroupShuffleXor(mass, other); }
   if (i >= p.N) { return; }
   let out = (group.z * p.N + i) * width + group.y * HEAD4;
+  // unroll
   for (var n = 0u; n < OWN; n++) {
     let d = n * SHARE + share;
     if (d < HEAD4) { o[out + d] = vec4<Element>(sum[n] / mass); }

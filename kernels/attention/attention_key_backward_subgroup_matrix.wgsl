@@ -59,6 +59,7 @@ var<workgroup> results: array<vec4f, max(2u * SECOND, KEYS * PITCH)>;
 fn multiply_blocks(own: vec2u, left: u32, right: u32, to: u32) {
   for (var column = own.y; column < KEYS; column += BESIDE * SN) {
     var sum = Result();
+    // unroll
     for (var d = 0u; d < WIDE; d += SK) {
       let one = subgroupMatrixLoad<Left, row_major>(&parts, left + own.x * PITCH + d / 4u, PITCH);
       let other = subgroupMatrixLoad<Right, col_major>(&parts, right + column * PITCH + d / 4u, PITCH);
@@ -70,23 +71,28 @@ fn multiply_blocks(own: vec2u, left: u32, right: u32, to: u32) {
 
 // sums += (columns of parts[left ...])ᵀ · (rows of parts[right ...]).
 fn add_columns(own: vec2u, left: u32, right: u32, sums: ptr<function, array<Result, EACH>>) {
+  // unroll
   for (var i = 0u; i < QUERIES; i += SK) {
     let one = subgroupMatrixLoad<Left, col_major>(&parts, left + i * SCORES_PITCH + own.x / 4u, SCORES_PITCH);
+    // unroll
     for (var n = 0u; n < EACH; n++) {
       let column = own.y + n * OUT_BESIDE * SN;
-      if (WIDE % (OUT_BESIDE * SN) != 0u && column >= WIDE) { continue; }
-      let other = subgroupMatrixLoad<Right, row_major>(&parts, right + i * PITCH + column / 4u, PITCH);
-      (*sums)[n] = subgroupMatrixMultiplyAccumulate(one, other, (*sums)[n]);
+      if (WIDE % (OUT_BESIDE * SN) == 0u || column < WIDE) {
+        let other = subgroupMatrixLoad<Right, row_major>(&parts, right + i * PITCH + column / 4u, PITCH);
+        (*sums)[n] = subgroupMatrixMultiplyAccumulate(one, other, (*sums)[n]);
+      }
     }
   }
 }
 
 // Stores rows of dk or dv times `factor`; token 0 of the head is at `base`.
 fn finish(index: u32, own: vec2u, sums: ptr<function, array<Result, EACH>>, first: u32, base: u32, factor: f32) {
+  // unroll
   for (var n = 0u; n < EACH; n++) {
     let column = own.y + n * OUT_BESIDE * SN;
-    if (WIDE % (OUT_BESIDE * SN) != 0u && column >= WIDE) { continue; }
-    subgroupMatrixStore<row_major>(&results, own.x * PITCH + column / 4u, (*sums)[n], PITCH);
+    if (WIDE % (OUT_BESIDE * SN) == 0u || column < WIDE) {
+      subgroupMatrixStore<row_major>(&results, own.x * PITCH + column / 4u, (*sums)[n], PITCH);
+    }
   }
   workgroupBarrier();
   for (var x = index; x < KEYS * (WIDE / 4u); x += WG) {
@@ -109,6 +115,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   let image = group.z * p.N * 3u * width + group.y * HEAD4; // q of token 0; k is one width further, v two
   let rows = (group.z * p.H + group.y) * p.N;
   let first = group.x * KEYS;
+  // unroll
   for (var n = 0u; n < MOVED_KEYS; n++) {
     put(index + n * WG, KEYS, K, fetch(index + n * WG, image + width, first));
     put(index + n * WG, KEYS, V, fetch(index + n * WG, image + 2u * width, first));
@@ -117,10 +124,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   var dk: array<Result, EACH>;
   var dv: array<Result, EACH>;
   for (var i0 = 0u; i0 < p.N; i0 += QUERIES) {
+    // unroll
     for (var n = 0u; n < MOVED_QUERIES; n++) {
       let dy = fetch_gradient(index + n * WG, group.z * p.N * width + group.y * HEAD4, i0);
       moved[n] = array(fetch(index + n * WG, image, i0), dy);
     }
+    // unroll
     for (var n = 0u; n < MOVED_QUERIES; n++) {
       put(index + n * WG, QUERIES, 0u, moved[n][0]);
       put(index + n * WG, QUERIES, DOUT, moved[n][1]);

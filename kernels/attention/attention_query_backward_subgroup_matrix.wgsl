@@ -65,6 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   let first = group.x * QUERIES;
   let i = first + row;
   let draws = (group.z * p.H + group.y) * p.N + i;
+  // unroll
   for (var n = 0u; n < MOVED_QUERIES; n++) {
     put(index + n * WG, QUERIES, 0u, fetch(index + n * WG, image, first));
     put(index + n * WG, QUERIES, DOUT, fetch_gradient(index + n * WG, outputs, first));
@@ -81,9 +82,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
   for (var other = 1u; other < SHARE; other *= 2u) { d_sum += subgroupShuffleXor(d_sum, other); }
   var dq: array<Result, ACROSS>;
   for (var j0 = 0u; j0 < p.N; j0 += KEYS) {
+    // unroll
     for (var n = 0u; n < MOVED_KEYS; n++) {
       moved[n] = array(fetch(index + n * WG, image + width, j0), fetch(index + n * WG, image + 2u * width, j0));
     }
+    // unroll
     for (var n = 0u; n < MOVED_KEYS; n++) {
       put(index + n * WG, KEYS, K, moved[n][0]);
       put(index + n * WG, KEYS, V, moved[n][1]);

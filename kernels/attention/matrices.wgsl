@@ -48,40 +48,50 @@ fn put(x: u32, rows: u32, to: u32, quad: vec4<Part>) {
 fn multiply_rows(own: vec2u, left: u32, right: u32, to: u32, pitch: u32) {
   const COUNT = (KEYS / SN + BESIDE - 1u) / BESIDE;
   var sums = array<Result, COUNT>();
+  // unroll
   for (var d = 0u; d < WIDE; d += SK) {
     let one = subgroupMatrixLoad<Left, row_major>(&parts, left + own.x * PITCH + d / 4u, PITCH);
+    // unroll
     for (var n = 0u; n < COUNT; n++) {
       let column = own.y + n * BESIDE * SN;
-      if (KEYS % (BESIDE * SN) != 0u && column >= KEYS) { continue; }
-      let other = subgroupMatrixLoad<Right, col_major>(&parts, right + column * PITCH + d / 4u, PITCH);
-      sums[n] = subgroupMatrixMultiplyAccumulate(one, other, sums[n]);
+      if (KEYS % (BESIDE * SN) == 0u || column < KEYS) {
+        let other = subgroupMatrixLoad<Right, col_major>(&parts, right + column * PITCH + d / 4u, PITCH);
+        sums[n] = subgroupMatrixMultiplyAccumulate(one, other, sums[n]);
+      }
     }
   }
+  // unroll
   for (var n = 0u; n < COUNT; n++) {
     let column = own.y + n * BESIDE * SN;
-    if (KEYS % (BESIDE * SN) != 0u && column >= KEYS) { continue; }
-    subgroupMatrixStore<row_major>(&results, to + own.x * pitch + column / 4u, sums[n], pitch);
+    if (KEYS % (BESIDE * SN) == 0u || column < KEYS) {
+      subgroupMatrixStore<row_major>(&results, to + own.x * pitch + column / 4u, sums[n], pitch);
+    }
   }
 }
 
 // sums += (rows of parts[left …], KEYS wide) · (KEYS rows of parts[right …]).
 fn add_rows(own: vec2u, left: u32, right: u32, sums: ptr<function, array<Result, ACROSS>>) {
+  // unroll
   for (var j = 0u; j < KEYS; j += SK) {
     let one = subgroupMatrixLoad<Left, row_major>(&parts, left + own.x * SCORES_PITCH + j / 4u, SCORES_PITCH);
+    // unroll
     for (var n = 0u; n < ACROSS; n++) {
       let column = own.y + n * BESIDE * SN;
-      if (WIDE % (BESIDE * SN) != 0u && column >= WIDE) { continue; }
-      let other = subgroupMatrixLoad<Right, row_major>(&parts, right + j * PITCH + column / 4u, PITCH);
-      (*sums)[n] = subgroupMatrixMultiplyAccumulate(one, other, (*sums)[n]);
+      if (WIDE % (BESIDE * SN) == 0u || column < WIDE) {
+        let other = subgroupMatrixLoad<Right, row_major>(&parts, right + j * PITCH + column / 4u, PITCH);
+        (*sums)[n] = subgroupMatrixMultiplyAccumulate(one, other, (*sums)[n]);
+      }
     }
   }
 }
 
 // results = sums, rows `pitch` quads apart.
 fn store_sums(own: vec2u, sums: ptr<function, array<Result, ACROSS>>, pitch: u32) {
+  // unroll
   for (var n = 0u; n < ACROSS; n++) {
     let column = own.y + n * BESIDE * SN;
-    if (WIDE % (BESIDE * SN) != 0u && column >= WIDE) { continue; }
-    subgroupMatrixStore<row_major>(&results, own.x * pitch + column / 4u, (*sums)[n], pitch);
+    if (WIDE % (BESIDE * SN) == 0u || column < WIDE) {
+      subgroupMatrixStore<row_major>(&results, own.x * pitch + column / 4u, (*sums)[n], pitch);
+    }
   }
 }

@@ -38,6 +38,7 @@ fn main(
   var w: array<vec4f, QUADS>;
   var weight_sum: array<vec4f, QUADS>;
   var bias_sum: array<vec4f, QUADS>;
+  // unroll
   for (var q = 0u; q < QUADS; q++) {
     let c = lane + q * lanes;
     // Zero beyond the row: the value read there is a copy of the last quad and must not be counted.
@@ -54,6 +55,7 @@ fn main(
     var g = array<vec4f, QUADS>();
     var sum = vec4f(0.0);
     var product = vec4f(0.0);
+    // unroll
     for (var q = 0u; q < QUADS; q++) {
       let c = base + min(lane + q * lanes, p.quads - 1u);
       let d = vec4f(dy[c]);
@@ -67,6 +69,7 @@ fn main(
     let mean_g = subgroupAdd(quad_sum(sum)) / n;
     let mean_gx = subgroupAdd(quad_sum(product)) / n;
     if (row < p.R) {
+      // unroll
       for (var q = 0u; q < QUADS; q++) {
         let c = lane + q * lanes;
         if (c < p.quads) {
@@ -78,6 +81,7 @@ fn main(
     }
   }
   if (subgroup * p.chunk >= p.R) { return; }
+  // unroll
   for (var q = 0u; q < QUADS; q++) {
     let c = lane + q * lanes;
     if (c < p.quads) {

@@ -33,6 +33,7 @@ fn main(
   let n = f32(4u * p.quads);
   var w: array<vec4f, QUADS>;
   var b: array<vec4f, QUADS>;
+  // unroll
   for (var q = 0u; q < QUADS; q++) {
     let c = min(lane + q * lanes, p.quads - 1u);
     w[q] = weight[c];
@@ -43,6 +44,7 @@ fn main(
     let base = min(row, p.R - 1u) * p.quads; // a surplus row repeats the last one and is not stored
     var v = array<vec4f, QUADS>();
     var sum = vec4f(0.0);
+    // unroll
     for (var q = 0u; q < QUADS; q++) {
       let c = lane + q * lanes;
       v[q] = select(vec4f(0.0), x[base + min(c, p.quads - 1u)], c < p.quads);
@@ -50,12 +52,14 @@ fn main(
     }
     let mean = subgroupAdd(quad_sum(sum)) / n;
     var square = vec4f(0.0);
+    // unroll
     for (var q = 0u; q < QUADS; q++) {
       let d = select(vec4f(0.0), v[q] - mean, lane + q * lanes < p.quads);
       square += d * d;
     }
     let rstd = inverseSqrt(subgroupAdd(quad_sum(square)) / n + p.eps);
     if (row < p.R) {
+      // unroll
       for (var q = 0u; q < QUADS; q++) {
         let c = lane + q * lanes;
         if (c < p.quads) { y[base + c] = vec4<ElementY>((v[q] - mean) * rstd * w[q] + b[q]); }

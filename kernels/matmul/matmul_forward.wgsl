@@ -5,17 +5,18 @@
 //   rounded to f16 (but not for SUMS).
 // Split sums: if `chunk` is less than K, workgroup z takes k from z·chunk on and writes the z-th partial C and sums;
 //   another kernel adds them up.
-// One workgroup of 256 invocations per tile of 64·QM x 64·QN of C, a batch along z. Invocation (x, y) of 16 x 16 owns QM x QN
-//   blocks of 4 x 4, at rows 4y + 64i and columns 4x + 64j, in registers; 32 neighbours are 8 x 4 of them, so that they
+// One workgroup of 16 x HIGH invocations per tile of 4·HIGH·QM x 64·QN of C, a batch along z. Invocation (x, y) owns QM x QN
+//   blocks of 4 x 4, at rows 4 (y + HIGH·i) and columns 4 (x + 16 j), in registers; 32 neighbours are 8 x 4 of them, so that they
 //   read few quads of workgroup memory. Slices of DEPTH k pass through it k-major, in two buffers: one slice is multiplied
 //   while the next is loaded. A slice moves in blocks of 4 x 4, at most one an invocation, transposed if k is contiguous.
 // Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros;
 //   chunk divides by DEPTH, or is K.
-// Tuned: QM, QN, DEPTH: DEPTH · (QM + QN) is at most 64, and workgroup memory is 512 times that in bytes; Element…
+// Tuned: HIGH (8 or 16), QM, QN, DEPTH: an invocation moves at most one block of 4 x 4 of a slice; Element….
 import package::lib::half::{rounded};
 import package::matmul::epilogue::{finished, store_row_sums};
 requires immediate_address_space;
 
+const HIGH = 16u; // tune
 const QM = 1u; // tune
 const QN = 1u; // tune
 const DEPTH = 16u; // tune
@@ -42,7 +43,7 @@ struct Params { M: u32, N: u32, K: u32, chunk: u32 }
 var<immediate> p: Params;
 
 // Quads of a line of a slice: rows of A, columns of B.
-const WIDE_A = 16u * QM;
+const WIDE_A = HIGH * QM;
 const WIDE_B = 16u * QN;
 const DEEP = DEPTH / 4u;
 
@@ -57,6 +58,7 @@ fn block_a(base: u32, row: u32, k: u32, end: u32) -> mat4x4f {
   let at = base + line * pitch + select(k, row, TRANS_A) / 4u;
   var v = mat4x4f();
   if (row < p.M && k < end) {
+    // unroll
     for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = vec4f(a[at + i * pitch]); } }
   }
   if (TRANS_A) { return v; }
@@ -71,15 +73,16 @@ fn block_b(base: u32, column: u32, k: u32, end: u32) -> mat4x4f {
   let at = base + line * pitch + select(column, k, TRANS_B) / 4u;
   var v = mat4x4f();
   if (column < p.N && k < end) {
+    // unroll
     for (var i = 0u; i < 4u; i++) { if (line + i < lines) { v[i] = vec4f(b[at + i * pitch]); } }
   }
   if (TRANS_B) { return transpose(v); }
   return v;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(16u * HIGH)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) index: u32) {
-  let row0 = tile.y * 64u * QM;
+  let row0 = tile.y * 4u * WIDE_A;
   let column0 = tile.x * 64u * QN;
   let splits = (p.K + p.chunk - 1u) / p.chunk;
   let batch = tile.z / splits;
@@ -109,15 +112,18 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
     if (moves && k0 < end) {
       if (of_b) { next = block_b(b_base, column0 + 4u * wide, k0 + 4u * deep, end); }
       else { next = block_a(a_base, row0 + 4u * wide, k0 + 4u * deep, end); }
-      if (SUMS) { row_sums += next[0] + next[1] + (next[2] + next[3]); }
     }
     if (k0 > start) {
+      // unroll
       for (var k = 0u; k < DEPTH; k++) {
         let line = turn * DEPTH + k;
         var right = array<vec4f, QN>();
+        // unroll
         for (var j = 0u; j < QN; j++) { right[j] = tile_b[line * WIDE_B + x + 16u * j]; }
+        // unroll
         for (var i = 0u; i < QM; i++) {
-          let left = tile_a[line * WIDE_A + y + 16u * i];
+          let left = tile_a[line * WIDE_A + y + HIGH * i];
+          // unroll
           for (var j = 0u; j < QN; j++) {
             acc[(4u * i + 0u) * QN + j] += left.x * right[j];
             acc[(4u * i + 1u) * QN + j] += left.y * right[j];
@@ -129,7 +135,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
     }
     turn = 1u - turn;
     if (moves && k0 < end) {
+      // After the product, so that it did not wait for these loads.
+      if (SUMS) { row_sums += next[0] + next[1] + (next[2] + next[3]); }
       let line = turn * DEPTH + 4u * deep;
+      // unroll
       for (var i = 0u; i < 4u; i++) {
         var part = next[i];
         if (HALF) { part = rounded(part); }
@@ -149,8 +158,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
       store_row_sums(total, tile.z, row0 + 4u * index);
     }
   }
+  // unroll
   for (var i = 0u; i < 4u * QM; i++) {
-    let row = row0 + i / 4u * 64u + 4u * y + i % 4u;
+    let row = row0 + 4u * (y + i / 4u * HIGH) + i % 4u;
+    // unroll
     for (var j = 0u; j < QN; j++) {
       let column4 = column0 / 4u + x + 16u * j;
       if (row < p.M && column4 < n4s) {

@@ -3,9 +3,9 @@
  * subgroupBroadcast needs a constant lane, and compilers keep an array in registers only if every index is a constant.
  */
 import { KernelError } from '../core/errors.js';
+import { constantsOf, evaluate } from './constants.js';
 
-const MARKED = /^( *)for \(var (\w+) = (\d+)u; \2 < (\w+(?: [*/] \w+)?); \2\+\+\) \{/;
-const CONSTANT = /^const (\w+) = (\d+)u;/gm;
+const MARKED = /^( *)for \(var (\w+) = (\d+)u; \2 < ([^;]+); \2(?:\+\+| \+= ([^)]+))\) \{/;
 
 const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0;
 
@@ -20,32 +20,38 @@ function depthOf(line: string): number {
  * last brace, so no line number changes. Throws a KernelError for a loop whose bounds are no constants.
  */
 export function writeOutLoops(label: string, source: string): string {
-  const constants = new Map([...source.matchAll(CONSTANT)].map(([, name, value]) => [name, Number(value)]));
+  const lookup = constantsOf(source);
   const lines = source.split('\n');
   // From the end, so that inner loops are written out before the loops around them.
   for (let at = lines.length - 1; at >= 0; at--) {
     if (lines[at]?.trim() !== '// unroll') continue;
-    const [head, indent = '', name = '', from, to = ''] = MARKED.exec(lines[at + 1] ?? '') ?? [];
-    const end = boundOf(to, constants);
-    if (head === undefined || end === undefined)
+    const [head, indent = '', name = '', from, to = '', by = '1'] = MARKED.exec(lines[at + 1] ?? '') ?? [];
+    const [end, step] = [evaluate(to, lookup), evaluate(by, lookup)];
+    if (head === undefined || end === undefined || !step)
       throw new KernelError(
         `[${label}] line ${at + 2}: a loop to unroll must read: for (var i = 0u; i < 4u; i++) {, and its bound must be a constant.`,
       );
     const last = lastLine(lines, at + 1);
     const body = [(lines[at + 1] as string).slice(head.length), ...lines.slice(at + 2, last + 1)].join('\n');
-    const turns = turnsOf(body.slice(0, body.lastIndexOf('}')), name, Number(from), end);
+    const turns = turnsOf(body.slice(0, body.lastIndexOf('}')), name, valuesOf(Number(from), end, step));
     lines.splice(at, last + 1 - at, '', ...`${indent}${turns}`.split('\n'));
   }
   return lines.join('\n');
 }
 
+const valuesOf = (from: number, end: number, step: number): number[] =>
+  Array.from({ length: Math.max(0, Math.ceil((end - from) / step)) }, (_, i) => from + i * step);
+
 /** The turns as blocks, each on one line but the first. A loop without turns leaves its lines empty. */
-function turnsOf(body: string, name: string, from: number, end: number): string {
-  if (from >= end) return body.replace(/[^\n]/g, '');
+function turnsOf(body: string, name: string, [first, ...others]: readonly number[]): string {
+  if (first === undefined) return body.replace(/[^\n]/g, '');
   const counter = new RegExp(`\\b${name}\\b`, 'g');
   const flat = body.replace(/\/\/.*/g, '').replace(/\s*\n\s*/g, ' ');
-  const others = Array.from({ length: end - from - 1 }, (_, i) => flat.replace(counter, `${from + 1 + i}u`));
-  return [body.replace(counter, `${from}u`), ...others].map((turn) => `{${turn}}`).join(' ');
+  const turns = [
+    body.replace(counter, `${first}u`),
+    ...others.map((value) => flat.replace(counter, `${value}u`)),
+  ];
+  return turns.map((turn) => `{${turn}}`).join(' ');
 }
 
 function lastLine(lines: readonly string[], first: number): number {
@@ -54,14 +60,4 @@ function lastLine(lines: readonly string[], first: number): number {
     depth += depthOf(lines[at] ?? '');
     if (depth === 0) return at;
   }
-}
-
-/** The value of `8u`, `NAME`, or a product or quotient of two; undefined where a name is no constant. */
-function boundOf(bound: string, constants: ReadonlyMap<string | undefined, number>): number | undefined {
-  const [left, sign, right] = bound.split(' ');
-  const value = (term?: string) =>
-    term !== undefined && /^\d+u$/.test(term) ? Number(term.slice(0, -1)) : constants.get(term);
-  const [a, b] = [value(left), sign ? value(right) : 1];
-  if (a === undefined || b === undefined) return undefined;
-  return sign === '/' ? Math.floor(a / b) : a * b;
 }

@@ -105,13 +105,20 @@ export function matrixBlocks(
   });
 }
 
-// The cost of loading a block and waiting for it, in rows of the block.
-const ROWS_OF_A_BLOCK = 16;
+// The cost of beginning a block, in rows of the block, along the axis of a workgroup and along the other one.
+const ROWS_OF_A_GROUP = 8;
+const ROWS_OF_A_TURN = 24;
+// Workgroup memory that would halve the workgroups a multiprocessor works on at a time, beside those that registers allow.
+const BYTES_OF_A_GROUP = 12000;
 
-/** The block that costs least, counting wasted rows of a last block and the loading of many small ones; the larger of equals. */
-function cheapest(blocks: readonly Block[], N: number): Block | undefined {
-  const along = (rows: number) => Math.ceil(N / rows) * (rows + ROWS_OF_A_BLOCK);
-  const cost = ({ queries, keys }: Block) => along(queries) * along(keys);
+/** The block that costs least: wasted rows of a last block, beginning many small ones, and memory that keeps others waiting. */
+function cheapest(kernel: string, blocks: readonly Block[], N: number): Block | undefined {
+  const { ownsKeys } = matrixKernels[kernel] as MatrixKernel;
+  const along = (rows: number, more: number) => Math.ceil(N / rows) * (rows + more);
+  const cost = ({ queries, keys, bytes }: Block) => {
+    const [own, other] = ownsKeys ? [keys, queries] : [queries, keys];
+    return along(own, ROWS_OF_A_GROUP) * along(other, ROWS_OF_A_TURN) * (bytes + BYTES_OF_A_GROUP);
+  };
   return blocks.toSorted((a, b) => cost(a) - cost(b))[0];
 }
 
@@ -126,7 +133,7 @@ function fittingBlocks(kernel: string, adapter: AdapterInfo, sizes: AttentionSiz
 
 function matrixTuning(kernel: string, adapter: AdapterInfo, sizes: AttentionSizes): Tuning | null {
   const [blocks = []] = fittingBlocks(kernel, adapter, sizes);
-  return cheapest(blocks, sizes.N)?.tune ?? null;
+  return cheapest(kernel, blocks, sizes.N)?.tune ?? null;
 }
 
 /** Rows that a lane owns at most: more share their broadcasts among more rows, but take longer to compile. */
@@ -146,14 +153,18 @@ function textureTuning(adapter: AdapterInfo, { B, N, H, head, bits }: AttentionS
   return { LANES: lanes, HEAD4: head / 4, ROWS: rowsOfLane(N, lanes), TILE: Math.min(8, lanes) };
 }
 
+/** Queries, or keys, that share the loads of their counterparts. With more, fewer invocations fit into the registers. */
+const MOST_SHARED: Readonly<Record<string, number>> = { attention_key_backward_subgroup: 2 };
+
 function subgroupTuning(
+  kernel: string,
   { features, subgroupSizes, software }: AdapterInfo,
   { head, bits }: AttentionSizes,
 ): Tuning | null {
   const fits = head % 4 === 0 && head <= LARGEST_HEAD;
-  return features.has('subgroups') && subgroupSizes[0] >= SHARE && fits
-    ? { HEAD4: head / 4, AT_ONCE: software ? 1 : 4, Element: bits }
-    : null;
+  if (!features.has('subgroups') || subgroupSizes[0] < SHARE || !fits) return null;
+  const rows = head > 64 ? 1 : (MOST_SHARED[kernel] ?? 3);
+  return { HEAD4: head / 4, AT_ONCE: software ? 1 : 4, ROWS: software ? 1 : rows, Element: bits };
 }
 
 function family(
@@ -161,14 +172,15 @@ function family(
   sources: { matrices: string; texture: string; subgroup: string; plain: string },
 ): Family<AttentionSizes> {
   const matrices = defineKernel(`${name}_subgroup_matrix`, sources.matrices);
+  const subgroup = defineKernel(`${name}_subgroup`, sources.subgroup);
   return {
     name,
     variants: [
       { kernel: matrices, tune: (adapter, sizes) => matrixTuning(matrices.name, adapter, sizes) },
       { kernel: defineKernel(`${name}_texture`, sources.texture), tune: textureTuning },
       {
-        kernel: defineKernel(`${name}_subgroup`, sources.subgroup),
-        tune: subgroupTuning,
+        kernel: subgroup,
+        tune: (adapter, sizes) => subgroupTuning(subgroup.name, adapter, sizes),
         wanted: ({ software }) => !software,
       },
       {
@@ -212,14 +224,14 @@ export function everyChoice(
     if (!own) return [];
     if (!(kernel.name in matrixKernels)) return [{ kernel, tune: own }];
     const [best = [], ...others] = fittingBlocks(kernel.name, adapter, sizes);
-    const blocks = [...best, ...others.flatMap((all) => cheapest(all, sizes.N) ?? [])];
+    const blocks = [...best, ...others.flatMap((all) => cheapest(kernel.name, all, sizes.N) ?? [])];
     return blocks.map((block) => ({ kernel, tune: block.tune }));
   });
 }
 
 /** Queries, or keys where they own the workgroups, that a workgroup of the chosen kernel computes. */
 export function rowsOf({ kernel, tune }: Choice): number {
-  if (kernel.name.endsWith('_subgroup')) return ROW_WG / SHARE;
+  if (kernel.name.endsWith('_subgroup')) return ((tune.ROWS as number) * ROW_WG) / SHARE;
   const block = matrixKernels[kernel.name]?.ownsKeys ? tune.KEYS : tune.QUERIES;
   if (block !== undefined) return block;
   return tune.LANES ? tune.LANES * (tune.ROWS ?? 1) : ROW_WG;

@@ -51,51 +51,76 @@ export interface Tile {
   readonly depth: number;
   /** Workgroup memory. */
   readonly bytes: number;
+  /** Of a full adapter, in units that only tiles of the same kernel share. */
+  readonly rate: number;
   readonly tune: Tuning;
 }
 
-const groupsOf = ({ M, N, batch }: MatmulShape, { rows, columns }: Tile): number =>
-  Math.ceil(M / rows) * Math.ceil(N / columns) * batch;
+// One pass adds at most so many parts of a sum, in order; a part of fewer slices is not worth a workgroup.
+const MOST_PARTS = 32;
+const LEAST_SLICES = 8;
 
-/** The first of the fitting tiles, largest first, with enough workgroups for the adapter; else the one with the most. */
+/** Parts that the sum over k may be cut into: a batch, a bias or an epilogue leaves it whole. */
+const mostParts = ({ batch, K, bias = false, aux = false }: MatmulShape, depth: number): number =>
+  batch > 1 || bias || aux ? 1 : Math.max(1, Math.min(MOST_PARTS, Math.floor(K / (LEAST_SLICES * depth))));
+
+/** Workgroups of a product by a tile, with its sum in as many parts as it may have. */
+const groupsOf = (shape: MatmulShape, { rows, columns, depth }: Tile): number =>
+  Math.ceil(shape.M / rows) * Math.ceil(shape.N / columns) * shape.batch * mostParts(shape, depth);
+
+/** The fitting tile that takes least time, by its rate where it is full, its waste at the edges and the adapter's idle part. */
 function chooseTile(adapter: AdapterInfo, shape: MatmulShape, all: readonly Tile[]): Tile | undefined {
-  const fitting = all.filter(({ bytes }) => bytes <= adapter.workgroupBytes);
-  const most = Math.max(...fitting.map((tile) => groupsOf(shape, tile)));
-  const enough = Math.min(adapter.knobs.productGroups, most);
-  return fitting.find((tile) => groupsOf(shape, tile) >= enough);
+  const time = (tile: Tile): number => {
+    const { rows, columns, rate } = tile;
+    const computed = Math.ceil(shape.M / rows) * rows * Math.ceil(shape.N / columns) * columns;
+    return computed / (rate * Math.min(1, groupsOf(shape, tile) / adapter.knobs.productGroups));
+  };
+  return all.filter(({ bytes }) => bytes <= adapter.workgroupBytes).toSorted((a, b) => time(a) - time(b))[0];
 }
 
-/** By 8 x 8, 8 x 4 and 4 x 4 elements an invocation; deeper slices where there is memory for them. */
+// Rates are TFLOP/s of large products on one NVIDIA H100; only their ratios count.
+/** By 16 x 8, 8 x 12, 8 x 8, 8 x 4 and 4 x 4 elements an invocation. */
 export const TILES: readonly Tile[] = [
-  tile(2, 2, 16),
-  tile(2, 2, 8),
-  tile(2, 1, 16),
-  tile(2, 1, 8),
-  tile(1, 1, 16),
+  tile(16, 4, 2, 8, 31),
+  tile(8, 4, 2, 8, 30),
+  tile(8, 2, 3, 8, 28),
+  tile(16, 2, 1, 16, 27),
+  tile(8, 2, 2, 8, 28),
+  tile(16, 1, 1, 16, 23),
 ];
 /** A CPU driver's compiler unrolls the work on a slice, so its slices are short. */
-export const SOFTWARE_TILES: readonly Tile[] = [tile(1, 1, 4)];
+export const SOFTWARE_TILES: readonly Tile[] = [tile(16, 1, 1, 4, 1)];
 
-function tile(QM: number, QN: number, DEPTH: number): Tile {
-  const bytes = 512 * DEPTH * (QM + QN);
-  return { rows: 64 * QM, columns: 64 * QN, depth: DEPTH, bytes, tune: { QM, QN, DEPTH } };
+function tile(HIGH: number, QM: number, QN: number, DEPTH: number, rate: number): Tile {
+  const [rows, columns] = [4 * HIGH * QM, 64 * QN];
+  const bytes = 8 * DEPTH * (rows + columns);
+  return { rows, columns, depth: DEPTH, bytes, rate, tune: { HIGH, QM, QN, DEPTH } };
 }
+
+/** TILE_M, TILE_N, DEPTH, HIGH, WIDE, and the rate. */
+const MATRIX_TILES = [
+  [128, 256, 32, 2, 4, 158],
+  [128, 192, 32, 2, 4, 135],
+  [64, 192, 64, 2, 4, 120],
+  [256, 128, 32, 4, 2, 119],
+  [128, 128, 64, 2, 4, 113],
+  [64, 128, 64, 2, 4, 109],
+  [128, 128, 32, 2, 4, 96],
+  [128, 64, 64, 4, 2, 75],
+  [128, 128, 16, 2, 4, 60],
+  [64, 64, 32, 2, 4, 33],
+  [64, 64, 16, 2, 4, 25],
+] as const;
 
 /** Tiles of matrices of one configuration, on subgroups of so many lanes. */
 export function matrixTiles(config: SubgroupMatrixConfig, lanes: number): Tile[] {
   const { M, N, K } = config;
   const part = bitsOf(config);
-  return [
-    [128, 32],
-    [128, 16],
-    [64, 32],
-    [64, 16],
-  ].map(([side, depth]) => ({
-    rows: side!,
-    columns: side!,
-    depth: depth!,
-    bytes: (2 * side! * (depth! + 8) * part) / 8 + Math.max(32 * M * N, side! * depth!),
-    tune: { Part: part, SM: M, SN: N, SK: K, LANES: lanes, TILE_M: side!, TILE_N: side!, DEPTH: depth! },
+  const shared = { Part: part, SM: M, SN: N, SK: K, LANES: lanes };
+  return MATRIX_TILES.map(([rows, columns, depth, HIGH, WIDE, rate]) => ({
+    ...{ rows, columns, depth, rate },
+    bytes: ((rows + columns) * (depth + 8) * part) / 8 + Math.max(4 * HIGH * WIDE * M * N, rows * depth),
+    tune: { ...shared, HIGH, WIDE, TILE_M: rows, TILE_N: columns, DEPTH: depth },
   }));
 }
 
@@ -151,27 +176,23 @@ export function everyChoice(adapter: AdapterInfo, shape: MatmulShape): Choice[] 
 
 /** Rows and columns of C that a workgroup of the chosen kernel computes, and its slice of k; null for the plain kernel. */
 export function extentOf({ kernel, tune }: Choice): { rows: number; columns: number; depth: number } | null {
-  const { LANES = 0, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
-  if (kernel === tileKernel) return { rows: 64 * QM, columns: 64 * QN, depth: DEPTH };
+  const { LANES = 0, HIGH = 16, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
+  if (kernel === tileKernel) return { rows: 4 * HIGH * QM, columns: 64 * QN, depth: DEPTH };
   if (kernel === matrixKernel) return { rows: TILE_M, columns: TILE_N, depth: DEPTH };
   if (kernel === textureKernel) return { rows: 64, columns: 4 * LANES, depth: 0 };
   return null;
 }
-
-// One pass adds at most so many parts of a sum, in order; a part of fewer slices is not worth a workgroup.
-const MOST_PARTS = 32;
-const LEAST_SLICES = 8;
 
 /**
  * The number of k that each workgroup sums: all, or a part where tiles alone leave the adapter idle. This is so in a weight's
  * gradient, whose sum is over all tokens of a batch.
  */
 export function chunkOf(choice: Choice, adapter: AdapterInfo, shape: MatmulShape): number {
-  const { batch, M, N, K, bias = false, aux = false } = shape;
+  const { M, N, K } = shape;
   const { rows, columns, depth } = extentOf(choice) ?? { rows: M, columns: N, depth: 0 };
-  if (depth === 0 || batch > 1 || bias || aux) return K;
+  if (depth === 0) return K;
   const groups = Math.ceil(M / rows) * Math.ceil(N / columns);
   const wanted = Math.floor(adapter.knobs.productGroups / groups);
-  const parts = Math.min(wanted, MOST_PARTS, Math.floor(K / (LEAST_SLICES * depth)));
+  const parts = Math.min(wanted, mostParts(shape, depth));
   return parts > 1 ? depth * Math.ceil(K / (depth * parts)) : K;
 }
