@@ -23,7 +23,7 @@ it.each<[string, Partial<AnyOp>, RegExp | null]>([
   ['nothing', {}, null],
   ['a wrong value', { reference: ({ x }: { x: Float64Array }) => x.map((v, i) => v * (i === 36 ? 0.501 : 0.5)) }, /forward at 36/],
   ['a wrong gradient', { backward: (call) => backward({ ...call, attrs: { factor: 0.501 } }) }, /gradient of x at/],
-  ['a gradient that is written where it should be added', { backward: (call) => backward({ ...call, grad: (name) => ({ ...call.grad(name), accumulate: false }) }) }, /does not double/],
+  ['a gradient that is written where it should be added', { backward: (call) => backward({ ...call, grad: (name) => ({ ...call.grad(name), accumulate: false }) }) }, /adding to the gradient of x at 0/],
   ['a store beyond the end', { forward: (inputs, y, attrs) => forward(inputs, y.offset > 0 ? y.view([37], 64) : y, attrs) }, /stray store/],
   ['memory that is kept', { forward: (inputs, y, attrs) => { y.gpu.pool.acquire(64, 'leak'); return forward(inputs, y, attrs); } }, /not released/],
 ])('%s', async (_, wrong, says) => {

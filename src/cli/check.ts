@@ -13,6 +13,8 @@ Runs every op on small inputs, forward and backward, and compares the results wi
 kernel that this adapter can run, every tile size of the matrix products and every block size of attention. The exit
 code is 1 if a result is wrong. Checks of f16 tensors are left out, and counted, if the adapter lacks shader-f16.`;
 
+const WRITE_EVERY = 3000; // milliseconds
+
 const options = {
   filter: {
     type: 'string',
@@ -25,10 +27,16 @@ const options = {
     describe:
       'JSON file to write the results to; equal digests in two such files mean that the outputs have the same bits',
   },
+  seconds: {
+    type: 'number',
+    requiresArg: true,
+    describe: 'start no further check after so many seconds; checks that were not run are counted',
+  },
   adapter: adapterOption,
 } as const;
 
 interface Parsed {
+  readonly seconds?: number;
   readonly filter?: string;
   readonly json?: string;
   readonly adapter?: string;
@@ -84,13 +92,23 @@ await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
   const chosen = wanted(parsed.filter ?? '');
   if (parsed.json) demandPlace('json', parsed.json);
+  const { seconds } = parsed;
+  if (seconds !== undefined && !(seconds > 0)) throw new UsageError('--seconds must be a number above 0.');
   const device = await CheckDevice.open({ adapter: parsed.adapter });
   const { info } = device.gpu;
   console.log(`${info.name}; ${info.driver}\n`);
   const rows: Row[] = [];
   const leftOut: LeftOut[] = [];
+  const end = performance.now() + 1000 * (seconds ?? Number.POSITIVE_INFINITY);
+  const write = () => {
+    const { name, driver, subgroupMatrix, subgroupSizes } = info;
+    const adapter = { name, driver, subgroupMatrix, subgroupSizes };
+    if (parsed.json) writeJson(parsed.json, { adapter, rows, leftOut });
+    written = performance.now();
+  };
+  let written = performance.now();
   for (const task of chosen) {
-    const reason = lacks(info, task);
+    const reason = lacks(info, task) ?? (performance.now() > end ? 'no time left' : null);
     if (reason) {
       leftOut.push({ op: task.op, shape: task.shape, reason });
       continue;
@@ -99,15 +117,13 @@ await main(async () => {
     rows.push(...found);
     for (const { op, shape, variant, problems } of found)
       for (const problem of problems) console.log(`WRONG ${op} ${shape}, ${variant}: ${problem}`);
+    // Now and then, so that results are kept if the check is stopped.
+    if (performance.now() > written + WRITE_EVERY) write();
   }
   const wrong = rows.filter(({ problems }) => problems.length > 0).length;
   console.log(
     [summary(rows), '', `${rows.length} checked, ${wrong} wrong`, ...sentences(leftOut)].join('\n'),
   );
-  if (parsed.json) {
-    const { name, driver, subgroupMatrix, subgroupSizes } = info;
-    const adapter = { name, driver, subgroupMatrix, subgroupSizes };
-    writeJson(parsed.json, { adapter, rows, leftOut });
-  }
+  write();
   return wrong === 0 ? 0 : 1;
 });
