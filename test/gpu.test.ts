@@ -187,7 +187,12 @@ describe('a dispatch', () => {
     gpu.flush();
     await profiler.collect();
     expect(profiler.table()).toEqual([
-      { kernel: 'multiply_forward', calls: 3, milliseconds: expect.any(Number) },
+      {
+        kernel: 'multiply_forward',
+        work: expect.stringContaining('factor=2'),
+        calls: 3,
+        milliseconds: expect.any(Number),
+      },
     ]);
     expect(profiler.table()[0]!.milliseconds).toBeGreaterThan(0);
     profiler.reset();

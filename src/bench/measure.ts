@@ -1,5 +1,4 @@
 /** Times work on the device: repeats it until it lasts long enough, does so several times, and takes the median. */
-import type { Recording } from '../gpu/commands.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { scope } from '../tensor/scope.js';
 
@@ -16,6 +15,7 @@ export const thorough: Effort = { batchMs: 30, runs: 5, steps: 10 };
 export const quick: Effort = { batchMs: 8, runs: 3, steps: 3 };
 
 const MOST_REPEATS = 500;
+const WARM_UP = 50; // milliseconds
 
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -36,21 +36,17 @@ export async function timed(gpu: Gpu, body: () => void, { batchMs, runs }: Effor
   const once = recorded(1); // compiles
   await gpu.finish();
   const asks = once.commands.length > 0;
-  const estimate = asks ? await duration(gpu, once) : 0;
+  const estimate = asks ? await gpu.timePlay(once) : 0;
   gpu.pool.trim(once.buffers);
   if (!asks) return null;
   const repeats = Math.min(MOST_REPEATS, Math.ceil(batchMs / estimate));
   const many = recorded(repeats);
   await gpu.finish();
+  // A GPU raises its clock only under load.
+  const begun = performance.now();
+  while (!gpu.info.software && performance.now() - begun < WARM_UP) await gpu.timePlay(many);
   const samples: number[] = [];
-  for (let run = 0; run < runs; run++) samples.push(await duration(gpu, many));
+  for (let run = 0; run < runs; run++) samples.push(await gpu.timePlay(many));
   gpu.pool.trim(many.buffers);
   return median(samples) / repeats;
-}
-
-async function duration(gpu: Gpu, recording: Recording): Promise<number> {
-  const start = performance.now();
-  gpu.play(recording);
-  await gpu.finish();
-  return performance.now() - start;
 }

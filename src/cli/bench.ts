@@ -166,13 +166,14 @@ async function profile(gpu: Gpu, bench: StepBench, steps = 3): Promise<void> {
   profiler.enabled = false;
   const times = profiler.table();
   const total = times.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-  const rows = times.map(({ kernel, calls, milliseconds }) => [
+  const rows = times.map(({ kernel, work, calls, milliseconds }) => [
     kernel,
+    work,
     calls / steps,
     milliseconds / steps,
     (100 * milliseconds) / total,
   ]);
-  console.log(`${table(['kernel', 'calls a step', 'ms a step', '%'], rows)}\n`);
+  console.log(`${table(['kernel', 'work', 'calls a step', 'ms a step', '%'], rows)}\n`);
 }
 
 function ceilingRows({ gbps, gflops }: Ceilings): OpRow[] {

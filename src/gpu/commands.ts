@@ -60,7 +60,7 @@ export function encode(
     if (command.kind === 'dispatch') {
       if (profiler?.enabled) {
         pass?.end();
-        pass = encoder.beginComputePass(profiler.pass(command.compiled.kernel.name));
+        pass = encoder.beginComputePass(profiler.pass(command));
         bound = null;
       }
       pass ??= encoder.beginComputePass();

@@ -208,6 +208,22 @@ export class Gpu {
     this.submit(recording.commands);
   }
 
+  /**
+   * Runs a recording once more and resolves with the milliseconds that it took: by the device's clock, or by this
+   * process's where the device has none or is the CPU.
+   */
+  async timePlay(recording: Recording): Promise<number> {
+    await this.finish();
+    if (this.profiler && !this.info.software) {
+      const { commands } = recording;
+      return this.settle(this.profiler.span((encoder) => encode(encoder, commands, null)));
+    }
+    const start = performance.now();
+    this.play(recording);
+    await this.finish();
+    return performance.now() - start;
+  }
+
   /** Reads bytes back. Rejects with DeviceLostError, or with an error since the last check. */
   async read({ buffer, offset, bytes }: Region): Promise<ArrayBuffer> {
     const size = align4(bytes);

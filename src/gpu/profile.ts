@@ -1,7 +1,10 @@
 /** GPU time of each kernel, by timestamp queries. While it is enabled, every dispatch gets a pass of its own. */
+import type { Dispatch } from './commands.js';
 
 export interface KernelTime {
   readonly kernel: string;
+  /** Its parameters, as `M=64 N=192`, its tuned constants and its workgroups: calls that differ in them are counted apart. */
+  readonly work: string;
   readonly calls: number;
   readonly milliseconds: number;
 }
@@ -17,8 +20,8 @@ export class Profiler {
   private readonly querySet: GPUQuerySet;
   private readonly resolved: GPUBuffer;
   private readonly readable: GPUBuffer;
-  private labels: string[] = [];
-  private readonly totals = new Map<string, { calls: number; nanoseconds: number }>();
+  private timed: Dispatch[] = [];
+  private readonly totals = new Map<string, KernelTime>();
 
   constructor(private readonly device: GPUDevice) {
     const size = MAX_PASSES * 16;
@@ -28,10 +31,10 @@ export class Profiler {
   }
 
   /** The descriptor of the next pass. Passes beyond the size of the query set are not timed. */
-  pass(kernel: string): GPUComputePassDescriptor {
-    const at = 2 * this.labels.length;
+  pass(dispatch: Dispatch): GPUComputePassDescriptor {
+    const at = 2 * this.timed.length;
     if (at >= 2 * MAX_PASSES) return {};
-    this.labels.push(kernel);
+    this.timed.push(dispatch);
     return {
       timestampWrites: {
         querySet: this.querySet,
@@ -43,34 +46,75 @@ export class Profiler {
 
   /** Reads the timestamps of all passes since the last call. Call it once a step. */
   async collect(): Promise<void> {
-    const labels = this.labels;
-    this.labels = [];
-    if (labels.length === 0) return;
-    const bytes = labels.length * 16;
+    const { timed } = this;
+    this.timed = [];
+    if (timed.length === 0) return;
+    const bytes = timed.length * 16;
     const encoder = this.device.createCommandEncoder();
-    encoder.resolveQuerySet(this.querySet, 0, 2 * labels.length, this.resolved, 0);
+    encoder.resolveQuerySet(this.querySet, 0, 2 * timed.length, this.resolved, 0);
     encoder.copyBufferToBuffer(this.resolved, 0, this.readable, 0, bytes);
     this.device.queue.submit([encoder.finish()]);
     await this.readable.mapAsync(1, 0, bytes);
     const stamps = new BigUint64Array(this.readable.getMappedRange(0, bytes));
-    labels.forEach((label, i) => {
-      const total = this.totals.get(label) ?? { calls: 0, nanoseconds: 0 };
-      total.calls++;
-      total.nanoseconds += Number((stamps[2 * i + 1] as bigint) - (stamps[2 * i] as bigint));
-      this.totals.set(label, total);
+    timed.forEach((dispatch, i) => {
+      const { kernel } = dispatch.compiled;
+      const work = workOf(dispatch);
+      const key = `${kernel.name} ${work}`;
+      const { calls, milliseconds } = this.totals.get(key) ?? { calls: 0, milliseconds: 0 };
+      const spent = Number((stamps[2 * i + 1] as bigint) - (stamps[2 * i] as bigint)) / 1e6;
+      this.totals.set(key, {
+        kernel: kernel.name,
+        work,
+        calls: calls + 1,
+        milliseconds: milliseconds + spent,
+      });
     });
     this.readable.unmap();
   }
 
+  /** Milliseconds, by the device's clock, from the start of the first command that `encode` adds to the end of the last. */
+  async span(encode: (encoder: GPUCommandEncoder) => void): Promise<number> {
+    const encoder = this.device.createCommandEncoder();
+    const stamp = (index: number) => {
+      const timestampWrites = { querySet: this.querySet, endOfPassWriteIndex: index };
+      encoder.beginComputePass({ timestampWrites }).end();
+    };
+    stamp(0);
+    encode(encoder);
+    stamp(1);
+    encoder.resolveQuerySet(this.querySet, 0, 2, this.resolved, 0);
+    encoder.copyBufferToBuffer(this.resolved, 0, this.readable, 0, 16);
+    this.device.queue.submit([encoder.finish()]);
+    await this.readable.mapAsync(1, 0, 16);
+    const [start, end] = new BigUint64Array(this.readable.getMappedRange(0, 16).slice(0));
+    this.readable.unmap();
+    return Number((end as bigint) - (start as bigint)) / 1e6;
+  }
+
   /** All times collected, the most expensive kernel first. */
   table(): KernelTime[] {
-    return [...this.totals]
-      .map(([kernel, { calls, nanoseconds }]) => ({ kernel, calls, milliseconds: nanoseconds / 1e6 }))
-      .sort((a, b) => b.milliseconds - a.milliseconds);
+    return [...this.totals.values()].sort((a, b) => b.milliseconds - a.milliseconds);
   }
 
   reset(): void {
     this.totals.clear();
-    this.labels = [];
+    this.timed = [];
   }
+}
+
+/** The parameters, constants and workgroups of a dispatch; the parameters are known where they travel as immediates. */
+function workOf({ compiled: { kernel, specialisation }, immediates, groups }: Dispatch): string {
+  const words = new Uint32Array(immediates ?? new ArrayBuffer(0));
+  const floats = new Float32Array(words.buffer);
+  const params = kernel.interface.fields.map(
+    ({ name, type }, i) => `${name}=${(type === 'f32' ? floats : words)[i]}`,
+  );
+  const named = (values: Readonly<Record<string, number | boolean>> = {}) =>
+    Object.entries(values).flatMap(([name, value]) =>
+      value ? [value === true ? name : `${name}=${value}`] : [],
+    );
+  const { tune, overrides } = specialisation;
+  return [...(words.length > 0 ? params : []), ...named(tune), ...named(overrides), groups.join('x')].join(
+    ' ',
+  );
 }
