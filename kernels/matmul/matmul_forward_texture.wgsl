@@ -7,8 +7,9 @@
 //   fetch is straight-line code for all lanes, whereas a storage-buffer load branches per lane and component (lib/texel.wgsl). Per quad of k
 //   each lane fetches 64/LANES rows of A and one 4x4 block of B; all lanes get the rows by constant-lane broadcasts.
 //   k is the innermost loop of a row, so that an accumulator is loaded and stored once for four multiply-adds.
+// Bias, accumulation and epilogue are parameters: a model needs four pipelines instead of a dozen, which compile slowly.
 // Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros; with
-//   BIAS or EPILOGUE, N divisible by 4; workgroup = one subgroup of LANES lanes.
+//   a bias or an epilogue, N divisible by 4; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size).
 import package::lib::half::{rounded};
 import package::lib::texel::{texel};
@@ -23,13 +24,10 @@ const REPEAT = ROWS / LANES;
 alias ElementC = f32; // as epilogue.wgsl names it
 override TRANS_A: bool = false;
 override TRANS_B: bool = false;
-override BIAS: bool = false;
-override ACCUMULATE: bool = false;
 override SUMS: bool = false;
 override HALF: bool = false;
-override EPILOGUE: u32 = 0u;
 
-struct Params { M: u32, N: u32, K: u32 }
+struct Params { M: u32, N: u32, K: u32, bias: u32, accumulate: u32, epilogue: u32 }
 
 @group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>;
@@ -38,6 +36,10 @@ struct Params { M: u32, N: u32, K: u32 }
 @group(0) @binding(4) var<storage, read_write> aux: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 var<immediate> p: Params;
+
+// As epilogue.wgsl names them.
+var<private> EPILOGUE: u32;
+var<private> ACCUMULATE: bool;
 
 // Values beyond the last k belong to the next matrix or to no tensor, and may be anything, even NaN.
 fn inside(k: u32, value: vec4f) -> vec4f { return select(vec4f(0.0), value, k < p.K); }
@@ -63,6 +65,8 @@ fn rank4(acc: ptr<function, array<vec4f, 64>>, r: u32, row: vec4f, b0: vec4f, b1
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  EPILOGUE = p.epilogue;
+  ACCUMULATE = p.accumulate == 1u;
   let row0 = tile.y * ROWS;
   let column4 = tile.x * LANES + lane;
   let k4s = (p.K + 3u) / 4u;
@@ -139,7 +143,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   for (var i = 0u; i < 32u; i++) { out[i] = acc[i]; }
   for (var i = 32u; i < 64u; i++) { out[i] = acc[i]; }
   var add = vec4f(0.0);
-  if (BIAS) { add = bias[column4]; }
+  if (p.bias == 1u) { add = bias[column4]; }
   let rows_left = min(ROWS, p.M - row0);
   for (var i = 0u; i < rows_left; i++) {
     let at = (tile.z * p.M + row0 + i) * n4s + column4;

@@ -1,4 +1,4 @@
-/** Measures the knobs of `src/gpu/tuning.ts` on this adapter: each candidate at the shapes of a ViT-Tiny step. */
+/** Measures the knobs of `src/gpu/tuning.ts` on this adapter: each candidate at the shapes of a ViT-Tiny step that fills it. */
 import { Tape } from '../autograd/tape.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { Knobs } from '../gpu/tuning.js';
@@ -33,13 +33,14 @@ const leaf = (gpu: Gpu, ...shape: number[]): Tensor => {
 };
 
 function trials(gpu: Gpu): Trial[] {
-  const [rows, C, classes] = [64 * 65, 192, 10];
+  const [batch, C, classes] = [gpu.info.software ? 64 : 512, 192, 10];
+  const rows = batch * 65;
   const x = leaf(gpu, rows, C);
   const weight = leaf(gpu, C);
   const bias = leaf(gpu, C);
-  const pooled = leaf(gpu, 64, C);
+  const pooled = leaf(gpu, batch, C);
   const head = leaf(gpu, classes, C);
-  const dhead = keep(Tensor.zeros(gpu, [64, classes]));
+  const dhead = keep(Tensor.zeros(gpu, [batch, classes]));
   const hidden = leaf(gpu, 4 * C, C);
   const dhidden = keep(Tensor.zeros(gpu, [rows, 4 * C]));
   const backward = (forward: () => Tensor, gradient: Tensor) => {
@@ -49,12 +50,12 @@ function trials(gpu: Gpu): Trial[] {
   return [
     {
       knob: 'layerNormSubgroups',
-      candidates: [16, 32, 64, 128, 256, 512, 1024, 2048],
+      candidates: [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192],
       body: () => backward(() => layerNorm(x, weight, bias), x),
     },
     {
       knob: 'columnChunks',
-      candidates: [4, 8, 16, 32, 64, 128],
+      candidates: [4, 8, 16, 32, 64, 128, 256],
       body: () => columnSum(x, bias, { rows, columns: C }),
     },
     {

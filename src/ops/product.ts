@@ -87,17 +87,22 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
   const aux = epilogue?.aux ?? gpu.spare[0];
   const all: Record<string, Region> = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
   const elements = { ElementA: a.bits, ElementB: b.bits, ElementC: c.bits };
+  const layout = { TRANS_A: transA, TRANS_B: transB, SUMS: sums !== undefined };
+  const half = { HALF: shape.half === true };
+  const [bias01, accumulate01] = [Number(bias !== undefined), Number(accumulate)];
+  const kind = epilogue ? EPILOGUES[epilogue.kind] : 0;
+  if (kernel === textureKernel) {
+    const params = { M, N, K, bias: bias01, accumulate: accumulate01, epilogue: kind };
+    gpu.run(kernel, all, params, workgroups(choice, shape), { tune, overrides: { ...layout, ...half } });
+    return;
+  }
   gpu.run(kernel, all, { M, N, K, chunk }, workgroups(choice, shape), {
-    tune: kernel === textureKernel ? tune : { ...tune, ...elements },
+    tune: { ...tune, ...elements },
     overrides: {
-      TRANS_A: transA,
-      TRANS_B: transB,
-      BIAS: bias !== undefined,
-      ACCUMULATE: accumulate,
-      SUMS: sums !== undefined,
-      EPILOGUE: epilogue ? EPILOGUES[epilogue.kind] : 0,
+      ...layout,
+      ...{ BIAS: bias01, ACCUMULATE: accumulate01, EPILOGUE: kind },
       // Where matrices are of f16, or stand in for them, there is nothing to choose.
-      ...(kernel === matrixKernel ? {} : { HALF: shape.half === true }),
+      ...(kernel === matrixKernel ? {} : half),
     },
   });
 }
