@@ -198,6 +198,14 @@ describe('a dispatch', () => {
     profiler.reset();
     expect(profiler.table()).toEqual([]);
   });
+
+  it.each([true, false])('of a recording is timed, on a CPU: %s', async (software) => {
+    const gpu = await openOwn();
+    Object.assign(gpu.info, { software });
+    const { go } = run(gpu, 1 << 16);
+    const { recording } = gpu.record(go);
+    expect(await gpu.timePlay(recording)).toBeGreaterThan(0);
+  });
 });
 
 describe('the device', () => {

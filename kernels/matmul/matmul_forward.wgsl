@@ -6,8 +6,8 @@
 // Split sums: if `chunk` is less than K, workgroup z takes k from z·chunk on and writes the z-th partial C and sums;
 //   another kernel adds them up.
 // One workgroup of 16 x HIGH invocations per tile of 4·HIGH·QM x 64·QN of C, a batch along z. Invocation (x, y) owns QM x QN
-//   blocks of 4 x 4, at rows 4 (y + HIGH·i) and columns 4 (x + 16 j), in registers; 32 neighbours are 8 x 4 of them, so that they
-//   read few quads of workgroup memory. Slices of DEPTH k pass through it k-major, in two buffers: one slice is multiplied
+//   blocks of 4 x 4, at rows 4 (y + HIGH·i) and columns 4 (x + 16 j), in registers; 32 neighbours are 8 x 4 of them, so that
+//   they read few quads of workgroup memory. Slices of DEPTH k pass through it k-major, in two buffers: one slice is multiplied
 //   while the next is loaded. A slice moves in blocks of 4 x 4, at most one an invocation, transposed if k is contiguous.
 // Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros;
 //   chunk divides by DEPTH, or is K.

@@ -3,8 +3,9 @@
 // EPILOGUE, SUMS and split sums (`chunk`): as matmul_forward's. A, B, C, aux are of f32 or f16, the rest is f32.
 // One workgroup of HIGH x WIDE subgroups per tile of TILE_M x TILE_N of C, a batch along z; each owns an equal part of its rows
 //   and columns, as matrices of SM x SN. Slices of DEPTH k of A and B pass through workgroup memory as elements of type Part,
-//   laid out as in their buffers; one is multiplied while the next is loaded to registers. The elements of a matrix cannot be accessed, so results go through workgroup memory, a matrix of each subgroup at a time, for the epilogue. Loops
-//   over matrices and blocks are written out: an array stays in registers only if every index is a constant.
+//   laid out as in their buffers; one is multiplied while the next is loaded to registers. The elements of a matrix cannot be
+//   accessed, so results go through workgroup memory, a matrix of each subgroup at a time, for the epilogue. Loops over matrices
+//   and blocks are written out: an array stays in registers only if every index is a constant.
 // Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros; chunk divides by DEPTH, or
 //   is K; SM, SN, SK and Part are a configuration of the adapter with f32 results; SM divides TILE_M / HIGH, SN TILE_N / WIDE,
 //   SK DEPTH; every subgroup has LANES lanes.
