@@ -93,6 +93,16 @@ it('output and errors in one file keep their places while the adapter is opened'
   expect(lines).toBe('one\ntwo\nthree\n');
 });
 
+it('checks end in time, and count the checks that were not run', () => {
+  const json = join(folder, 'check.json');
+  const { code, out } = run('check', ['--filter', '^gelu ', '--seconds', '1e-9', '--json', json]);
+  expect(code).toBe(0);
+  const { rows, leftOut } = JSON.parse(readFileSync(json, 'utf8'));
+  expect(rows).toEqual([]);
+  expect(leftOut.length).toBeGreaterThan(0);
+  expect(out).toContain(`${leftOut.length} left out: no time left (${leftOut.length} of gelu)`);
+});
+
 it('names the adapters', () => {
   const { code, out } = run('train', ['--list-adapters']);
   expect(code).toBe(0);

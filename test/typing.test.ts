@@ -125,6 +125,7 @@ describe('files that cannot be written, and sizes that nobody means, are refused
     ['bench --json nowhere/x.json', 1, /--json nowhere\/x\.json: there is no folder nowhere\. Make it/],
     ['check --json folder', 1, /--json folder is a folder/],
     ['check --json nowhere/x.json', 1, /there is no folder nowhere/],
+    ['check --seconds 0', 2, /--seconds must be a number above 0/],
     ['augment --dataset shapes10 --grid folder', 1, /--grid folder is a folder/],
     ['augment --dataset shapes10 --grid file.txt/x.png', 1, /there is no folder file\.txt/],
     ['evaluate nowhere --report folder', 1, /--report folder is a folder/],
