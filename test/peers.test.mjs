@@ -1,7 +1,8 @@
 /** The command line of `npm run bench:peers`, and its report of a trainer without a result. Nothing is installed or timed. */
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { complaint, resultIn } from '../bench/peers/contestants.mjs';
+import { complaint, peerEnvironment, resultIn, unlessReference } from '../bench/peers/contestants.mjs';
+import { busyTicks, counted, foreignShare, ownTicks, withLoad } from '../bench/peers/load.mjs';
 import { readOptions } from '../bench/peers/options.mjs';
 
 const words = (text) => text.split(' ').filter(Boolean);
@@ -83,3 +84,52 @@ it.each([
 ])('finds the last whole result', (printed, result) => {
   expect(resultIn(printed)).toEqual(result);
 });
+
+describe('the load of the machine', () => {
+  it('is read from /proc: work of all kinds, of this process and of those it waited for', () => {
+    expect(busyTicks('cpu  10 20 30 1000 50 1 2 3 9 9\ncpu0 5 10 15 500 25 0 1 1 4 4')).toBe(66);
+    expect(ownTicks('17 (a (b) c) S 1 17 17 0 -1 4194304 100 200 0 0 3 4 50 60 20 0 11 0')).toBe(117);
+  });
+
+  it.each([
+    ['idle', { busy: 0, own: 0 }, 0],
+    ['this process alone', { busy: 300, own: 300 }, 0],
+    ['another process on one core of two', { busy: 400, own: 200 }, 0.5],
+    ['ticks that were counted a moment later', { busy: 198, own: 200 }, 0],
+  ])('of others: %s', (_, { busy, own }, share) => {
+    const [before, after] = [{ busy: 1000, own: 50, at: 5000 }, { busy: 1000 + busy, own: 50 + own, at: 7000 }]; // biome-ignore format: two readings
+    expect(foreignShare(before, after, 2)).toBeCloseTo(share, 12);
+  });
+
+  it('decides which rounds count', () => {
+    const of = (foreign, pace) => ({ load: { foreign, pace } });
+    const found = new Map([
+      ['ours', [of(0.02, 100), of(0.11, 100), { load: null }]],
+      ['theirs', [of(0.1, 114), of(0, 116), of(0.5, 300)]],
+    ]);
+    expect([...counted(found).values()]).toEqual([
+      [true, false, true],
+      [true, false, false],
+    ]);
+  });
+
+  it.skipIf(process.platform !== 'linux')('is added to a result', async () => {
+    const { ms, load } = await withLoad(async () => ({ ms: 7 }));
+    expect(ms).toBe(7);
+    expect(load.foreign).toBeGreaterThanOrEqual(0);
+    expect(load.pace).toBeGreaterThan(0);
+  });
+});
+
+it('peers choose their kernels themselves', () => {
+  const env = peerEnvironment({ PATH: '/bin', OPENBLAS_CORETYPE: 'Prescott', OPENBLAS_L2_SIZE: '1', LP_NATIVE_VECTOR_WIDTH: '128' }); // biome-ignore format: one environment
+  expect(Object.keys(env).sort()).toEqual(['MESA_SHADER_CACHE_DIR', 'PATH']);
+});
+
+it.each([
+  [{ ms: 1, blas: 'libopenblas.so, kernel Zen', reference: false }, undefined],
+  [{ ms: 1, blas: 'blas/libblas.so.3', reference: true }, 'its BLAS is the slow reference one (blas/libblas.so.3); install libopenblas0-pthread'],
+  [{ reason: 'ended with 1' }, 'ended with 1'],
+])('%j counts, or says why not', (said, reason) => {
+  expect(unlessReference(said).reason).toBe(reason);
+}); // biome-ignore format: one result a line

@@ -58,14 +58,29 @@ export function complaint(text) {
   return (lines.find((line) => /\b\w*Error\b/.test(line)) ?? lines.at(-1) ?? '').trim().slice(0, 160);
 }
 
+/** Variables that make a peer run something else than the best it has: a narrower driver, the kernels of an older processor. */
+const UNSET = [
+  'LP_NATIVE_VECTOR_WIDTH',
+  'OPENBLAS_CORETYPE',
+  'OPENBLAS_L2_SIZE',
+  'MKL_DEBUG_CPU_TYPE',
+  'MKL_ENABLE_INSTRUCTIONS',
+];
+
 /**
- * What a peer's user gets: the driver's own vector width. Its compiled kernels go to a cache folder of that width, apart
- * from ours and emptied by nobody, so that only the first run ever starts cold.
+ * What a peer's user gets: its library's own choice of kernels, the driver's own vector width. Its compiled shaders go to a
+ * cache folder of that width, apart from ours and emptied by nobody, so that only the first run ever starts cold.
  */
-function peerEnvironment() {
-  const { LP_NATIVE_VECTOR_WIDTH: _, ...env } = process.env;
+export function peerEnvironment(environment = process.env) {
+  const env = Object.fromEntries(Object.entries(environment).filter(([name]) => !UNSET.includes(name)));
   return { ...env, MESA_SHADER_CACHE_DIR: join(tmpdir(), 'patchlight-peers-mesa-default') };
 }
+
+/** A result, or why it would mislead: the reference BLAS computes one number after another. */
+export const unlessReference = (said) =>
+  said.reference
+    ? { reason: `its BLAS is the slow reference one (${said.blas}); install libopenblas0-pthread` }
+    : said;
 
 /** Installs the peers' packages when the lock file is newer than what is there; why not, where that fails. */
 export function installPeers() {
@@ -120,7 +135,8 @@ async function ours(model, limits) {
 
 async function torch(model, limits) {
   const flags = [...modelFlags(model), '--steps', limits.steps, '--clip-grad', 0].map(String);
-  const said = await run(python, [join(here, 'torch_step.py'), ...flags], limits);
+  const script = [join(here, 'torch_step.py'), ...flags];
+  const said = unlessReference(await run(python, script, { ...limits, env: peerEnvironment() }));
   return said.reason ? said : { ms: [said.ms], name: `PyTorch ${said.torch}, ${said.blas}` };
 }
 
@@ -138,7 +154,10 @@ export const trainers = {
 export const multipliers = {
   Patchlight: (spec, limits) =>
     run(process.execPath, [join(here, 'matmul_ours.mjs'), JSON.stringify(spec)], limits),
-  numpy: (spec, limits) => run(python, [join(here, 'matmul_numpy.py'), JSON.stringify(spec)], limits),
+  numpy: async (spec, limits) => {
+    const script = [join(here, 'matmul_numpy.py'), JSON.stringify(spec)];
+    return unlessReference(await run(python, script, { ...limits, env: peerEnvironment() }));
+  },
 };
 
 /** The name of the adapter that ours runs on. */

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { adapterName, installPeers, multipliers, trainers } from './contestants.mjs';
+import { counted, MOST_FOREIGN, MOST_PACE, machine, withLoad } from './load.mjs';
 import { help, readOptions, UsageError } from './options.mjs';
 
 const results = fileURLToPath(new URL('../results', import.meta.url));
@@ -48,7 +49,8 @@ const median = (values) => {
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 };
-const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+const digits = (value) =>
+  Number.isFinite(value) ? (value >= 100 ? value.toFixed(0) : value.toPrecision(3)) : '-';
 
 function table(head, rows) {
   const widths = head.map((_, c) => Math.max(...[head, ...rows].map((row) => row[c].length), 3));
@@ -67,7 +69,7 @@ async function rounds(contestants, count, ask) {
     for (const [name, contestant] of Object.entries(contestants)) {
       if (found.get(name)[0]?.reason) continue;
       process.stderr.write(`round ${round + 1} of ${count}: ${name} ...\n`);
-      found.get(name).push(await ask(contestant));
+      found.get(name).push(await withLoad(() => ask(contestant)));
     }
   return found;
 }
@@ -86,8 +88,12 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
   );
   const limits = { steps: quick ? 2 : stepsOf[name], seconds };
   const found = await rounds(Object.fromEntries(asked), count, (trainer) => trainer(model, limits));
+  const quiet = counted(found);
   const medians = new Map(
-    [...found].map(([who, all]) => [who, all.map(({ ms }) => (ms ? median(ms) : Number.NaN))]),
+    [...found].map(([who, all]) => [
+      who,
+      all.map(({ ms }, round) => (ms && quiet.get(who)[round] ? median(ms) : Number.NaN)),
+    ]),
   );
   const mine = medians.get('Patchlight');
   const rows = [...found]
@@ -102,13 +108,25 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
         digits(Math.min(...times)),
         digits((1000 * model.batch) / median(times)),
         first ? digits(first) : '',
+        `${times.length} of ${all.length}`,
         who === 'Patchlight' ? '' : `${digits(median(ratios.filter(Number.isFinite)))} x`,
       ];
     });
   const { dim, depth, heads, mlp } = model;
   return [
     `## ${name}: ViT ${dim}/${depth}/${heads}, MLP ${mlp}, 64 tokens, mean pooling, batch ${model.batch}`,
-    table(['trainer', 'median ms', 'best round ms', 'images/s', 'first step ms', 'speedup of ours'], rows),
+    table(
+      [
+        'trainer',
+        'median ms',
+        'best round ms',
+        'images/s',
+        'first step ms',
+        'rounds counted',
+        'speedup of ours',
+      ],
+      rows,
+    ),
     ...missing(found),
   ];
 }
@@ -116,14 +134,20 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
 async function compareProducts({ rounds: count, seconds, quick }) {
   const spec = { shapes, batch_ms: quick ? 10 : 50, runs: quick ? 3 : 7 };
   const found = await rounds(multipliers, count, (multiplier) => multiplier(spec, { seconds }));
+  const quiet = counted(found);
   const usable = [...found].filter(([, all]) => all[0] && !all[0].reason);
+  const finite = (values) => median(values.filter(Number.isFinite));
   const rows = shapes.map(({ name, batch, M, K, N }) => {
-    const speeds = usable.map(([, all]) => all.map(({ ms }) => (2 * batch * M * K * N) / ms[name] / 1e6));
+    const speeds = usable.map(([who, all]) =>
+      all.map(({ ms }, round) =>
+        ms && quiet.get(who)[round] ? (2 * batch * M * K * N) / ms[name] / 1e6 : Number.NaN,
+      ),
+    );
     const ratio =
-      speeds.length > 1 ? median(speeds[0].map((ours, round) => ours / speeds[1][round])) : Number.NaN;
+      speeds.length > 1 ? finite(speeds[0].map((ours, round) => ours / speeds[1][round])) : Number.NaN;
     return [
       name,
-      ...speeds.map((it) => digits(median(it))),
+      ...speeds.map((it) => digits(finite(it))),
       ...(speeds.length > 1 ? [`${digits(ratio)} x`] : []),
     ];
   });
@@ -134,6 +158,9 @@ async function compareProducts({ rounds: count, seconds, quick }) {
   return [
     '## matmul',
     table(usable.length > 1 ? [...head, 'speedup of ours'] : head, rows),
+    ...usable.map(
+      ([who, all]) => `- ${who}: ${quiet.get(who).filter(Boolean).length} of ${all.length} rounds counted.`,
+    ),
     ...missing(found),
   ];
 }
@@ -161,7 +188,9 @@ const packages = Object.entries(dependencies).map(([name, version]) => `${name} 
 const command = ['npm run bench:peers --', ...process.argv.slice(2)].join(' ');
 const sections = [
   `${adapter}, ${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}; ${packages.join(', ')}: \`${command}\``,
+  `${machine()}.`,
   `Rounds of one process each, interleaved: ${options.rounds}. Medians over rounds of each process's median; the speedup of ours is within a round. ` +
+    `A round counts if other processes took at most ${100 * MOST_FOREIGN} % of the cores and a fixed piece of work beside it at most ${MOST_PACE} times its shortest time. ` +
     'Peers wait for the loss of every step and run with the driver as it comes; tfjs has Adam, the others AdamW. ' +
     'The first step is that of the first round: it compiles, or finds what an earlier run has left in the driver’s cache.',
   ...(trouble ? [trouble] : []),

@@ -12,4 +12,4 @@ SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "s
 printed = io.StringIO()
 with contextlib.redirect_stdout(printed):
     runpy.run_path(SCRIPT, run_name="__main__")
-print(json.dumps({**json.loads(printed.getvalue()), "blas": blas()}))
+print(json.dumps({**json.loads(printed.getvalue()), **blas()}))

@@ -107,9 +107,9 @@ export function matrixBlocks(
 
 // The cost of beginning a block, in rows of the block, along the axis of a workgroup and along the other one.
 const ROWS_OF_A_GROUP = 8;
-const ROWS_OF_A_TURN = 24;
+const ROWS_OF_A_TURN = 32;
 // Workgroup memory that would halve the workgroups a multiprocessor works on at a time, beside those that registers allow.
-const BYTES_OF_A_GROUP = 12000;
+const BYTES_OF_A_GROUP = 8000;
 
 /** The block that costs least: wasted rows of a last block, beginning many small ones, and memory that keeps others waiting. */
 function cheapest(kernel: string, blocks: readonly Block[], N: number): Block | undefined {

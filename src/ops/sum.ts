@@ -11,9 +11,10 @@ import { elementwise, groupsFor, quadsOf, ROW_WG } from './common.js';
 const sumKernel = defineKernel('sum_reduce', sumSource);
 const fillKernel = defineKernel('fill_forward', fillSource);
 
-// Partial sums that the stages leave at most: a GPU needs the first to be many. The order of additions depends on n alone.
-const STAGES = [65536, 1024, 32] as const;
-const FEWEST = STAGES.at(-1) as number;
+// Each stage leaves at most so many partial sums; the order of additions depends on n and on the kind of adapter alone.
+const WIDE = 65536; // on a GPU, which has work for so many threads
+const FIRST = 2048;
+const SECOND = 32;
 
 interface Reduction {
   readonly n: number;
@@ -29,28 +30,33 @@ function reduce(x: Tensor | Region, y: Tensor, reduction: Reduction): void {
   y.gpu.run(sumKernel, { x, y }, { n, threads, scale }, groupsFor(threads, ROW_WG), { overrides });
 }
 
-/** y (FEWEST) = partial sums of the n floats of x, or of their squares. */
+/** y (SECOND) = partial sums of the n floats of x, or of their squares. */
 function partials(x: Region, n: number, square: boolean, y: Tensor): void {
-  let from: { x: Tensor | Region; n: number; square: boolean } = { x, n, square };
-  for (const most of STAGES) {
-    const last = most === FEWEST;
-    // Fewer quads than that: the next stage adds them.
-    if (!last && quadsOf(from.n) < most) continue;
-    const to = last ? y : Tensor.empty(y.gpu, [most], 'f32', 'sum');
-    reduce(from.x, to, { n: from.n, threads: to.size, square: from.square });
-    from = { x: to, n: to.size, square: false };
+  if (!y.gpu.info.software && quadsOf(n) > WIDE) {
+    const wide = Tensor.empty(y.gpu, [WIDE], 'f32', 'sum');
+    reduce(x, wide, { n, threads: WIDE, square });
+    partials(wide, WIDE, false, y);
+    return;
   }
+  const threads = Math.min(FIRST, quadsOf(n));
+  if (threads <= SECOND) {
+    reduce(x, y, { n, threads: y.size, square });
+    return;
+  }
+  const first = Tensor.empty(y.gpu, [threads], 'f32', 'sum');
+  reduce(x, first, { n, threads, square });
+  reduce(first, y, { n: threads, threads: y.size });
 }
 
 /** y (1) (+)= scale · Σ x. */
 export function sumInto(x: Tensor, y: Tensor, scale = 1, accumulate = false): void {
-  const few = Tensor.empty(x.gpu, [FEWEST], 'f32', 'sum');
+  const few = Tensor.empty(x.gpu, [SECOND], 'f32', 'sum');
   partials(x, x.size, false, few);
-  reduce(few, y, { n: FEWEST, threads: 1, scale, accumulate });
+  reduce(few, y, { n: SECOND, threads: 1, scale, accumulate });
 }
 
 /** Number of partial sums of `sumSquares`. */
-export const PARTIALS = FEWEST;
+export const PARTIALS = SECOND;
 /** y (PARTIALS) = partial sums of the squares of n floats of x, for clip_norm_step. */
 export const sumSquares = (x: Region, n: number, y: Tensor): void => partials(x, n, true, y);
 
