@@ -68,7 +68,7 @@ function parts({ quick, cuda }) {
     {
       name: 'check',
       seconds: 180,
-      command: `node dist/check.js ${quick ? '--filter ^(gelu|sum)' : ''} --json {json}`,
+      command: `node dist/check.js ${quick ? '--filter ^(gelu|sum)' : ''} --seconds 170 --json {json}`,
     },
     ...steps,
     ...(cuda ? models.flatMap((model) => TORCH.map((mode) => torch(model, mode, 45))) : []),
