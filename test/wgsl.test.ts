@@ -90,8 +90,9 @@ describe('a marked loop', () => {
     ['that counts otherwise', 'i < 4u; i *= 2u'],
     ['whose bound needs a value known at run time', 'i < p.N; i++'],
     ['that would not end', 'i < 4u; i += 0u'],
-  ])('%s is refused by its line', (_, rest) => {
-    const loop = `fn f() {\n  // unroll\n  for (var i = 0u; ${rest}) { }\n}\n`;
+    ['whose bound stands for two numbers', 'i < N; i++', 'fn g() {\n  const N = 2u;\n}\nfn h() {\n  const N = 3u;\n}\n'],
+  ])('%s is refused by its line', (_, rest, others = '') => {
+    const loop = `fn f() {\n  // unroll\n  for (var i = 0u; ${rest}) { }\n}\n${others}`;
     expect(() => writeOutLoops('k', loop)).toThrow(/^\[k\] line 3: a loop to unroll must read: for /);
   });
 }); // biome-ignore format: one loop a line

@@ -19,9 +19,11 @@ export function evaluate(expression: string, lookup: Lookup): number | undefined
   return Number.isInteger(value) && value >= 0 ? value : undefined;
 }
 
-/** Looks up the constants of `source`, each evaluated at its first use. */
+/** Looks up the constants of `source`, each evaluated at its first use. Two of one name with different texts have no value. */
 export function constantsOf(source: string): Lookup {
-  const texts = new Map([...source.matchAll(DECLARED)].map(([, name, text]) => [name, text as string]));
+  const texts = new Map<string, string | undefined>();
+  for (const [, name, text] of source.matchAll(DECLARED) as Iterable<[string, string, string]>)
+    texts.set(name, texts.has(name) && texts.get(name) !== text ? undefined : text);
   const values = new Map<string, number | undefined>();
   const lookup: Lookup = (name) => {
     if (!values.has(name)) {

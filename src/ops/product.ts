@@ -89,18 +89,21 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
   const elements = { ElementA: a.bits, ElementB: b.bits, ElementC: c.bits };
   const layout = { TRANS_A: transA, TRANS_B: transB, SUMS: sums !== undefined };
   const half = { HALF: shape.half === true };
-  const [bias01, accumulate01] = [Number(bias !== undefined), Number(accumulate)];
-  const kind = epilogue ? EPILOGUES[epilogue.kind] : 0;
+  const beside = {
+    bias: Number(bias !== undefined),
+    accumulate: Number(accumulate),
+    epilogue: epilogue ? EPILOGUES[epilogue.kind] : 0,
+  };
   if (kernel === textureKernel) {
-    const params = { M, N, K, bias: bias01, accumulate: accumulate01, epilogue: kind };
-    gpu.run(kernel, all, params, workgroups(choice, shape), { tune, overrides: { ...layout, ...half } });
+    const overrides = { ...layout, ...half };
+    gpu.run(kernel, all, { M, N, K, ...beside }, workgroups(choice, shape), { tune, overrides });
     return;
   }
   gpu.run(kernel, all, { M, N, K, chunk }, workgroups(choice, shape), {
     tune: { ...tune, ...elements },
     overrides: {
       ...layout,
-      ...{ BIAS: bias01, ACCUMULATE: accumulate01, EPILOGUE: kind },
+      ...{ BIAS: beside.bias, ACCUMULATE: beside.accumulate, EPILOGUE: beside.epilogue },
       // Where matrices are of f16, or stand in for them, there is nothing to choose.
       ...(kernel === matrixKernel ? {} : half),
     },
