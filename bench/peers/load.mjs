@@ -60,7 +60,7 @@ export async function withLoad(body) {
   const result = await body();
   const foreign = foreignShare(before, read());
   paces.push(await pace());
-  return { ...result, load: { foreign, pace: Math.max(...paces), average: loadavg()[0] } };
+  return { ...result, load: { foreign, pace: Math.max(...paces) } };
 }
 
 /** If each result counts, given all that were measured in one run: by name, by round. */

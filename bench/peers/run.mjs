@@ -49,6 +49,8 @@ const median = (values) => {
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 };
+/** The median of the rounds that count; NaN if none does. */
+const finiteMedian = (values) => median(values.filter(Number.isFinite));
 const digits = (value) =>
   Number.isFinite(value) ? (value >= 100 ? value.toFixed(0) : value.toPrecision(3)) : '-';
 
@@ -62,7 +64,10 @@ function table(head, rows) {
     .join('\n');
 }
 
-/** Every contestant once a round; who has no result the first time is not asked again. Results by name, by round. */
+/**
+ * Every contestant once a round; who has no result the first time is not asked again. Results by name, by round; `counts` is
+ * true for a result of a quiet round.
+ */
 async function rounds(contestants, count, ask) {
   const found = new Map(Object.keys(contestants).map((name) => [name, []]));
   for (let round = 0; round < count; round++)
@@ -71,7 +76,13 @@ async function rounds(contestants, count, ask) {
       process.stderr.write(`round ${round + 1} of ${count}: ${name} ...\n`);
       found.get(name).push(await withLoad(() => ask(contestant)));
     }
-  return found;
+  const quiet = counted(found);
+  return new Map(
+    [...found].map(([name, all]) => [
+      name,
+      all.map((result, round) => ({ ...result, counts: quiet.get(name)[round] })),
+    ]),
+  );
 }
 
 const missing = (found) =>
@@ -88,11 +99,10 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
   );
   const limits = { steps: quick ? 2 : stepsOf[name], seconds };
   const found = await rounds(Object.fromEntries(asked), count, (trainer) => trainer(model, limits));
-  const quiet = counted(found);
   const medians = new Map(
     [...found].map(([who, all]) => [
       who,
-      all.map(({ ms }, round) => (ms && quiet.get(who)[round] ? median(ms) : Number.NaN)),
+      all.map(({ ms, counts }) => (ms && counts ? median(ms) : Number.NaN)),
     ]),
   );
   const mine = medians.get('Patchlight');
@@ -109,7 +119,7 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
         digits((1000 * model.batch) / median(times)),
         first ? digits(first) : '',
         `${times.length} of ${all.length}`,
-        who === 'Patchlight' ? '' : `${digits(median(ratios.filter(Number.isFinite)))} x`,
+        who === 'Patchlight' ? '' : `${digits(finiteMedian(ratios))} x`,
       ];
     });
   const { dim, depth, heads, mlp } = model;
@@ -134,20 +144,16 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
 async function compareProducts({ rounds: count, seconds, quick }) {
   const spec = { shapes, batch_ms: quick ? 10 : 50, runs: quick ? 3 : 7 };
   const found = await rounds(multipliers, count, (multiplier) => multiplier(spec, { seconds }));
-  const quiet = counted(found);
   const usable = [...found].filter(([, all]) => all[0] && !all[0].reason);
-  const finite = (values) => median(values.filter(Number.isFinite));
   const rows = shapes.map(({ name, batch, M, K, N }) => {
-    const speeds = usable.map(([who, all]) =>
-      all.map(({ ms }, round) =>
-        ms && quiet.get(who)[round] ? (2 * batch * M * K * N) / ms[name] / 1e6 : Number.NaN,
-      ),
+    const speeds = usable.map(([, all]) =>
+      all.map(({ ms, counts }) => (ms && counts ? (2 * batch * M * K * N) / ms[name] / 1e6 : Number.NaN)),
     );
     const ratio =
-      speeds.length > 1 ? finite(speeds[0].map((ours, round) => ours / speeds[1][round])) : Number.NaN;
+      speeds.length > 1 ? finiteMedian(speeds[0].map((ours, round) => ours / speeds[1][round])) : Number.NaN;
     return [
       name,
-      ...speeds.map((it) => digits(finite(it))),
+      ...speeds.map((it) => digits(finiteMedian(it))),
       ...(speeds.length > 1 ? [`${digits(ratio)} x`] : []),
     ];
   });
@@ -159,7 +165,8 @@ async function compareProducts({ rounds: count, seconds, quick }) {
     '## matmul',
     table(usable.length > 1 ? [...head, 'speedup of ours'] : head, rows),
     ...usable.map(
-      ([who, all]) => `- ${who}: ${quiet.get(who).filter(Boolean).length} of ${all.length} rounds counted.`,
+      ([who, all]) =>
+        `- ${who}: ${all.filter(({ counts }) => counts).length} of ${all.length} rounds counted.`,
     ),
     ...missing(found),
   ];

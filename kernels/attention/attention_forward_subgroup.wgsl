@@ -1,9 +1,9 @@
 // attention_forward_subgroup: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),
 //   lse[i] = log Σ_j exp(scale · q[i]·k[j])   as torch.nn.functional.scaled_dot_product_attention
 //   qkv (B, N, 3, H, 4·HEAD4), o (B, N, H, 4·HEAD4): Element   lse (B, H, N): f32   key (2): seed, step: u32
-// SHARE neighbouring lanes for ROWS queries of a head and image: each holds every SHARE-th quad of q and o in registers, and they add up
-//   their parts of each score. One pass over the keys, AT_ONCE at a time, with a running maximum (online softmax). All queries of a
-//   workgroup read the same keys at the same time.
+// SHARE neighbouring lanes for ROWS queries of a head and image: each holds every SHARE-th quad of q and o in registers, and they
+//   add up their parts of each score. One pass over the keys, AT_ONCE at a time, with a running maximum (online softmax). All
+//   queries of a workgroup read the same keys at the same time.
 // Any N, H, B; every subgroup has at least four lanes, and they are neighbours in the workgroup.
 // Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4), ROWS: loops over both are written out.
 import package::attention::dropout::{kept_quad};

@@ -1,8 +1,8 @@
 // attention_key_backward_subgroup: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i]
 //   ds as in attention_query_backward,   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
 //   qkv, dqkv (B, N, 3, H, 4·HEAD4), dout (B, N, H, 4·HEAD4): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
-// SHARE neighbouring lanes for ROWS keys of a head and image: each holds every SHARE-th quad of k, v, dk and dv in registers, and they add
-//   up their parts of products. One pass over the queries, AT_ONCE at a time; writes the k and v parts of dqkv.
+// SHARE neighbouring lanes for ROWS keys of a head and image: each holds every SHARE-th quad of k, v, dk and dv in registers, and
+//   they add up their parts of products. One pass over the queries, AT_ONCE at a time; writes the k and v parts of dqkv.
 // Any N, H, B; every subgroup has at least four lanes, and they are neighbours in the workgroup.
 // Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4), ROWS: loops over both are written out.
 import package::attention::dropout::{kept_quad};

@@ -1,8 +1,9 @@
 // attention_query_backward_subgroup: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta)
 //   delta[i] = do[i]·o[i],   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
 //   qkv, dqkv (B, N, 3, H, 4·HEAD4), o, dout (B, N, H, 4·HEAD4): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
-// SHARE neighbouring lanes for ROWS queries of a head and image: each holds every SHARE-th quad of q, do and dq in registers, and they add
-//   up their parts of products. One pass over the keys, AT_ONCE at a time; writes the q part of dqkv, and delta for the pass over keys.
+// SHARE neighbouring lanes for ROWS queries of a head and image: each holds every SHARE-th quad of q, do and dq in registers, and
+//   they add up their parts of products. One pass over the keys, AT_ONCE at a time; writes the q part of dqkv, and delta for the
+//   pass over keys.
 // Any N, H, B; every subgroup has at least four lanes, and they are neighbours in the workgroup.
 // Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4), ROWS: loops over both are written out.
 import package::attention::dropout::{kept_quad};
@@ -57,6 +58,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
   for (var j0 = 0u; j0 < p.N; j0 += AT_ONCE) {
     var ds = array<f32, ROWS * AT_ONCE>();
+    var keep: array<vec4f, ROWS>;
+    // unroll
+    for (var r = 0u; r < ROWS; r++) { keep[r] = kept_quad(rows + min(first + r * (WG / SHARE), p.N - 1u), j0 / 4u); }
     // unroll
     for (var l = 0u; l < AT_ONCE; l++) {
       let k = image + min(j0 + l, p.N - 1u) * 3u * width + width;
@@ -74,9 +78,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       }
       // unroll
       for (var r = 0u; r < ROWS; r++) {
-        let keep = kept_quad(rows + min(first + r * (WG / SHARE), p.N - 1u), j0 / 4u);
         let weight = select(0.0, exp(total(score[r]) - log_mass[r]), j0 + l < p.N);
-        ds[AT_ONCE * r + l] = weight * (keep[(j0 + l) % 4u] * total(dp[r]) - d_sum[r]);
+        ds[AT_ONCE * r + l] = weight * (keep[r][(j0 + l) % 4u] * total(dp[r]) - d_sum[r]);
       }
     }
     // unroll

@@ -10,8 +10,6 @@ alias ElementX = f32; // tune
 override WG: u32 = 64u;
 override ACCUMULATE: bool = false;
 
-const AT_ONCE = 8u;
-
 struct Params { rows: u32, C: u32, stride: u32, offset: u32, chunk: u32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<ElementX>>;
@@ -30,16 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let aligned = p.stride % 4u == 0u && p.offset % 4u == 0u;
   let last = min(p.rows, (group.y + 1u) * p.chunk);
   var sum = vec4f(0.0);
-  var r = group.y * p.chunk;
-  // A GPU waits for memory once for as many rows as have been asked for; they are added one after another, like the others.
-  for (; aligned && r + AT_ONCE <= last; r += AT_ONCE) {
-    var rows: array<vec4f, AT_ONCE>;
-    // unroll
-    for (var n = 0u; n < AT_ONCE; n++) { rows[n] = vec4f(x[(p.offset + (r + n) * p.stride + column) / 4u]); }
-    // unroll
-    for (var n = 0u; n < AT_ONCE; n++) { sum += rows[n]; }
-  }
-  for (; r < last; r++) {
+  for (var r = group.y * p.chunk; r < last; r++) {
     let at = p.offset + r * p.stride + column;
     if (aligned) {
       sum += vec4f(x[at / 4u]);

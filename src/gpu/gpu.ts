@@ -215,6 +215,7 @@ export class Gpu {
   async timePlay(recording: Recording): Promise<number> {
     await this.finish();
     if (this.profiler && !this.info.software) {
+      this.staged.clear(); // as in `play`
       const { commands } = recording;
       return this.settle(this.profiler.span((encoder) => encode(encoder, commands, null)));
     }

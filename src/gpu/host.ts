@@ -85,8 +85,7 @@ export interface Dawn {
  * - allow_unsafe_apis: exposes subgroup matrices where an adapter has them;
  * - disable_robustness: our kernels guard their own stores, which the guard-band tests verify; clamping every access
  *   costs 10-20 % on the software adapter;
- * - use_vulkan_memory_model: Dawn refuses subgroup matrices under Vulkan without it, and turns it on by itself only for
- *   adapters that need it for other features;
+ * - use_vulkan_memory_model: Dawn refuses subgroup matrices under Vulkan without it;
  * - vulkan_enable_f16_on_nvidia: Dawn hides shader-f16, and with it the matrix units' f16, on every NVIDIA card under
  *   Vulkan, because drivers failed conformance tests of f16 (crbug.com/42251215). It must be set before the adapter is
  *   known and has no effect on other vendors' cards.
