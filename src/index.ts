@@ -1,4 +1,5 @@
 /** Patchlight as a library: a tensor engine on WebGPU, a tape, models on it, and their training. */
+export { checkpoint } from './autograd/checkpoint.js';
 export type { Op } from './autograd/op.js';
 export { apply, defineOp } from './autograd/op.js';
 export { Tape } from './autograd/tape.js';

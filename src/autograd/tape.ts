@@ -17,12 +17,21 @@ export interface TapeRecord {
   readonly attrs: unknown;
 }
 
+/** A part of the forward pass that kept nothing but its inputs. The backward pass runs `body` again. */
+export interface Recomputation {
+  readonly body: () => Tensor;
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor;
+  /** Floating-point operations of `body`. */
+  readonly flops: number;
+}
+
 let active: Tape | null = null;
 
 export const activeTape = (): Tape | null => active;
 
 export class Tape {
-  readonly records: TapeRecord[] = [];
+  readonly records: (TapeRecord | Recomputation)[] = [];
 
   /** Runs `body` with this tape recording; tensors made in it and not returned are freed unless backward needs them. */
   run<T>(body: () => T): T {
@@ -47,6 +56,12 @@ export class Tape {
     this.records.push(record);
   }
 
+  /** Puts a part of the forward pass on the tape whose records the backward pass makes again. See `checkpoint`. */
+  recompute(part: Recomputation): void {
+    for (const tensor of held(part)) tensor.retain();
+    this.records.push(part);
+  }
+
   /**
    * Writes the gradients of the loss into the `grad` of every leaf that has one; with `accumulate`, adds them to its
    * contents. `gradient` is the gradient with respect to `output`, of its shape. Where `output` has one element, `gradient`
@@ -61,7 +76,9 @@ export class Tape {
       gradient?.retain() ?? keep(Tensor.from(output.gpu, new Float32Array([seed]), output.shape, 'dloss'));
     gradients.start(output, start);
     try {
-      for (let record = this.records.pop(); record; record = this.records.pop()) walk(record, gradients);
+      for (let record = this.records.pop(); record; record = this.records.pop())
+        if ('body' in record) this.repeat(record, gradients);
+        else walk(record, gradients);
     } finally {
       gradients.clear();
       this.clear();
@@ -75,10 +92,23 @@ export class Tape {
 
   /** Floating-point operations of the recorded forward passes. */
   get flops(): number {
-    return this.records.reduce((sum, { op, inputs, attrs }) => {
+    return this.records.reduce((sum, record) => {
+      if ('body' in record) return sum + record.flops;
+      const { op, inputs, attrs } = record;
       const shapes = mapInputs(inputs, ({ shape }) => shape);
       return sum + op.flops(shapes, attrs);
     }, 0);
+  }
+
+  /** Runs the body of a part again. Its records are then the last of the tape, and the walk goes on with them. */
+  private repeat(part: Recomputation, gradients: Gradients): void {
+    const dy = gradients.take(part.output);
+    try {
+      if (dy) scope(() => gradients.start(this.run(part.body), dy.retain()));
+    } finally {
+      dy?.release();
+      for (const tensor of held(part)) tensor.release();
+    }
   }
 }
 
@@ -93,11 +123,15 @@ function walk(record: TapeRecord, gradients: Gradients): void {
   }
 }
 
-const held = ({ op, inputs, output, saved }: TapeRecord): Tensor[] => [
-  ...(op.needs.inputs ?? []).flatMap((name) => inputs[name] ?? []), // an input may be left out
-  ...(op.needs.output ? [output] : []),
-  ...Object.values(saved ?? {}),
-];
+function held(record: TapeRecord | Recomputation): readonly Tensor[] {
+  if ('body' in record) return record.inputs;
+  const { op, inputs, output, saved } = record;
+  return [
+    ...(op.needs.inputs ?? []).flatMap((name) => inputs[name] ?? []), // an input may be left out
+    ...(op.needs.output ? [output] : []),
+    ...Object.values(saved ?? {}),
+  ];
+}
 
 /** The gradients of one backward pass, by tensor. Each is released by whoever takes it. */
 class Gradients {

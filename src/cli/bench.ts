@@ -25,7 +25,7 @@ Times kernels and training steps on this machine.`;
 
 // Settings that change the time of a training step.
 const OF_A_STEP =
-  /^(batch-size|augment|scale-min|color-jitter|random-erasing|mixup|cutmix|optimizer|layer-decay|clip-grad|ema-decay|amp)$/;
+  /^(batch-size|augment|scale-min|color-jitter|random-erasing|mixup|cutmix|optimizer|layer-decay|clip-grad|ema-decay|amp|grad-checkpointing)$/;
 const stepOptions = Object.fromEntries(
   Object.entries(settingOptions()).filter(
     ([name, { group }]) => OF_A_STEP.test(name) || group === 'Model:' || /drop/.test(name),

@@ -3,6 +3,7 @@
  * Shapes: B images, C channels, H x W pixels, N tokens, D embed_dim, K classes.
  */
 
+import { checkpoint } from '../autograd/checkpoint.js';
 import { Dropout, dropPathRates, Streams } from '../nn/dropout.js';
 import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
@@ -75,10 +76,16 @@ export class VisionTransformer extends Model {
     if (this.regToken) x = prependToken(x, this.regToken.tensor);
     if (this.clsToken) x = prependToken(x, this.clsToken.tensor); // (B, N, D): class token, registers, patches
     x = this.dropout.forward(add(x, this.posEmbed.tensor), mode);
-    for (const block of this.blocks) x = block.forward(x, mode); // (B, N, D)
+    for (const block of this.blocks) x = this.run(block, x, mode); // (B, N, D)
     // LayerNorm works on each token alone, so the class token is taken first and the other tokens are not normalised.
     const pooled = this.norm ? this.norm.forward(takeToken(x, 0)) : meanTokens(x, this.config.prefix); // (B, D)
     return this.head.forward(this.fcNorm ? this.fcNorm.forward(pooled) : pooled);
+  }
+
+  private run(block: Block, x: Tensor, mode: Mode): Tensor {
+    // The backward pass begins with the last block, so what that block keeps is needed at once (timm's skip_last).
+    const kept = !this.config.gradCheckpointing || block === this.blocks.at(-1);
+    return kept ? block.forward(x, mode) : checkpoint((input) => block.forward(input, mode), x);
   }
 
   /** Floating-point operations of the forward pass of one image: matrix products and attention only. */

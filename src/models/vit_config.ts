@@ -59,6 +59,8 @@ export interface VitConfig {
   readonly attentionDropout: number;
   readonly dropPath: number;
   readonly dropPathMode: DropPathMode;
+  /** True if the backward pass computes the activations of each block again. Changes no result. */
+  readonly gradCheckpointing: boolean;
   /** LayerNorm's epsilon; timm uses 1e-6, PyTorch 1e-5. */
   readonly eps: number;
   readonly init: Scheme;

@@ -34,6 +34,11 @@ export const vitSettings = {
     'timm',
     'weight initialisation: truncated normal 0.02 (timm), or the defaults of PyTorch layers',
   ),
+  gradCheckpointing: flag(
+    'Optimisation',
+    false,
+    'gradient checkpointing: the backward pass computes the activations of each block again, which saves memory and costs time',
+  ),
   dropout: number('Regularisation', 0, 'dropout rate of embedded tokens, MLPs and projections', { below: 1 }),
   embedDropout: ownRate('dropout rate of embedded tokens'),
   mlpDropout: ownRate("dropout rate of MLPs' hidden units"),

@@ -7,12 +7,13 @@ import type { Fingerprint } from './fingerprint.js';
 
 /** Settings that decide when a run ends. */
 const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'scheduleSteps', 'patience'];
-/** Settings of length, logs, saves and folders, which change no step's result except by the learning rate schedule. */
+/** Settings of length, logs, saves, folders and memory. They change no step's result except by the learning rate schedule. */
 const FREE_TO_CHANGE = new Set<SettingName>([
   ...LENGTH,
   'logInterval',
   'evalInterval',
   'checkpointInterval',
+  'gradCheckpointing',
   'dataDir',
 ]);
 
