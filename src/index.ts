@@ -39,6 +39,7 @@ export { keep, scope } from './tensor/scope.js';
 export { Tensor } from './tensor/tensor.js';
 export { type Evaluation, evaluate } from './training/evaluate.js';
 export { type FitOptions, fit, type Outcome } from './training/fit.js';
+export { demandStepMemory, largestBatchSize, type StepMemory, stepMemory } from './training/forecast.js';
 export { type Classifier, classify, likeliest, type Prediction } from './training/predict.js';
 export type { EpochEntry, Progress, StepEntry } from './training/progress.js';
 export { setup, type Training } from './training/setup.js';

@@ -56,6 +56,9 @@ it.each([
   ['train', '--resume /nope', 1, /\/nope does not exist/],
   ['train', '--resume x --preset quickstart', 2, /Leave out --preset/],
   ['train', '--output=', 2, /--output is empty: give it a value/],
+  ['train', '--batch-size abc', 2, /--batch-size must be a number or auto, not "abc"/],
+  ['train', '--batch-size auto', 2, /--batch-size auto needs --memory-budget/],
+  ['train', '--batch-size auto --memory-budget 99 --resume x', 2, /--resume continues .* Leave out auto/],
   ['train', '--dataset /nope', 1, /is not a folder, and not one of cifar10, cifar100 and shapes10/],
   ['augment', '', 2, /Missing required argument: grid/],
   ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],
@@ -111,6 +114,27 @@ it('names the adapters', () => {
   const missing = run('train', [...tiny, '--adapter', 'no such adapter']);
   expect(missing.code).toBe(1);
   expect(missing.err).toContain(`There is: 0: ${name}`);
+});
+
+it('says before any work what the steps need, and refuses a budget that is too small', () => {
+  const output = join(folder, 'budget');
+  const train = (...args: string[]) =>
+    run('train', [...tiny, '--max-steps', '1', '--output', output, ...args]);
+  const refused = train('--memory-budget', '8');
+  expect(refused.code).toBe(1);
+  expect(refused.err).toMatch(
+    /^patchlight: Training with a batch size of 50 needs [\d.]+ MB of device memory; the budget is 8\.0 MB\. Use .*a larger --memory-budget\.\n$/,
+  );
+  expect(existsSync(output)).toBe(false);
+  const { out } = train('--memory-budget', '45', '--batch-size', 'auto');
+  const [, size, needed] =
+    /^Batch size (\d+), chosen by --batch-size auto; training steps need ([\d.]+) MB of device memory\.$/m.exec(
+      out,
+    )!;
+  expect(Math.log2(Number(size)) % 1).toBe(0);
+  expect(Number(needed)).toBeLessThanOrEqual(45);
+  const { settings } = JSON.parse(readFileSync(join(output, 'config.json'), 'utf8'));
+  expect(settings.batchSize).toBe(Number(size));
 });
 
 it('trains, and evaluate repeats the accuracy', { tags: ['quick'] }, () => {

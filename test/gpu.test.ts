@@ -5,7 +5,7 @@ import { AdapterError, DeviceLostError, KernelError, OutOfMemoryError } from '..
 import type { OpenOptions } from '../src/gpu/device.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { defineKernel } from '../src/gpu/pipeline.js';
-import { BufferPool, sizeClass } from '../src/gpu/pool.js';
+import { BufferPool, type FreeList, sizeClass } from '../src/gpu/pool.js';
 import { waitFor } from '../src/gpu/wait.js';
 import { type HostArray, Tensor } from '../src/tensor/tensor.js';
 import { normals, withGpu } from './gpu.js';
@@ -91,6 +91,27 @@ describe('the pool', () => {
     pool.release(mine);
     pool.trim(list);
     expect(accounts(pool)).toEqual([256, 256, 512, 2]);
+  });
+
+  it('gives a later recording the smallest free buffer that is large enough, and a first one exact sizes', () => {
+    const pool = new BufferPool(gpuOf().memory, () => {});
+    const list: FreeList = new Map();
+    const sizes = (...bytes: number[]) =>
+      pool.withList(list, () => {
+        const buffers = bytes.map((n) => pool.acquire(n, 'recorded'));
+        for (const buffer of buffers) pool.release(buffer);
+        return buffers.map((buffer) => buffer.bytes);
+      });
+    pool.withList(list, () => {
+      pool.release(pool.acquire(4096, 'freed'));
+      pool.release(pool.acquire(256, 'small'));
+    });
+    expect(accounts(pool)).toEqual([0, 4352, 4352, 2]);
+    expect(sizes(1024, 256)).toEqual([4096, 256]);
+    expect(sizes(1024, 1024, 8192)).toEqual([4096, 1024, 8192]);
+    expect(sizes(1000, 1000, 1000)).toEqual([1024, 4096, 8192]);
+    expect(pool.liveBytes).toBe(0);
+    expect(pool.created).toBe(4);
   });
 
   it('keeps its budget: frees what is unused first, then refuses with the figures', async () => {

@@ -18,6 +18,7 @@ import { type Trained, trainWithRestarts } from '../runs/restarts.js';
 import { RunDirectory } from '../runs/run_directory.js';
 import { isSameFolder, newRunPath, runOf } from '../runs/run_paths.js';
 import { findState } from '../runs/state_files.js';
+import { demandStepMemory, largestBatchSize } from '../training/forecast.js';
 import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { readConfig } from './config_file.js';
 import { openData } from './files.js';
@@ -28,8 +29,15 @@ import { exitCode, Stopping } from './signals.js';
 
 const usage = 'node dist/train.js [--preset NAME] [flags]\n\nTrains a Vision Transformer on this machine.';
 
+const ofSettings = settingOptions();
+
 const options = {
-  ...settingOptions(),
+  ...ofSettings,
+  'batch-size': {
+    ...ofSettings['batch-size'],
+    type: 'string',
+    describe: `${ofSettings['batch-size']?.describe}; auto for the largest power of two that fits --memory-budget`,
+  },
   preset: {
     type: 'string',
     group: 'Run:',
@@ -112,14 +120,30 @@ type Parsed = Readonly<Record<string, unknown>> & {
   'take-lock': boolean;
   restarts: number;
   'memory-budget'?: number;
+  'batch-size'?: string;
   adapter?: string;
   report: boolean;
   quiet: boolean;
   json: boolean;
 };
 
+/** The number that --batch-size gives; undefined where it gives none, as `auto` does. */
+function typedBatchSize({ 'batch-size': text, 'memory-budget': budget, resume }: Parsed): number | undefined {
+  if (text === undefined) return undefined;
+  if (text !== 'auto') {
+    const size = text.trim() === '' ? Number.NaN : Number(text);
+    if (!Number.isNaN(size)) return size;
+    throw new UsageError(`--batch-size must be a number or auto, not ${JSON.stringify(text)}.`);
+  }
+  if (resume) throw new UsageError('--resume continues a run with its own --batch-size. Leave out auto.');
+  if (budget !== undefined) return undefined;
+  throw new UsageError(
+    '--batch-size auto needs --memory-budget, because WebGPU does not say how much memory an adapter has.',
+  );
+}
+
 function chooseSettings(parsed: Parsed): Settings {
-  const typed = typedSettings(parsed);
+  const typed = { ...typedSettings(parsed), batchSize: typedBatchSize(parsed) };
   if (!parsed.resume) {
     const preset = parsed.preset ? presetNamed(parsed.preset).settings : {};
     return resolveSettings(preset, parsed.config ? readConfig(parsed.config) : {}, typed);
@@ -221,21 +245,29 @@ await main(async () => {
   }
   checkUsage(parsed);
   const opening = deviceOptions(parsed);
-  const settings = chooseSettings(parsed);
+  const chosen = chooseSettings(parsed);
   const reporter = makeReporter(parsed);
-  const dataset = await openData(settings);
+  const dataset = await openData(chosen);
   if (parsed.preset)
-    checkImageSize(parsed.preset, presetNamed(parsed.preset).imageSize, dataset, settings.dataset);
-  const model = buildModel(settings, dataset); // refuses sizes that do not fit before any GPU work
+    checkImageSize(parsed.preset, presetNamed(parsed.preset).imageSize, dataset, chosen.dataset);
+  const model = buildModel(chosen, dataset); // refuses sizes that do not fit before any GPU work
   if (parsed.init && !existsSync(parsed.init)) throw new ConfigError(`--init ${parsed.init} does not exist.`);
 
   const origin = parsed.resume ? runOf(parsed.resume) : null;
-  const output = parsed.output ?? origin ?? newRunPath(settings.dataset, new Date());
+  const output = parsed.output ?? origin ?? newRunPath(chosen.dataset, new Date());
   const gpu = await Gpu.open(opening);
+  const auto = parsed['batch-size'] === 'auto';
+  const settings = auto
+    ? { ...chosen, batchSize: Math.max(1, await largestBatchSize(gpu, chosen, dataset)) }
+    : chosen;
+  const { bytes } = await demandStepMemory(gpu, settings, dataset);
   const run = RunDirectory.open(output, { resume: origin !== null && isSameFolder(origin, output) });
   const lock = lockRun(run.path, { take: parsed['take-lock'] });
   if (!parsed.json && !parsed.quiet)
-    console.log(`${model.summary()}\nOn ${gpu.info.name}; ${dataset.name}; into ${run.path}`);
+    console.log(
+      `${model.summary()}\nOn ${gpu.info.name}; ${dataset.name}; into ${run.path}\n` +
+        `Batch size ${settings.batchSize}${auto ? ', chosen by --batch-size auto' : ''}; training steps need ${formatBytes(bytes)} of device memory.`,
+    );
   const { init, resume, restarts } = parsed;
   const began = performance.now();
   const stopping = new Stopping();

@@ -8,6 +8,7 @@ import { DeviceErrors } from './device_errors.js';
 import { DeviceLoss } from './device_loss.js';
 import { Diagnostics } from './diagnostics.js';
 import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
+import { dryDevice } from './dry_device.js';
 import { type Host, hostHere } from './host.js';
 import { DeviceMemory } from './memory.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
@@ -50,7 +51,9 @@ export class Gpu {
     readonly device: GPUDevice,
     readonly info: AdapterInfo,
     budgetBytes: number,
-    private readonly host: Host,
+    private readonly host: Pick<Host, 'compileElsewhere'>,
+    /** True if it only counts memory: tensors have no values, and kernels do not run. */
+    readonly dry = false,
   ) {
     this.memory = new DeviceMemory(device, budgetBytes, this.errors, {
       reclaim: () => this.reclaim(),
@@ -85,6 +88,11 @@ export class Gpu {
   static async open(options: OpenOptions = {}, host: Host = hostHere()): Promise<Gpu> {
     const { device, info } = await openAdapter(options, host);
     return new Gpu(device, info, options.budgetBytes ?? Number.POSITIVE_INFINITY, host);
+  }
+
+  /** A Gpu like this one that counts memory, with a budget of its own, and runs nothing. */
+  dryRun(budgetBytes: number): Gpu {
+    return new Gpu(dryDevice(this.device), this.info, budgetBytes, { compileElsewhere() {} }, true);
   }
 
   /**

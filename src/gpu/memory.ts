@@ -27,7 +27,8 @@ export class DeviceMemory {
 
   constructor(
     private readonly device: GPUDevice,
-    private readonly budgetBytes: number,
+    /** The most bytes of all buffers and textures together; Infinity for no limit. */
+    readonly budgetBytes: number,
     private readonly errors: DeviceErrors,
     private readonly owner: MemoryOwner,
   ) {}

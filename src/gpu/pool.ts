@@ -46,6 +46,8 @@ export class BufferPool {
   private nextId = 0;
   private readonly common: FreeList = new Map();
   private active: FreeList = this.common;
+  /** True if the active list had buffers before its body began: those of other recordings. */
+  private borrowing = false;
   /** Buffers that the driver refused after they were handed out. They are never handed out again. */
   private readonly refused = new WeakSet<PoolBuffer>();
 
@@ -56,8 +58,8 @@ export class BufferPool {
 
   acquire(bytes: number, label: string): PoolBuffer {
     const capacity = sizeClass(bytes);
-    const buffer = this.active.get(capacity)?.pop() ?? this.create(capacity, label);
-    this.liveBytes += capacity;
+    const buffer = this.active.get(capacity)?.pop() ?? this.larger(capacity) ?? this.create(capacity, label);
+    this.liveBytes += buffer.bytes;
     return buffer;
   }
 
@@ -71,12 +73,13 @@ export class BufferPool {
 
   /** Runs `body` with `list` as the free list: buffers acquired inside return to it when released. */
   withList<T>(list: FreeList, body: () => T): T {
-    const before = this.active;
+    const { active, borrowing } = this;
     this.active = list;
+    this.borrowing = list.size > 0;
     try {
       return body();
     } finally {
-      this.active = before;
+      Object.assign(this, { active, borrowing });
     }
   }
 
@@ -89,6 +92,17 @@ export class BufferPool {
       }
     list.clear();
     this.onDestroyed();
+  }
+
+  /**
+   * The smallest free buffer of more than `bytes` that another recording left: the step of a smaller last batch then
+   * needs no memory of its own. A first recording takes exact sizes, because a small tensor in a large buffer would
+   * make the next large one cost another.
+   */
+  private larger(bytes: number): PoolBuffer | undefined {
+    if (!this.borrowing) return undefined;
+    const sizes = [...this.active].flatMap(([size, free]) => (size > bytes && free.length > 0 ? size : []));
+    return this.active.get(Math.min(...sizes))?.pop();
   }
 
   private create(bytes: number, label: string): PoolBuffer {

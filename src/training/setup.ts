@@ -107,7 +107,7 @@ export function makeTrainable(
   const { seed, emaDecay, clipGrad, labelSmoothing, batchSize, gradAccumSteps, logInterval } = settings;
   const lossScale = buildLossScale(gpu, settings);
   const { arena, optimizer } = buildOptimizer(gpu, model, settings);
-  arena.initialise(model.parameters(), seed);
+  if (!gpu.dry) arena.initialise(model.parameters(), seed); // drawing numbers would be most of the time of a dry run
   load(arena, model);
   const ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
   const step = new TrainingStep({

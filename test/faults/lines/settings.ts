@@ -157,5 +157,7 @@ export function wrongs(name: SettingName): Wrong[] {
 export const kept = settingNames.filter(
   (name) =>
     (settingsTable[name].group !== 'Run' || name === 'seed') &&
-    !['epochs', 'maxSteps', 'scheduleSteps', 'patience', 'dataDir', 'dataset'].includes(name),
+    !['epochs', 'maxSteps', 'scheduleSteps', 'patience', 'gradCheckpointing', 'dataDir', 'dataset'].includes(
+      name,
+    ),
 );

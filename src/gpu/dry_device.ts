@@ -1,0 +1,48 @@
+/**
+ * A device of no memory that runs nothing. With a `Gpu` on it, the code of a training step makes the same buffers and
+ * textures in the same order as on the real device, and so counts its memory exactly, in a moment.
+ */
+
+const nothing = (): void => {};
+const granted = Promise.resolve(null);
+const object = (): object => ({});
+
+const buffer = ({ size }: GPUBufferDescriptor): object => ({
+  destroy: nothing,
+  mapAsync: () => granted,
+  getMappedRange: () => new ArrayBuffer(size),
+  unmap: nothing,
+});
+
+const pass = { setPipeline: nothing, setBindGroup: nothing, setImmediates: nothing, end: nothing };
+
+const encoder = {
+  beginComputePass: () => ({ ...pass, dispatchWorkgroups: nothing }),
+  copyBufferToBuffer: nothing,
+  copyBufferToTexture: nothing,
+  clearBuffer: nothing,
+  finish: object,
+};
+
+/** The methods of GPUDevice that `Gpu` calls. */
+const methods = {
+  createBuffer: buffer,
+  createTexture: () => ({ createView: object, destroy: nothing }),
+  createShaderModule: () => ({ getCompilationInfo: () => Promise.resolve({ messages: [] }) }),
+  createBindGroupLayout: object,
+  createPipelineLayout: object,
+  createComputePipeline: object,
+  createBindGroup: object,
+  createQuerySet: object,
+  createCommandEncoder: () => encoder,
+  pushErrorScope: nothing,
+  popErrorScope: () => granted,
+  addEventListener: nothing,
+  destroy: nothing,
+  queue: { writeBuffer: nothing, submit: nothing, onSubmittedWorkDone: () => granted },
+  lost: new Promise(nothing),
+};
+
+/** A dry device with the limits of a real one. */
+export const dryDevice = ({ limits }: GPUDevice): GPUDevice =>
+  ({ ...methods, limits }) as unknown as GPUDevice;
