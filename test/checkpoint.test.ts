@@ -41,6 +41,10 @@ describe('a checkpoint', () => {
     readonly b: Tensor;
   }
   const mixed = (input: Tensor, { w, b }: Leaves): Tensor => gelu(linear(gelu(input), w, b));
+  const besides = (x: Tensor): Tensor => {
+    gelu(x);
+    return x;
+  };
   const unused = (run: Run, it: Leaves): Tensor => {
     const h = gelu(it.x);
     run((x) => gelu(x), h);
@@ -72,6 +76,7 @@ describe('a checkpoint', () => {
           it,
         ),
     ],
+    ['that hands its input back after other work', (run, it) => mixed(run(besides, gelu(it.x)), it)],
     ['whose output nobody uses', unused],
   ];
 

@@ -8,7 +8,8 @@ import { activeTape, Tape } from './tape.js';
 /**
  * Returns `body(...inputs)`. While a tape records, it keeps only `inputs`, and the backward pass runs `body` a second time.
  * `body` must compute the same both times. Random ops of this library do, because they count and keep no generator
- * state. Other tensors that `body` reads, such as parameters and the key of random numbers, must live until then.
+ * state. Other tensors that `body` reads, such as parameters and the key of random numbers, must live until then. What else
+ * `body` does, such as to observe attention, happens twice.
  */
 export function checkpoint<T extends readonly Tensor[]>(
   body: (...inputs: T) => Tensor,
