@@ -110,7 +110,6 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['random numbers counted by call: a block computed again draws others', 'nn/dropout', 'dropout(x, requireKey(mode), this.rate, this.stream)', 'dropout(x, requireKey(mode), this.rate, (this as { stream: number }).stream++)'],
     ['a gradient released before the block computed again has used it', 'autograd/tape', 'this.run(part.body), dy.retain()', 'this.run(part.body), dy'],
     ['inputs of a checkpoint not held', 'autograd/tape', 'for (const tensor of held(part)) tensor.retain();', ''],
-    ['an input that was handed back taken for an output', 'autograd/checkpoint', 'records.some((record) => record.output === output)', 'records.length > 0'],
     ['one block alone computed again', 'models/vit', 'block === this.blocks.at(-1)', 'block !== this.blocks[0]'],
     ['a step with checkpoints that cannot continue one without', 'runs/continuation', "'gradCheckpointing',\n", ''],
   ]),
