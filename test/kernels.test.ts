@@ -51,7 +51,7 @@ const tiles: Readonly<Record<string, readonly { readonly bytes: number; readonly
 const DEFAULT_BYTES = 16384;
 
 const TUNES: Readonly<Record<string, readonly Tune[]>> = {
-  matmul_forward_texture: lanes,
+  matmul_forward_texture: lanes.flatMap((tune) => [24, 64, 72, 80].map((ROWS) => ({ ...tune, ROWS }))),
   attention_forward: heads,
   attention_query_backward: heads,
   attention_key_backward: heads,

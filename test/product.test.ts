@@ -63,6 +63,19 @@ const EDGES = [
   ...[2 ** -14, 2 ** -15, 3 * 2 ** -25, 2 ** -25, 2 ** -25 + 2 ** -40, -(2 ** -24), 0],
 ];
 
+describe('batches of ragged matrices', () => {
+  it.each<Trial>([
+    { batch: 3, M: 65, N: 65, K: 64, transB: true },
+    { batch: 2, M: 65, N: 64, K: 65, accumulate: true },
+    { batch: 3, M: 20, N: 33, K: 17 },
+    { batch: 2, M: 70, N: 20, K: 33, transA: true, half: true },
+    { batch: 2, M: 130, N: 68, K: 12, bias: true, epilogue: 'gelu' },
+    { M: 300, N: 301, K: 302 },
+  ])('%j', async (trial) => {
+    expect(await problemsOf(trial)).toEqual([]);
+  });
+});
+
 describe('f16', () => {
   it('rounds in TypeScript to the nearest, ties to even, at every number there is', () => {
     const value = (bits: number) =>
@@ -132,6 +145,19 @@ describe('choice', () => {
     ['units of float32 for f16', { subgroupMatrix: [single] }, shape(33280, 576, 192, { half: true }), matrix, { Part: 32 }],
     ['results of f16 do not do', { subgroupMatrix: [{ ...units[0]!, resultComponentType: 'f16' }] }, shape(33280, 576, 192, { half: true }), 'matmul_forward', {}],
   ]; // biome-ignore format: one case a line
+
+  it.each([
+    ['one product', { batch: 1, M: 65 }, 64],
+    ['65 rows', { M: 65 }, 72],
+    ['20 rows', { M: 20 }, 24],
+    ['130 rows', { M: 130 }, 72],
+    ['no row wasted', { M: 192 }, 64],
+    ['A transposed', { M: 65, transA: true }, 64],
+  ])('rows of the CPU driver\'s tiles: %s', (_, more, ROWS) => {
+    const cpu = adapter({ software: true, lanes: 8, subgroupSizes: [8, 8] });
+    const product = shape(0, 64, 64, { batch: 192, ...more });
+    expect(pick(matmulKernels, cpu, product)).toMatchObject({ kernel: { name: 'matmul_forward_texture' }, tune: { LANES: 8, ROWS } });
+  }); // biome-ignore format: one case a line
 
   it.each(cases)('%s', (_, more, product, kernel, tune) => {
     const choice = pick(matmulKernels, adapter(more), product);

@@ -2,15 +2,16 @@
 //   TRANS_A: A is stored (K, M).   TRANS_B: B is stored (N, K), as linear weights [out, in] are.
 // EPILOGUE: see epilogue.wgsl. SUMS: sums[m] (+)= Σ_k A[m, k], a bias gradient beside its weight's.
 // HALF: elements of A and B are rounded to f16 (but not for SUMS); products are still summed in f32.
-// One subgroup per tile of 64 rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all 64 rows in registers.
+// One subgroup per tile of ROWS rows x 4·LANES columns; lane l owns columns 4l..4l+3 of all rows in registers.
 // For software adapters: no barriers; A and B are read through textures of 1024 linear texels a row, because a texel
 //   fetch is straight-line code for all lanes, whereas a storage-buffer load branches per lane and component (lib/texel.wgsl). Per quad of k
-//   each lane fetches 64/LANES rows of A and one 4x4 block of B; all lanes get the rows by constant-lane broadcasts.
+//   each lane fetches ROWS/LANES rows of A and one 4x4 block of B; all lanes get the rows by constant-lane broadcasts.
 //   k is the innermost loop of a row, so that an accumulator is loaded and stored once for four multiply-adds.
 // Bias, accumulation and epilogue are parameters: a model needs four pipelines instead of a dozen, which compile slowly.
 // Limits: the contiguous axes of A, B and C are padded to whole quads, those of A and B with zeros; with
-//   a bias or an epilogue, N divisible by 4; workgroup = one subgroup of LANES lanes.
-// Tuned: LANES (the adapter's subgroup size).
+//   a bias or an epilogue, N divisible by 4; workgroup = one subgroup of LANES lanes; ROWS divisible by LANES, and with
+//   TRANS_A by 4·LANES.
+// Tuned: LANES (the adapter's subgroup size), ROWS.
 import package::lib::half::{rounded};
 import package::lib::texel::{texel};
 import package::matmul::epilogue::{finished};
@@ -18,7 +19,7 @@ enable subgroups;
 requires immediate_address_space;
 
 const LANES = 16u; // tune
-const ROWS = 64u;
+const ROWS = 64u; // tune
 const REPEAT = ROWS / LANES;
 
 alias ElementC = f32; // as epilogue.wgsl names it
@@ -50,16 +51,10 @@ fn mad(acc: vec4f, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) -> ve
 }
 
 // The rows of one fetch: lane l holds row l, which belongs to accumulator l·REPEAT + r.
-fn rank4(acc: ptr<function, array<vec4f, 64>>, r: u32, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) {
+fn rank4(acc: ptr<function, array<vec4f, ROWS>>, r: u32, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) {
   // unroll
-  for (var l = 0u; l < 8u; l++) {
+  for (var l = 0u; l < LANES; l++) {
     (*acc)[l * REPEAT + r] = mad((*acc)[l * REPEAT + r], subgroupBroadcast(row, l), b0, b1, b2, b3);
-  }
-  if (LANES > 8u) {
-    // unroll
-    for (var l = 8u; l < 16u; l++) {
-      (*acc)[l * REPEAT + r] = mad((*acc)[l * REPEAT + r], subgroupBroadcast(row, l), b0, b1, b2, b3);
-    }
   }
 }
 
@@ -74,8 +69,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   let n4s = (p.N + 3u) / 4u;
   let a_base = tile.z * select(p.M * k4s, p.K * m4s, TRANS_A);
   let b_base = tile.z * select(p.K * n4s, p.N * k4s, TRANS_B);
-  var acc: array<vec4f, 64>; // one per row of the tile
-  var row_sums: array<f32, 8>;
+  var acc: array<vec4f, ROWS>; // one per row of the tile
+  var row_sums: array<f32, REPEAT>;
 
   for (var k4 = 0u; k4 < k4s; k4++) {
     var b0: vec4f; var b1: vec4f; var b2: vec4f; var b3: vec4f;
@@ -96,7 +91,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
       b3 = inside(4u * k4 + 3u, texel(b, at + 3u * n4s));
     }
     // rows[r] on lane l: the four k of tile row l·REPEAT + r.
-    var rows: array<vec4f, 8>;
+    var rows: array<vec4f, REPEAT>;
     if (TRANS_A) {
       for (var r = 0u; r < REPEAT; r += 4u) {
         let at = a_base + 4u * k4 * m4s + (row0 + lane * REPEAT + r) / 4u;
@@ -120,11 +115,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
       b0 = rounded(b0); b1 = rounded(b1); b2 = rounded(b2); b3 = rounded(b3);
     }
     // unroll
-    for (var r = 0u; r < 4u; r++) { rank4(&acc, r, rows[r], b0, b1, b2, b3); }
-    if (REPEAT > 4u) {
-      // unroll
-      for (var r = 4u; r < 8u; r++) { rank4(&acc, r, rows[r], b0, b1, b2, b3); }
-    }
+    for (var r = 0u; r < REPEAT; r++) { rank4(&acc, r, rows[r], b0, b1, b2, b3); }
   }
 
   if (SUMS && tile.x == 0u) {
@@ -138,10 +129,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
     }
   }
   if (column4 * 4u >= p.N) { return; }
-  // The loop has a run-time bound, because 64 unrolled buffer stores would take seconds to compile.
-  var out: array<vec4f, 64>;
-  for (var i = 0u; i < 32u; i++) { out[i] = acc[i]; }
-  for (var i = 32u; i < 64u; i++) { out[i] = acc[i]; }
+  // The loop below has a run-time bound, because unrolled buffer stores would take seconds to compile.
+  var out: array<vec4f, ROWS>;
+  // unroll
+  for (var i = 0u; i < ROWS; i++) { out[i] = acc[i]; }
   var add = vec4f(0.0);
   if (p.bias == 1u) { add = bias[column4]; }
   let rows_left = min(ROWS, p.M - row0);

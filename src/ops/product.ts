@@ -21,6 +21,7 @@ import {
 } from './product_kernels.js';
 
 const pitchKernel = defineKernel('pitch_forward', pitch);
+const PITCH_ROWS = 16; // of a workgroup
 
 /** Work on a product while it is in registers; `aux` has the shape and the dtype of C. */
 export type Epilogue =
@@ -147,7 +148,7 @@ function repitch(
   y: Tensor,
   { rows, from, to, accumulate }: { rows: number; from: number; to: number; accumulate: boolean },
 ): void {
-  x.gpu.run(pitchKernel, { x, y }, { rows, C: from, P: to }, rows, {
+  x.gpu.run(pitchKernel, { x, y }, { rows, C: from, P: to }, Math.ceil(rows / PITCH_ROWS), {
     tune: { ElementX: x.bits, ElementY: y.bits },
     overrides: { ACCUMULATE: accumulate },
   });

@@ -129,6 +129,19 @@ function matrixTile(adapter: AdapterInfo, shape: MatmulShape): Tile | undefined 
   return config && chooseTile(adapter, shape, matrixTiles(config, adapter.lanes));
 }
 
+const TEXTURE_ROWS = 64;
+
+/**
+ * Rows of a tile of the texture kernel. Small matrices of a batch have tiles of their own where 64 rows would waste more: 65
+ * rows are one tile of 72. Other products share the pipelines of one height, because each takes a second to compile.
+ */
+function textureRows({ batch, M, transA }: MatmulShape, lanes: number): number {
+  if (batch === 1 || transA) return TEXTURE_ROWS;
+  const tiles = Math.ceil(M / (TEXTURE_ROWS + lanes));
+  const rows = lanes * Math.ceil(M / (tiles * lanes));
+  return rows * tiles < TEXTURE_ROWS * Math.ceil(M / TEXTURE_ROWS) ? rows : TEXTURE_ROWS;
+}
+
 export const matmulKernels: Family<MatmulShape> = {
   name: 'matmul_forward',
   variants: [
@@ -143,7 +156,9 @@ export const matmulKernels: Family<MatmulShape> = {
         const { batch, M, N, K } = shape;
         const lanes = softwareLanes(adapter);
         const fits = batch * (K + 3) * (Math.max(M, N) + 3) <= 4 * MAX_TEXELS;
-        return lanes > 0 && fits && !shape.narrow && canPitch(shape) ? { LANES: lanes } : null;
+        return lanes > 0 && fits && !shape.narrow && canPitch(shape)
+          ? { LANES: lanes, ROWS: textureRows(shape, lanes) }
+          : null;
       },
       wanted: (_, shape) => worthPitching(shape),
     },
@@ -176,10 +191,10 @@ export function everyChoice(adapter: AdapterInfo, shape: MatmulShape): Choice[] 
 
 /** Rows and columns of C that a workgroup of the chosen kernel computes, and its slice of k; null for the plain kernel. */
 export function extentOf({ kernel, tune }: Choice): { rows: number; columns: number; depth: number } | null {
-  const { LANES = 0, HIGH = 16, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
+  const { LANES = 0, ROWS = 0, HIGH = 16, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
   if (kernel === tileKernel) return { rows: 4 * HIGH * QM, columns: 64 * QN, depth: DEPTH };
   if (kernel === matrixKernel) return { rows: TILE_M, columns: TILE_N, depth: DEPTH };
-  if (kernel === textureKernel) return { rows: 64, columns: 4 * LANES, depth: 0 };
+  if (kernel === textureKernel) return { rows: ROWS, columns: 4 * LANES, depth: 0 };
   return null;
 }
 

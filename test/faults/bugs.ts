@@ -52,7 +52,7 @@ export const KERNEL_BUGS: readonly Bug[] = [
   product('what lies beyond the last k counted', 'matmul/matmul_forward_texture', 'select(vec4f(0.0), value, k < p.K)', 'value'),
   product('a batch at the wrong place', 'matmul/matmul_forward_texture', 'select(p.K * n4s, p.N * k4s, TRANS_B)', 'select(p.N * n4s, p.N * k4s, TRANS_B)'),
   op('linear')('a bias gradient that does not add up', 'matmul/matmul_forward_texture', 'if (ACCUMULATE) { sum += sums[row]; }', ''),
-  product('rows cut at another length', 'matmul/pitch_forward', 'f32(x[row * p.C + j])', 'f32(x[row * p.P + j])'),
+  product('rows cut at another length', 'matmul/pitch_forward', 'x[(row0 + row) * p.C + column]', 'x[(row0 + row) * p.P + column]'),
   tokens('a token too far', 'tokens/copy_tokens_forward', 'p.source + token - p.to', 'p.source + token'),
   op('mean_tokens')('a mean over all', 'tokens/mean_tokens_forward', 'f32(p.N - p.skip)', 'f32(p.N)'),
   op('softmax')('no maximum taken away', 'loss/softmax_backward', 'dy[base + c] - dot', 'dy[base + c]'),
