@@ -154,7 +154,7 @@ describe('choice', () => {
     ['no row wasted', { M: 192 }, 64],
     ['A transposed', { M: 65, transA: true }, 64],
   ])('rows of the CPU driver\'s tiles: %s', (_, more, ROWS) => {
-    const cpu = adapter({ software: true, lanes: 8, subgroupSizes: [8, 8] });
+    const cpu = adapter({ vendor: 'mesa', software: true, lanes: 8, subgroupSizes: [8, 8] });
     const product = shape(0, 64, 64, { batch: 192, ...more });
     expect(pick(matmulKernels, cpu, product)).toMatchObject({ kernel: { name: 'matmul_forward_texture' }, tune: { LANES: 8, ROWS } });
   }); // biome-ignore format: one case a line

@@ -35,9 +35,12 @@ export function pick<S>(family: Family<S>, adapter: AdapterInfo, shape: S, prefe
   throw new KernelError(`[${family.name}] no variant runs on ${adapter.name}.`);
 }
 
-/** Subgroup size of a software adapter that the texture kernels are written for; 0 on all other adapters. */
-export const softwareLanes = (adapter: AdapterInfo): number =>
-  adapter.software && [8, 16].includes(adapter.lanes) ? adapter.lanes : 0;
+/**
+ * Subgroup size of Mesa's CPU driver, for whose compiler the texture kernels are written; 0 on all other adapters. On
+ * SwiftShader, another CPU driver, they are slower than any other kernel.
+ */
+export const softwareLanes = ({ vendor, software, lanes }: AdapterInfo): number =>
+  vendor === 'mesa' && software && [4, 8, 16].includes(lanes) ? lanes : 0;
 
 /** Texels of the largest staging texture, and so of a `texture` operand. */
 export const MAX_TEXELS = 1024 * 8192;
