@@ -29,7 +29,7 @@ const headsOnLanes = lanes.flatMap((tune) =>
 const quarters = [1, 3, 16, 32].flatMap((HEAD4) =>
   [1, 4].flatMap((AT_ONCE) => [1, 3].map((ROWS) => ({ HEAD4, AT_ONCE, ROWS }))),
 );
-const quads = [1, 4, 8].map((QUADS) => ({ QUADS }));
+const quads = [1, 4, 8].flatMap((QUADS) => [8, 32].map((LANES) => ({ LANES, QUADS })));
 const matrices = (
   [
     ['f16', 16, 16, 16],

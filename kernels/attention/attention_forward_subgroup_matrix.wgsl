@@ -13,6 +13,7 @@ import package::attention::dropout::{kept_quad};
 import package::attention::matrices::{ACROSS, DOWN, HEAD4, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, SCORES_PITCH, SHARE, WIDE};
 import package::attention::matrices::{add_rows, fetch, multiply_rows, put, store_sums};
 enable subgroups;
+enable subgroup_size_control;
 enable chromium_experimental_subgroup_matrix;
 requires immediate_address_space;
 requires subgroup_id;
@@ -49,7 +50,7 @@ const WEIGHTS = OTHERS + KEYS * PITCH;
 var<workgroup> parts: array<vec4<Part>, WEIGHTS + QUERIES * SCORES_PITCH>;
 var<workgroup> results: array<vec4f, QUERIES * RESULTS_PITCH>;
 
-@compute @workgroup_size(WG)
+@compute @subgroup_size(LANES) @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32,
         @builtin(subgroup_invocation_id) lane: u32) {
   let index = subgroup * LANES + lane;

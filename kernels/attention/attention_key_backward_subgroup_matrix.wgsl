@@ -13,6 +13,7 @@ import package::attention::dropout::{kept_quad};
 import package::attention::matrices::{BESIDE, DOWN, HEAD4, Left, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, Right, SCORES_PITCH, SHARE, WIDE};
 import package::attention::matrices::{fetch, fetch_gradient, place, put};
 enable subgroups;
+enable subgroup_size_control;
 enable chromium_experimental_subgroup_matrix;
 requires immediate_address_space;
 requires subgroup_id;
@@ -103,7 +104,7 @@ fn finish(index: u32, own: vec2u, sums: ptr<function, array<Result, EACH>>, firs
   workgroupBarrier();
 }
 
-@compute @workgroup_size(WG)
+@compute @subgroup_size(LANES) @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32,
         @builtin(subgroup_invocation_id) lane: u32) {
   let index = subgroup * LANES + lane;

@@ -4,12 +4,14 @@
 // One subgroup for `chunk` rows, one after another, so no barrier. A lane keeps the QUADS quads c ≡ lane of the row and of
 //   both sums in registers: x and dy are read once for all three gradients. column_sum_reduce adds the subgroups.
 // Accumulation into dx is a parameter, not an override, so that a first step waits for one pipeline and not for two, which compile slowly.
-// Any R, C a multiple of four, C/4 at most QUADS · lanes.
-// Tuned: QUADS (C/4 over the adapter's subgroup size, rounded up). ElementDy: the element type of dy.
+// Any R, C a multiple of four, C/4 at most QUADS · LANES.
+// Tuned: LANES (the subgroup size), QUADS (C/4 over LANES, rounded up). ElementDy: the element type of dy.
 import package::lib::quad_sum::{quad_sum};
 enable subgroups;
+enable subgroup_size_control;
 requires immediate_address_space;
 
+const LANES = 32u; // tune
 const QUADS = 4u; // tune
 alias ElementDy = f32; // tune
 override WG: u32 = 64u;
@@ -25,22 +27,21 @@ struct Params { R: u32, quads: u32, chunk: u32, accumulate: u32 }
 @group(0) @binding(6) var<storage, read_write> dbias: array<vec4f>;
 var<immediate> p: Params;
 
-@compute @workgroup_size(WG)
+@compute @subgroup_size(LANES) @workgroup_size(WG)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
 ) {
-  let subgroup = (group.y * groups.x + group.x) * (WG / lanes) + local / lanes;
+  let subgroup = (group.y * groups.x + group.x) * (WG / LANES) + local / LANES;
   let n = f32(4u * p.quads);
   var w: array<vec4f, QUADS>;
   var weight_sum: array<vec4f, QUADS>;
   var bias_sum: array<vec4f, QUADS>;
   // unroll
   for (var q = 0u; q < QUADS; q++) {
-    let c = lane + q * lanes;
+    let c = lane + q * LANES;
     // Zero beyond the row: the value read there is a copy of the last quad and must not be counted.
     w[q] = select(vec4f(0.0), weight[min(c, p.quads - 1u)], c < p.quads);
   }
@@ -57,7 +58,7 @@ fn main(
     var product = vec4f(0.0);
     // unroll
     for (var q = 0u; q < QUADS; q++) {
-      let c = base + min(lane + q * lanes, p.quads - 1u);
+      let c = base + min(lane + q * LANES, p.quads - 1u);
       let d = vec4f(dy[c]);
       normal[q] = (x[c] - mean) * rstd;
       g[q] = d * w[q];
@@ -71,7 +72,7 @@ fn main(
     if (row < p.R) {
       // unroll
       for (var q = 0u; q < QUADS; q++) {
-        let c = lane + q * lanes;
+        let c = lane + q * LANES;
         if (c < p.quads) {
           var value = rstd * (g[q] - mean_g - normal[q] * mean_gx);
           if (p.accumulate == 1u) { value += dx[base + c]; }
@@ -83,7 +84,7 @@ fn main(
   if (subgroup * p.chunk >= p.R) { return; }
   // unroll
   for (var q = 0u; q < QUADS; q++) {
-    let c = lane + q * lanes;
+    let c = lane + q * LANES;
     if (c < p.quads) {
       dweight[subgroup * p.quads + c] = weight_sum[q];
       dbias[subgroup * p.quads + c] = bias_sum[q];

@@ -14,6 +14,7 @@ import package::matmul::epilogue::{finished, store_row_sums};
 import package::matmul::slices::{block_a, block_b, left, place_in_slice, right};
 enable f16;
 enable subgroups;
+enable subgroup_size_control;
 enable chromium_experimental_subgroup_matrix;
 requires immediate_address_space;
 requires subgroup_id;
@@ -69,7 +70,7 @@ var<workgroup> tile_a: array<vec4<Part>, TILE_M * (DEEP + 2u)>;
 var<workgroup> tile_b: array<vec4<Part>, TILE_N * (DEEP + 2u)>;
 var<workgroup> results: array<vec4f, max(HIGH * WIDE * RESULT, TILE_M / 4u * DEEP)>;
 
-@compute @workgroup_size(WG)
+@compute @subgroup_size(LANES) @workgroup_size(WG)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) index: u32,
         @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let corner = vec2u(tile.y * TILE_M, tile.x * TILE_N);

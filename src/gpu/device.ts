@@ -2,6 +2,8 @@
 import { adapterName } from './adapter_info.js';
 import { chooseAdapter } from './adapters.js';
 import { type Host, hostHere } from './host.js';
+import { SUBGROUP_SIZE } from './pipeline.js';
+import { measuredLanes } from './subgroup_probe.js';
 import { type Knobs, knobsFor } from './tuning.js';
 
 export interface AdapterInfo {
@@ -12,7 +14,7 @@ export interface AdapterInfo {
   readonly driver: string;
   /** It runs on the CPU: kernels without barriers are chosen, and waiting does not take a core from it. */
   readonly software: boolean;
-  /** Subgroup size if the adapter has only one, else 0. */
+  /** Subgroup size of the kernels that need to know it; 0 if the driver chooses one for each kernel. */
   readonly lanes: number;
   /** The smallest and the largest subgroup size. */
   readonly subgroupSizes: readonly [number, number];
@@ -44,7 +46,7 @@ export interface OpenOptions {
 }
 
 const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix';
-const WANTED_FEATURES = ['subgroups', 'timestamp-query', 'shader-f16', SUBGROUP_MATRIX];
+const WANTED_FEATURES = ['subgroups', 'timestamp-query', 'shader-f16', SUBGROUP_SIZE, SUBGROUP_MATRIX];
 const WANTED_LIMITS = [
   'maxBufferSize',
   'maxStorageBufferBindingSize',
@@ -88,7 +90,7 @@ export async function openAdapter(
       architecture,
       driver: description,
       software,
-      lanes: features.includes('subgroups') && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
+      lanes: await lanesOf(device, adapter.info),
       subgroupSizes: [subgroupMinSize, subgroupMaxSize],
       subgroupMatrix: features.includes(SUBGROUP_MATRIX)
         ? Array.from(subgroupMatrixConfigs, plainConfig)
@@ -99,6 +101,20 @@ export async function openAdapter(
       knobs: knobsFor(adapter.info),
     },
   };
+}
+
+/**
+ * The adapter's only subgroup size, or the one of its sizes that kernels ask for. On an Intel card 16 lanes leave each more
+ * registers; other cards run 32. Metal knows no such request and reports 4 to 64 for every card, but Apple's own have one
+ * size, which a kernel measures.
+ */
+export async function lanesOf(device: GPUDevice, info: GPUAdapterInfo): Promise<number> {
+  const { vendor, subgroupMinSize: least, subgroupMaxSize: most } = info;
+  if (!device.features.has('subgroups')) return 0;
+  if (least === most) return least;
+  if (device.features.has(SUBGROUP_SIZE as GPUFeatureName))
+    return Math.min(Math.max(vendor === 'intel' ? 16 : 32, least), most);
+  return vendor === 'apple' ? measuredLanes(device) : 0;
 }
 
 // The binding's object reads each field from the adapter, so it is copied.

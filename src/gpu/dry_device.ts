@@ -43,6 +43,6 @@ const methods = {
   lost: new Promise(nothing),
 };
 
-/** A dry device with the limits of a real one. */
-export const dryDevice = ({ limits }: GPUDevice): GPUDevice =>
-  ({ ...methods, limits }) as unknown as GPUDevice;
+/** A dry device with the limits and features of a real one. */
+export const dryDevice = ({ limits, features }: GPUDevice): GPUDevice =>
+  ({ ...methods, limits, features }) as unknown as GPUDevice;

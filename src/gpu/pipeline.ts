@@ -2,7 +2,14 @@
 import { KernelError, LimitError } from '../core/errors.js';
 import type { DeviceErrors } from './device_errors.js';
 import { writeOutLoops } from './unroll.js';
-import { applyTuning, type Interface, immediatesAsUniform, originOf, readInterface } from './wgsl.js';
+import {
+  applyTuning,
+  type Interface,
+  immediatesAsUniform,
+  originOf,
+  readInterface,
+  withoutSubgroupSize,
+} from './wgsl.js';
 
 /** The linked text of a `.wgsl` file, and its bindings, parameters and constants. */
 export interface Kernel {
@@ -31,6 +38,8 @@ export interface Compiled {
 }
 
 const COMPUTE = 4;
+/** The feature by which a kernel asks for its subgroup size. */
+export const SUBGROUP_SIZE = 'subgroup-size-control';
 
 function layoutEntry(binding: number, kind: string): GPUBindGroupLayoutEntry {
   const visibility = COMPUTE;
@@ -67,6 +76,7 @@ export class PipelineCache {
     if (known) return known;
     let code = writeOutLoops(kernel.name, applyTuning(kernel.name, kernel.source, tune));
     if (!this.immediates) code = immediatesAsUniform(code, kernel.interface.bindings.length);
+    if (!this.device.features.has(SUBGROUP_SIZE as GPUFeatureName)) code = withoutSubgroupSize(code);
     const module = this.device.createShaderModule({ code, label: kernel.name });
     this.modules.set(key, module);
     const told = module.getCompilationInfo().then(({ messages }) => {

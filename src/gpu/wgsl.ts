@@ -78,6 +78,10 @@ export function originOf(name: string, source: string, line: number): string {
   return `${OWN.exec(source)?.[1] ?? `kernels/${name}.wgsl`}:${line}`;
 }
 
+/** For devices without `@subgroup_size`: such kernels are chosen there only if the device has one size. */
+export const withoutSubgroupSize = (source: string): string =>
+  source.replace(/^enable subgroup_size_control;$/m, '').replace(/@subgroup_size\(\w+\) /, '');
+
 /** For devices without immediates: moves the parameters to a uniform buffer after the last binding. */
 export function immediatesAsUniform(source: string, binding: number): string {
   return source

@@ -31,7 +31,9 @@ const family = (name: string, subgroup: string, plain: string): Family<Columns> 
       kernel: defineKernel(`${name}_subgroup`, subgroup),
       tune: ({ lanes }, { C }) => {
         const quads = Math.ceil(C / 4 / lanes);
-        return lanes > 0 && lanes <= ROW_WG && C % 4 === 0 && quads <= MOST_QUADS ? { QUADS: quads } : null;
+        return lanes > 0 && lanes <= ROW_WG && C % 4 === 0 && quads <= MOST_QUADS
+          ? { LANES: lanes, QUADS: quads }
+          : null;
       },
     },
     { kernel: defineKernel(name, plain), tune: () => ({}) },
