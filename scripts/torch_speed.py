@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import statistics
 import sys
 import time
@@ -51,8 +52,17 @@ def fused_attention(model):
     return model
 
 
+def most_memory(device):
+    """The most memory so far, in bytes: that of the process, or what PyTorch has allocated on a card."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident if sys.platform == "darwin" else 1024 * resident
+
+
 def main():
     args = arguments()
+    before = most_memory(args.device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
@@ -83,6 +93,7 @@ def main():
     on = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
     print(json.dumps({"images_per_second": round(args.batch_size / median, 3), "ms": round(median * 1000, 3),
                       "fastest_ms": round(min(timed) * 1000, 3), "first_ms": round(seconds[0] * 1000, 3),
+                      "peak_mb": round((most_memory(args.device) - before) / 1e6, 1),
                       "torch": torch.__version__, "on": on, **vars(args)}))
 
 

@@ -88,6 +88,7 @@ it('times the step of a chosen model', () => {
       encode_ms: positive,
       live_mb: positive,
       peak_mb: positive,
+      device_mb: positive,
       first_ms: positive,
       created_buffers: 0,
       created_bind_groups: 0,

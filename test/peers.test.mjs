@@ -2,8 +2,10 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { complaint, peerEnvironment, resultIn, unlessReference } from '../bench/peers/contestants.mjs';
-import { busyTicks, counted, foreignShare, ownTicks, withLoad } from '../bench/peers/load.mjs';
+import { busyTicks, counted, foreignShare, loadLine, ownTicks, withLoad } from '../bench/peers/load.mjs';
+import { matmulModel, shapesOf } from '../bench/peers/onnx_matmul.mjs';
 import { readOptions } from '../bench/peers/options.mjs';
+import { hostPeak, peakLine } from '../bench/peers/peak.mjs';
 
 const words = (text) => text.split(' ').filter(Boolean);
 const names = ['step-a', 'step-b', 'matmul'];
@@ -118,7 +120,70 @@ describe('the load of the machine', () => {
     expect(ms).toBe(7);
     expect(load.foreign).toBeGreaterThanOrEqual(0);
     expect(load.pace).toBeGreaterThan(0);
+    expect(load.averages).toHaveLength(2);
   });
+
+  it('is said as a range', () => {
+    const of = (...averages) => ({ load: { averages } });
+    expect(loadLine(new Map([['ours', [of(0.31, 1.9), of(2, 0.8)]], ['theirs', [of(1, 1), { load: null }]]]))).toBe(
+      '- Load average before and after each round: 0.3 to 2.0.',
+    ); // biome-ignore format: one map
+    expect(loadLine(new Map([['ours', [{ load: null }]]]))).toBe(
+      '- This system does not say how busy it was.',
+    );
+  });
+});
+
+describe("the host's peak", () => {
+  it.each([
+    [{ fused: 190.04, apart: 95.6 }, '190 GFLOP/s fused, 96 with multiply and add apart'],
+    [hostPeak('no-such-compiler'), 'is not known: no C compiler (ENOENT)'],
+  ])('%j is a line', (peak, line) => {
+    expect(peakLine(peak)).toContain(line);
+  });
+
+  it.skipIf(spawnSync('cc', ['--version']).error)('is a program that compiles without a warning', () => {
+    const { status, stderr } = spawnSync('cc', ['-Wall', '-Wextra', '-fsyntax-only', 'bench/peers/peak.c'], {
+      encoding: 'utf8',
+    });
+    expect([status, stderr]).toEqual([0, '']);
+  });
+});
+
+describe("onnxruntime's product", () => {
+  /** Fields of a protobuf message: [number, value], where messages and strings stay bytes. */
+  function fields(bytes) {
+    const found = [];
+    let at = 0;
+    const varint = () => {
+      let value = 0;
+      for (let shift = 1; ; shift *= 128) {
+        const byte = bytes[at++];
+        value += (byte % 128) * shift;
+        if (byte < 128) return value;
+      }
+    };
+    while (at < bytes.length) {
+      const key = varint();
+      const value = varint();
+      if (key % 8 === 2) at += value;
+      found.push([key >> 3, key % 8 === 2 ? bytes.slice(at - value, at) : value]);
+    }
+    return found;
+  }
+  const all = (bytes, number) => fields(bytes).flatMap(([field, value]) => (field === number ? [value] : []));
+  const text = (bytes) => Buffer.from(bytes).toString();
+  const dims = (info) => all(all(all(all(info, 2)[0], 1)[0], 2)[0], 1).map((dim) => all(dim, 1)[0]);
+
+  it.each([
+    [{ batch: 1, M: 300, K: 7, N: 5, transA: true, transB: false }, ['Gemm'], [[7, 300], [7, 5], [300, 5]]],
+    [{ batch: 3, M: 4, K: 5, N: 6, transA: false, transB: true }, ['Transpose', 'MatMul'], [[3, 4, 5], [3, 6, 5], [3, 4, 6]]],
+  ])('%j', (product, types, shapes) => {
+    const [graph] = all(matmulModel(product), 7);
+    expect(all(graph, 1).map((node) => text(all(node, 4)[0]))).toEqual(types);
+    expect([...all(graph, 11), ...all(graph, 12)].map(dims)).toEqual(shapes);
+    expect(Object.values(shapesOf(product))).toEqual(shapes);
+  }); // biome-ignore format: one product a line
 });
 
 it('peers choose their kernels themselves', () => {

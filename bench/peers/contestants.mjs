@@ -92,7 +92,9 @@ export function installPeers() {
   const npm = process.env.npm_execpath?.endsWith('npm-cli.js')
     ? [process.execPath, process.env.npm_execpath]
     : ['npm'];
-  const args = [...npm.slice(1), 'ci', '--prefix', here, '--no-audit', '--no-fund', '--loglevel=error'];
+  // Scripts of packages would download more than the packages.
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  const args = [...npm.slice(1), 'ci', '--prefix', here, ...flags];
   const shell = npm.length === 1 && process.platform === 'win32';
   const done = spawnSync(npm[0], args, { cwd: here, encoding: 'utf8', shell });
   return done.status === 0 ? null : `npm ci failed: ${complaint(`${done.stdout}${done.stderr}`)}`;
@@ -130,14 +132,15 @@ async function ours(model, limits) {
   const said = await run(process.execPath, args.map(String), limits);
   const [row] = existsSync(json) ? JSON.parse(readFileSync(json, 'utf8')) : [];
   rmSync(folder, { recursive: true });
-  return row ? { ms: [row.ms], first_ms: row.first_ms } : said;
+  return row ? { ms: [row.ms], first_ms: row.first_ms, peak_mb: row.device_mb } : said;
 }
 
 async function torch(model, limits) {
   const flags = [...modelFlags(model), '--steps', limits.steps, '--clip-grad', 0].map(String);
   const script = [join(here, 'torch_step.py'), ...flags];
   const said = unlessReference(await run(python, script, { ...limits, env: peerEnvironment() }));
-  return said.reason ? said : { ms: [said.ms], name: `PyTorch ${said.torch}, ${said.blas}` };
+  const { ms, peak_mb } = said;
+  return said.reason ? said : { ms: [ms], peak_mb, name: `PyTorch ${said.torch}, ${said.blas}` };
 }
 
 /** In the order of the table; ours is what the others are compared with. */
@@ -158,6 +161,11 @@ export const multipliers = {
     const script = [join(here, 'matmul_numpy.py'), JSON.stringify(spec)];
     return unlessReference(await run(python, script, { ...limits, env: peerEnvironment() }));
   },
+  onnxruntime: (spec, limits) =>
+    run(process.execPath, [join(here, 'matmul_onnx.mjs'), JSON.stringify(spec)], {
+      ...limits,
+      env: peerEnvironment(),
+    }),
 };
 
 /** The name of the adapter that ours runs on. */

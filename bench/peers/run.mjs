@@ -4,8 +4,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { adapterName, installPeers, multipliers, trainers } from './contestants.mjs';
-import { counted, MOST_FOREIGN, MOST_PACE, machine, withLoad } from './load.mjs';
+import { counted, loadLine, MOST_FOREIGN, MOST_PACE, machine, withLoad } from './load.mjs';
 import { help, readOptions, UsageError } from './options.mjs';
+import { hostPeak, peakLine } from './peak.mjs';
 
 const results = fileURLToPath(new URL('../results', import.meta.url));
 const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
@@ -118,6 +119,7 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
         digits(Math.min(...times)),
         digits((1000 * model.batch) / median(times)),
         first ? digits(first) : '',
+        digits(all[0].peak_mb),
         `${times.length} of ${all.length}`,
         who === 'Patchlight' ? '' : `${digits(finiteMedian(ratios))} x`,
       ];
@@ -132,11 +134,14 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
         'best round ms',
         'images/s',
         'first step ms',
+        'peak MB',
         'rounds counted',
         'speedup of ours',
       ],
       rows,
     ),
+    '- Peak memory: of the device, textures included, for ours; for PyTorch, growth of the process from before the model.',
+    loadLine(found),
     ...missing(found),
   ];
 }
@@ -149,12 +154,12 @@ async function compareProducts({ rounds: count, seconds, quick }) {
     const speeds = usable.map(([, all]) =>
       all.map(({ ms, counts }) => (ms && counts ? (2 * batch * M * K * N) / ms[name] / 1e6 : Number.NaN)),
     );
-    const ratio =
-      speeds.length > 1 ? finiteMedian(speeds[0].map((ours, round) => ours / speeds[1][round])) : Number.NaN;
+    const [mine, ...others] = speeds;
+    const ratios = others.map((peer) => finiteMedian(mine.map((ours, round) => ours / peer[round])));
     return [
       name,
       ...speeds.map((it) => digits(finiteMedian(it))),
-      ...(speeds.length > 1 ? [`${digits(ratio)} x`] : []),
+      ...ratios.map((ratio) => `${digits(ratio)} x`),
     ];
   });
   const head = [
@@ -163,7 +168,9 @@ async function compareProducts({ rounds: count, seconds, quick }) {
   ];
   return [
     '## matmul',
-    table(usable.length > 1 ? [...head, 'speedup of ours'] : head, rows),
+    table([...head, ...usable.slice(1).map(([who]) => `ours / ${who}`)], rows),
+    peakLine(hostPeak()),
+    loadLine(found),
     ...usable.map(
       ([who, all]) =>
         `- ${who}: ${all.filter(({ counts }) => counts).length} of ${all.length} rounds counted.`,

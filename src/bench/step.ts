@@ -26,6 +26,8 @@ export interface StepRow {
   readonly live_mb: number;
   /** The most buffer memory at one time: the above and the buffers of a step. */
   readonly peak_mb: number;
+  /** The most memory of the device at one time: buffers, and textures that hold copies of operands. */
+  readonly device_mb: number;
   /** The first step of the process: kernels are compiled, or come from the driver's cache. */
   readonly first_ms: number;
   /** Made in a step of the steady state: none. */
@@ -137,6 +139,7 @@ export class StepBench {
       encode_ms: median(encode),
       live_mb: gpu.pool.liveBytes / 1e6,
       peak_mb: gpu.pool.peakBytes / 1e6,
+      device_mb: gpu.memory.peakBytes / 1e6,
       first_ms,
       created_buffers: perStep('buffers'),
       created_bind_groups: perStep('bindGroups'),
