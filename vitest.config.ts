@@ -42,6 +42,8 @@ export default defineConfig({
   test: {
     // A process per file, so that a lost device takes only its own file along.
     pool: 'forks',
+    // The adapter has the tuning of the project, not that of the user who runs the tests.
+    env: { XDG_CONFIG_HOME: join(folder, 'no-config'), APPDATA: join(folder, 'no-config') },
     setupFiles: ['test/equality.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -78,7 +78,7 @@ function parts({ quick, cuda }) {
       `${quick ? '--quick' : ''} --amp --filter ${products.replace(/[(].*/, 'matmul')}`,
       90,
     ),
-    { name: 'tune', seconds: 60, command: `node dist/bench.js tune ${quick ? '--quick' : ''}` },
+    { name: 'tune', seconds: 60, command: `node dist/bench.js tune --seconds 45 ${quick ? '--quick' : ''}` },
     ...(cuda ? models.map((model) => torch(model, TORCH_COMPILED, 100)) : []),
   ];
 }

@@ -4,7 +4,7 @@ import { autocast } from '../src/autograd/autocast.js';
 import { checkProduct, type Trial } from '../src/check/product.js';
 import { roundToHalf } from '../src/core/half.js';
 import type { AdapterInfo } from '../src/gpu/device.js';
-import { knobsFor } from '../src/gpu/tuning.js';
+import { tuningOf } from '../src/gpu/tuning.js';
 import { type Choice, pick } from '../src/gpu/variants.js';
 import { runMatmul } from '../src/ops/product.js';
 import { chunkOf, type MatmulShape, matmulKernels, tileKernel } from '../src/ops/product_kernels.js';
@@ -118,11 +118,16 @@ describe('f16', () => {
 });
 
 describe('choice', () => {
-  const card = { vendor: 'nvidia', architecture: 'hopper' };
+  const plain = {
+    vendor: 'nvidia',
+    architecture: 'hopper',
+    software: false,
+    subgroupMatrix: [],
+    features: new Set(['shader-f16']),
+  };
   const adapter = (more: Partial<AdapterInfo> = {}): AdapterInfo => ({
-    ...{ ...card, name: 'card', driver: '', software: false, lanes: 32, subgroupSizes: [32, 32] },
-    ...{ features: new Set(['shader-f16']), immediates: true, subgroupMatrix: [], workgroupBytes: 49152 },
-    ...{ knobs: knobsFor(card), ...more },
+    ...{ ...plain, name: 'card', driver: '', lanes: 32, subgroupSizes: [32, 32] },
+    ...{ immediates: true, workgroupBytes: 49152, ...tuningOf(plain), ...more },
   });
   const units = [16, 8].map((N) => ({ componentType: 'f16', resultComponentType: 'f32', M: 16, N, K: 16 }));
   const single = { componentType: 'f32', resultComponentType: 'f32', M: 8, N: 8, K: 8 };

@@ -1,4 +1,5 @@
 /** Times work on the device: repeats it until it lasts long enough, does so several times, and takes the median. */
+import type { Recording } from '../gpu/commands.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { scope } from '../tensor/scope.js';
 
@@ -26,9 +27,15 @@ export function median(values: readonly number[]): number {
 
 /**
  * Milliseconds of one `body` that dispatches work; null when it dispatches none. The work is played from a recording, as a
- * training step is, so that the device is timed and not the host.
+ * training step is, so that the device is timed and not the host. Where `goOn` refuses a recording of one `body` and the
+ * milliseconds of playing it once, that is the result.
  */
-export async function timed(gpu: Gpu, body: () => void, { batchMs, runs }: Effort): Promise<number | null> {
+export async function timed(
+  gpu: Gpu,
+  body: () => void,
+  { batchMs, runs }: Effort,
+  goOn: (once: Recording, estimate: number) => boolean = () => true,
+): Promise<number | null> {
   const recorded = (times: number) =>
     gpu.record(() => {
       for (let i = 0; i < times; i++) scope(body);
@@ -39,6 +46,7 @@ export async function timed(gpu: Gpu, body: () => void, { batchMs, runs }: Effor
   const estimate = asks ? await gpu.timePlay(once) : 0;
   gpu.pool.trim(once.buffers);
   if (!asks) return null;
+  if (!goOn(once, estimate)) return estimate;
   const repeats = Math.min(MOST_REPEATS, Math.ceil(batchMs / estimate));
   const many = recorded(repeats);
   await gpu.finish();

@@ -7,19 +7,18 @@ import { type Effort, quick, thorough } from '../bench/measure.js';
 import { benchOps, type OpRow } from '../bench/ops.js';
 import { StepBench, type StepRow } from '../bench/step.js';
 import { opTable, stepTable } from '../bench/table.js';
-import { tune } from '../bench/tune.js';
 import { table } from '../core/table.js';
 import type { AdapterInfo } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
-import { tuningName } from '../gpu/tuning.js';
 import { kebab, type SettingName, type Settings } from '../recipe/settings.js';
 import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';
+import { checkTuneFlags, type TuneFlags, tuneAdapter, tuneOptions, tuningNotes } from './tuning.js';
 
 const usage = `node dist/bench.js [flags]          peak rates of the adapter, every op, and training steps of four models
 node dist/bench.js step [flags]     training steps of one model
-node dist/bench.js tune [--save]    kernel parameters for this adapter; --save keeps them in tuning/
+node dist/bench.js tune [flags]     kernels and their parameters for this adapter; --save keeps them for the next start
 
 Times kernels and training steps on this machine.`;
 
@@ -44,8 +43,14 @@ const options = {
     describe: 'fewer repetitions, and only the kernel variants that this adapter uses',
   },
   json: { type: 'string', requiresArg: true, describe: 'JSON file to write the rows to' },
-  save: { type: 'boolean', default: false, describe: 'write tables and rows to bench/results/<adapter>.*' },
+  save: {
+    type: 'boolean',
+    default: false,
+    describe:
+      'write tables and rows to bench/results/<adapter>.*; of tune: keep the tuning for the next start',
+  },
   adapter: adapterOption,
+  ...tuneOptions,
   steps: {
     type: 'number',
     requiresArg: true,
@@ -75,12 +80,11 @@ const MODELS: readonly Partial<Settings>[] = [
   { embedDim: 64, depth: 2, numHeads: 4, mlpRatio: 2, pool: 'mean', batchSize: 32 },
 ];
 
-interface Parsed extends Readonly<Record<string, unknown>> {
+interface Parsed extends TuneFlags, Readonly<Record<string, unknown>> {
   readonly _: readonly (string | number)[];
   readonly filter?: string;
   readonly quick: boolean;
   readonly json?: string;
-  readonly save: boolean;
   readonly adapter?: string;
   readonly steps?: number;
   readonly profile: boolean;
@@ -105,6 +109,7 @@ function check(parsed: Parsed): boolean {
     throw new UsageError(
       `${ofModel[0] ? `--${kebab(ofModel[0])}` : parsed.profile ? '--profile' : '--image-size'} only works with: node dist/bench.js step`,
     );
+  checkTuneFlags(parsed, command === 'tune');
   const { steps } = parsed;
   if (steps !== undefined && !isCount(steps, MOST_STEPS))
     throw new UsageError(`--steps must be a positive whole number up to ${MOST_STEPS}, not ${steps}.`);
@@ -133,22 +138,6 @@ async function benchStep(parsed: Parsed, settings: Partial<Settings>, effort: Ef
   if (parsed.profile) await profile(gpu, bench);
   gpu.close();
   return row;
-}
-
-/** Measures the tuned parameters (knobs) of this adapter. With --save, the next build uses them. */
-async function tuneAdapter(gpu: Gpu, effort: Effort, command: string, save: boolean): Promise<void> {
-  const { knobs, rows } = await tune(gpu, effort);
-  console.log(
-    table(
-      ['knob', 'value', 'ms', ''],
-      rows.map(({ knob, value, ms, chosen }) => [knob, value, ms, chosen ? 'chosen' : '']),
-    ),
-  );
-  if (!save) return;
-  const file = join(import.meta.dirname, '../tuning', `${tuningName(gpu.info)}.json`);
-  const measured = `${new Date().toISOString().slice(0, 10)}, ${command}`;
-  writeFileSync(file, `${JSON.stringify({ adapter: gpu.info.name, measured, knobs }, null, 2)}\n`);
-  console.log(`\nSaved: ${file}. A file of a new name is used once src/gpu/tuning.ts lists it.`);
 }
 
 async function profile(gpu: Gpu, bench: StepBench, steps = 3): Promise<void> {
@@ -206,9 +195,9 @@ await main(async () => {
   };
   console.log(`${sections[0]}\n`);
   if (parsed._[0] === 'tune') {
-    await tuneAdapter(gpu, effort, command, parsed.save);
-    return 0;
+    return tuneAdapter(gpu, effort, command, parsed);
   }
+  for (const note of tuningNotes(gpu.info, parsed.adapter)) console.log(`${note}\n`);
   if (!one) {
     const ceilings = await measureCeilings(gpu, effort);
     const half = parsed.amp === true;

@@ -26,6 +26,7 @@ import { main, UsageError } from './main.js';
 import { holdYoungGeneration } from './memory.js';
 import { duration, makeReporter, percent } from './progress.js';
 import { exitCode, Stopping } from './signals.js';
+import { tuningNotes } from './tuning.js';
 
 const usage = 'node dist/train.js [--preset NAME] [flags]\n\nTrains a Vision Transformer on this machine.';
 
@@ -266,7 +267,12 @@ await main(async () => {
   if (!parsed.json && !parsed.quiet)
     console.log(
       `${model.summary()}\nOn ${gpu.info.name}; ${dataset.name}; into ${run.path}\n` +
-        `Batch size ${settings.batchSize}${auto ? ', chosen by --batch-size auto' : ''}; training steps need ${formatBytes(bytes)} of device memory.`,
+        `Batch size ${settings.batchSize}${auto ? ', chosen by --batch-size auto' : ''}; training steps need ${formatBytes(bytes)} of device memory.${tuningNotes(
+          gpu.info,
+          parsed.adapter,
+        )
+          .map((note) => `\n${note}`)
+          .join('')}`,
     );
   const { init, resume, restarts } = parsed;
   const began = performance.now();
@@ -279,6 +285,7 @@ await main(async () => {
       adapter: info.name,
       driver: info.driver,
       seed: settings.seed,
+      knobs: { ...info.knobs },
     }),
     prepared: (trainer) => {
       stopping.follow(trainer);

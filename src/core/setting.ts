@@ -58,8 +58,11 @@ export const text = (group: Group, value: string, about: string) =>
 export const flag = (group: Group, value: boolean, about: string) =>
   ({ group, default: value, about }) satisfies Row<boolean>;
 
+/** What a row says of its values. */
+export type Range = Omit<Row, 'group' | 'about'>;
+
 /** `value`, if the row allows it. Throws a ConfigError that calls the setting `label`. */
-export function checked(row: Row, label: string, value: unknown): SettingValue {
+export function checked(row: Range, label: string, value: unknown): SettingValue {
   const { default: fallback, choices } = row;
   const shown = typeof value === 'number' ? value : JSON.stringify(value); // JSON has null for Infinity
   const fail = (expected: string): never => {
@@ -71,7 +74,11 @@ export function checked(row: Row, label: string, value: unknown): SettingValue {
   return value as SettingValue;
 }
 
-function checkNumber({ min, below, most, whole, or }: Row, value: number, fail: (expected: string) => never) {
+function checkNumber(
+  { min, below, most, whole, or }: Range,
+  value: number,
+  fail: (expected: string) => never,
+) {
   if (value === or) return;
   const also = or === undefined ? '' : `, or ${or}`;
   if (!Number.isFinite(value)) fail('a finite number');

@@ -4,7 +4,7 @@ import { chooseAdapter } from './adapters.js';
 import { type Host, hostHere } from './host.js';
 import { SUBGROUP_SIZE } from './pipeline.js';
 import { measuredLanes } from './subgroup_probe.js';
-import { type Knobs, knobsFor } from './tuning.js';
+import { type Knobs, type TuningSource, tuningName, tuningOf } from './tuning.js';
 
 export interface AdapterInfo {
   /** As the driver calls it, for example `llvmpipe (LLVM 15.0.6, 512 bits)`. */
@@ -25,6 +25,7 @@ export interface AdapterInfo {
   readonly features: ReadonlySet<string>;
   readonly immediates: boolean;
   readonly knobs: Knobs;
+  readonly tuning: TuningSource;
 }
 
 /** A product of matrices (M, K) and (K, N) that one subgroup computes at once. */
@@ -70,6 +71,14 @@ export async function openAdapter(
     (name) => adapter.features.has(name as GPUFeatureName) && !without.has(name),
   );
   const immediates = languageFeatures.has('immediate_address_space') && !without.has('immediates');
+  const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
+  // Not yet, or no longer, in the type definitions of WebGPU.
+  const { subgroupMatrixConfigs = [] } = adapter.info as { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
+  const subgroupMatrix = features.includes(SUBGROUP_MATRIX)
+    ? Array.from(subgroupMatrixConfigs, plainConfig)
+    : [];
+  const known = { vendor, architecture, software, subgroupMatrix, features: new Set(features) };
+  const tuned = tuningOf(known, await host.tuningFile(tuningName(known)));
   const limits: Record<string, number> = {};
   for (const name of WANTED_LIMITS) {
     const value = (adapter.limits as unknown as Record<string, number | undefined>)[name];
@@ -79,26 +88,17 @@ export async function openAdapter(
     requiredFeatures: features as GPUFeatureName[],
     requiredLimits: limits,
   });
-  const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
-  // Not yet, or no longer, in the type definitions of WebGPU.
-  const { subgroupMatrixConfigs = [] } = adapter.info as { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
   return {
     device,
     info: {
+      ...known,
       name: adapterName(adapter.info, names),
-      vendor,
-      architecture,
       driver: description,
-      software,
       lanes: await lanesOf(device, adapter.info),
       subgroupSizes: [subgroupMinSize, subgroupMaxSize],
-      subgroupMatrix: features.includes(SUBGROUP_MATRIX)
-        ? Array.from(subgroupMatrixConfigs, plainConfig)
-        : [],
       workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
-      features: new Set(features),
       immediates,
-      knobs: knobsFor(adapter.info),
+      ...tuned,
     },
   };
 }

@@ -3,10 +3,12 @@
  * This is the only file of the engine that knows Node, so all others run in a page unchanged.
  */
 import { crc32c } from '../core/crc32c.js';
-import { AdapterError } from '../core/errors.js';
+import { AdapterError, FormatError } from '../core/errors.js';
 import { adapterName, isSoftware } from './adapter_info.js';
 import { cacheFolder } from './cache_folder.js';
 import type { CompileJob } from './compile_ahead.js';
+import type { TuningFile } from './tuning.js';
+import { userTuningFolder } from './tuning_folder.js';
 
 /** A way to reach WebGPU. Another runtime, or a test, can bring its own. */
 export interface Host {
@@ -17,6 +19,8 @@ export interface Host {
    * no such process or no such cache: the driver then compiles each kernel when it first runs.
    */
   compileElsewhere(job: CompileJob): void;
+  /** The knobs that were measured for the adapter of this name (see tuning.ts); null where the host keeps none. */
+  tuningFile(name: string): Promise<TuningFile | null>;
 }
 
 export interface HostAdapter {
@@ -71,6 +75,7 @@ const page: Host = {
     return [{ name: adapterName(granted.adapter.info, []), request: () => grant(gpu) }];
   },
   compileElsewhere() {},
+  tuningFile: async () => null,
 };
 
 /** The part of the package `webgpu` that is used here, and its way to compile ahead. */
@@ -117,6 +122,22 @@ export class DawnHost implements Host {
 
   compileElsewhere(job: CompileJob): void {
     this.dawn?.compileElsewhere(job);
+  }
+
+  async tuningFile(name: string): Promise<TuningFile | null> {
+    const { readFileSync } = await import('node:fs');
+    const { user, project } = await tuningFolders();
+    for (const folder of user === null ? [project] : [user, project]) {
+      const path = `${folder}/${name}.json`;
+      try {
+        return { path, text: readFileSync(path, 'utf8') };
+      } catch (error) {
+        const { code } = error as { code?: string };
+        if (code !== 'ENOENT' && code !== 'ENOTDIR')
+          throw new FormatError(path, `the file cannot be read (${code}). Make it readable, or remove it.`);
+      }
+    }
+    return null;
   }
 
   private async instance(adapter: string): Promise<GPU> {
@@ -235,12 +256,31 @@ async function prepareSoftwareAdapter(): Promise<Compiler> {
   return compilerInto(env.MESA_SHADER_CACHE_DIR);
 }
 
+/** Where tuning files lie: the user's folder, which comes first, and the folder beside the one of this code. Node only. */
+export async function tuningFolders(): Promise<{ readonly user: string | null; readonly project: string }> {
+  const { fileURLToPath } = await import('node:url');
+  return {
+    user: userTuningFolder(process.platform, process.env, await homeFolder()),
+    project: fileURLToPath(new URL('../tuning', import.meta.url)),
+  };
+}
+
+/** Empty for a user without HOME and without an entry in the system's list, as in a container. */
+async function homeFolder(): Promise<string> {
+  const { homedir } = await import('node:os');
+  try {
+    return homedir();
+  } catch {
+    return '';
+  }
+}
+
 type Compiler = Dawn['compileElsewhere'];
 const ignored: Compiler = () => {};
 
 async function ownCacheFolder(): Promise<string | null> {
   const { lstatSync, mkdirSync, realpathSync } = await import('node:fs');
-  const { homedir, tmpdir } = await import('node:os');
+  const { tmpdir } = await import('node:os');
   const orElse = <T>(body: () => T, otherwise: T): T => {
     try {
       return body();
@@ -248,8 +288,8 @@ async function ownCacheFolder(): Promise<string | null> {
       return otherwise;
     }
   };
-  // homedir() throws for a user without HOME and without an entry in the system's list, as in a container.
-  const home = orElse(() => realpathSync(homedir()), '');
+  const homeOfUser = await homeFolder();
+  const home = orElse(() => realpathSync(homeOfUser), '');
   const user = { uid: process.geteuid?.() ?? -1, home, temporary: tmpdir() };
   return cacheFolder(process.env, user, {
     stat: (path) => orElse(() => lstatSync(path), null),

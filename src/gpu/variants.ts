@@ -2,10 +2,13 @@
 import { KernelError } from '../core/errors.js';
 import type { AdapterInfo } from './device.js';
 import type { Kernel } from './pipeline.js';
+import type { Kind, VariantKnob } from './tuning.js';
 
 export type Tuning = Readonly<Record<string, number>>;
 
 export interface Variant<S> {
+  /** How knobs call it. */
+  readonly kind: Kind;
   readonly kernel: Kernel;
   /** The constants for this adapter and shape, or null if the variant cannot run. */
   tune(adapter: AdapterInfo, shape: S): Tuning | null;
@@ -17,6 +20,8 @@ export interface Variant<S> {
 export interface Family<S> {
   readonly name: string;
   readonly variants: readonly Variant<S>[];
+  /** The knob that names the first variant to try on an adapter. Those before it in the list were measured to be slower. */
+  knob(shape: S): VariantKnob;
 }
 
 export interface Choice {
@@ -24,10 +29,12 @@ export interface Choice {
   readonly tune: Tuning;
 }
 
-/** The first variant that can run and is wanted, or `preferred` if it can. */
+/** The first variant, from the one that the adapter's knob names, that can run and is wanted; or `preferred` if it can. */
 export function pick<S>(family: Family<S>, adapter: AdapterInfo, shape: S, preferred?: string): Choice {
-  const first = family.variants.filter(({ kernel }) => kernel.name === preferred);
-  const rest = family.variants.filter(({ wanted }) => wanted?.(adapter, shape) ?? true);
+  const { variants } = family;
+  const named = variants.findIndex(({ kind }) => kind === adapter.knobs[family.knob(shape)]);
+  const first = variants.filter(({ kernel }) => kernel.name === preferred);
+  const rest = variants.slice(Math.max(0, named)).filter(({ wanted }) => wanted?.(adapter, shape) ?? true);
   for (const { kernel, tune } of [...first, ...rest]) {
     const constants = tune(adapter, shape);
     if (constants) return { kernel, tune: constants };

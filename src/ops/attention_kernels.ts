@@ -168,6 +168,8 @@ function subgroupTuning(
   return { HEAD4: head / 4, AT_ONCE: software ? 1 : 4, ROWS: software ? 1 : rows, Element: bits };
 }
 
+const knob = ({ half }: AttentionSizes) => (half ? 'halfAttention' : 'attention');
+
 function family(
   name: string,
   sources: { matrices: string; texture: string; subgroup: string; plain: string },
@@ -176,15 +178,22 @@ function family(
   const subgroup = defineKernel(`${name}_subgroup`, sources.subgroup);
   return {
     name,
+    knob,
     variants: [
-      { kernel: matrices, tune: (adapter, sizes) => matrixTuning(matrices.name, adapter, sizes) },
-      { kernel: defineKernel(`${name}_texture`, sources.texture), tune: textureTuning },
       {
+        kind: 'subgroup_matrix',
+        kernel: matrices,
+        tune: (adapter, sizes) => matrixTuning(matrices.name, adapter, sizes),
+      },
+      { kind: 'texture', kernel: defineKernel(`${name}_texture`, sources.texture), tune: textureTuning },
+      {
+        kind: 'subgroup',
         kernel: subgroup,
         tune: (adapter, sizes) => subgroupTuning(subgroup.name, adapter, sizes),
-        wanted: ({ software }) => !software,
+        wanted: ({ software, knobs }, sizes) => !software || knobs[knob(sizes)] === 'subgroup',
       },
       {
+        kind: 'plain',
         kernel: defineKernel(name, sources.plain),
         tune: (_, { head, bits }) => ({ HEAD: head, Element: bits }),
       },

@@ -26,8 +26,10 @@ const MOST_QUADS = 16;
 
 const family = (name: string, subgroup: string, plain: string): Family<Columns> => ({
   name,
+  knob: () => 'layerNorm',
   variants: [
     {
+      kind: 'subgroup',
       kernel: defineKernel(`${name}_subgroup`, subgroup),
       tune: ({ lanes }, { C }) => {
         const quads = Math.ceil(C / 4 / lanes);
@@ -36,7 +38,7 @@ const family = (name: string, subgroup: string, plain: string): Family<Columns> 
           : null;
       },
     },
-    { kernel: defineKernel(name, plain), tune: () => ({}) },
+    { kind: 'plain', kernel: defineKernel(name, plain), tune: () => ({}) },
   ],
 });
 const forwards = family('layer_norm_forward', forwardSubgroup, forward);

@@ -68,10 +68,19 @@ const mostParts = ({ batch, K, bias = false, aux = false }: MatmulShape, depth: 
 const groupsOf = (shape: MatmulShape, { rows, columns, depth }: Tile): number =>
   Math.ceil(shape.M / rows) * Math.ceil(shape.N / columns) * shape.batch * mostParts(shape, depth);
 
+// The area that the knobs of growth leave at its rate.
+const RATED_AREA = 64 * 64;
+
 /** The fitting tile that takes least time, by its rate where it is full, its waste at the edges and the adapter's idle part. */
-function chooseTile(adapter: AdapterInfo, shape: MatmulShape, all: readonly Tile[]): Tile | undefined {
+function chooseTile(
+  adapter: AdapterInfo,
+  shape: MatmulShape,
+  all: readonly Tile[],
+  growth: number,
+): Tile | undefined {
   const time = (tile: Tile): number => {
-    const { rows, columns, rate } = tile;
+    const { rows, columns } = tile;
+    const rate = tile.rate * ((rows * columns) / RATED_AREA) ** growth;
     const computed = Math.ceil(shape.M / rows) * rows * Math.ceil(shape.N / columns) * columns;
     return computed / (rate * Math.min(1, groupsOf(shape, tile) / adapter.knobs.productGroups));
   };
@@ -124,9 +133,14 @@ export function matrixTiles(config: SubgroupMatrixConfig, lanes: number): Tile[]
   }));
 }
 
+function plainTile(adapter: AdapterInfo, shape: MatmulShape): Tile | undefined {
+  return chooseTile(adapter, shape, adapter.software ? SOFTWARE_TILES : TILES, adapter.knobs.tileGrowth);
+}
+
 function matrixTile(adapter: AdapterInfo, shape: MatmulShape): Tile | undefined {
   const [config] = usable(adapter, shape.half);
-  return config && chooseTile(adapter, shape, matrixTiles(config, adapter.lanes));
+  const { knobs, lanes } = adapter;
+  return config && chooseTile(adapter, shape, matrixTiles(config, lanes), knobs.matrixTileGrowth);
 }
 
 const TEXTURE_ROWS = 64;
@@ -144,13 +158,16 @@ function textureRows({ batch, M, transA }: MatmulShape, lanes: number): number {
 
 export const matmulKernels: Family<MatmulShape> = {
   name: 'matmul_forward',
+  knob: ({ half = false }) => (half ? 'halfProducts' : 'products'),
   variants: [
     {
+      kind: 'subgroup_matrix',
       kernel: matrixKernel,
       tune: (adapter, shape) => (canPitch(shape) ? (matrixTile(adapter, shape)?.tune ?? null) : null),
       wanted: (_, shape) => worthPitching(shape),
     },
     {
+      kind: 'texture',
       kernel: textureKernel,
       tune: (adapter, shape) => {
         const { batch, M, N, K } = shape;
@@ -163,15 +180,13 @@ export const matmulKernels: Family<MatmulShape> = {
       wanted: (_, shape) => worthPitching(shape),
     },
     {
+      kind: 'tile',
       kernel: tileKernel,
-      tune: (adapter, shape) =>
-        canPitch(shape)
-          ? (chooseTile(adapter, shape, adapter.software ? SOFTWARE_TILES : TILES)?.tune ?? null)
-          : null,
+      tune: (adapter, shape) => (canPitch(shape) ? (plainTile(adapter, shape)?.tune ?? null) : null),
       wanted: ({ knobs }, shape) =>
         shape.M * shape.N * shape.K >= knobs.plainProducts && worthPitching(shape),
     },
-    { kernel: plainKernel, tune: () => ({}) },
+    { kind: 'plain', kernel: plainKernel, tune: () => ({}) },
   ],
 };
 

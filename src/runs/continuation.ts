@@ -1,5 +1,6 @@
 /** The settings that may change when a run is resumed, and the notes about other differences. */
 import { ConfigError } from '../core/errors.js';
+import { isObject } from '../io/json.js';
 import type { TensorList } from '../io/safetensors_file.js';
 import { resolveSettings, rowsOf, type SettingName, type Settings } from '../recipe/settings.js';
 import { metadataField } from './checkpoint.js';
@@ -33,9 +34,12 @@ type Environment = Readonly<Record<string, unknown>>;
 /** If one of these has changed, the rest of the run may round differently. */
 const PLACE = ['version', 'adapter', 'driver'] as const;
 
+/** The knobs that an environment has; those of 0.1.0 have none. */
+const knobsOf = ({ knobs }: Environment): Readonly<Record<string, unknown>> => (isObject(knobs) ? knobs : {});
+
 /**
- * Compares a saved state with the run that resumes it. Returns a note if the version, adapter or driver has changed, and
- * one if the length has; both are allowed. Throws a ConfigError if the training images have changed.
+ * Compares a saved state with the run that resumes it. Returns a note if the version, adapter or driver has changed, one
+ * if the tuning has, and one if the length has; all are allowed. Throws a ConfigError if the training images have changed.
  */
 export function describeContinuation(
   path: string,
@@ -46,12 +50,20 @@ export function describeContinuation(
   if ('data' in state.metadata) checkData(path, metadataField<Fingerprint>(path, state, 'data'), now.data);
   const place = metadataField<Environment>(path, state, 'environment');
   const settings = resolveSettings(metadataField<Settings>(path, state, 'settings'));
+  const knobs = { before: knobsOf(place), now: knobsOf(now.environment) };
+  const tuned = Object.keys(knobs.now).filter(
+    (name) => name in knobs.before && knobs.before[name] !== knobs.now[name],
+  );
   const moved = PLACE.filter((name) => place[name] !== now.environment[name]);
   const resized = LENGTH.filter((name) => settings[name] !== now.settings[name]);
   const notes: string[] = [];
   if (moved.length > 0)
     notes.push(
       `The environment has changed, so results may round differently: ${differences(moved, place, now.environment)}.`,
+    );
+  if (tuned.length > 0)
+    notes.push(
+      `The tuning of the adapter has changed, so results may round differently: ${differences(tuned, knobs.before, knobs.now)}.`,
     );
   if (resized.length > 0)
     notes.push(

@@ -92,11 +92,17 @@ it('within an evaluation, which is then done anew', async () => {
   }
 });
 
-it('says that the place has changed, and the length, in one note each', async () => {
+it('says that the place, the tuning and the length have changed, in one note each', async () => {
   const path = join(folder, 'moved');
-  const environment = { version: '0.1.0', adapter: 'old', driver: 'one', seed: 0 };
+  const environment = {
+    version: '0.1.0',
+    adapter: 'old',
+    driver: 'one',
+    seed: 0,
+    knobs: { a: 1, b: 2, c: 'x' },
+  };
   await train(path, { environment }, 2);
-  const elsewhere = { ...environment, adapter: 'new', driver: 'two' };
+  const elsewhere = { ...environment, adapter: 'new', driver: 'two', knobs: { a: 1, b: 3, c: 'y', d: 4 } };
   const { notes } = await train(path, {
     resume: path,
     environment: elsewhere,
@@ -104,6 +110,7 @@ it('says that the place has changed, and the length, in one note each', async ()
   });
   expect(notes).toEqual([
     'The environment has changed, so results may round differently: adapter was old, now new; driver was one, now two.',
+    'The tuning of the adapter has changed, so results may round differently: b was 2, now 3; c was x, now y.',
     'The length of the run has changed, and with it the learning rate schedule: epochs was 2, now 3.',
     `Continuing from ${statePath(path)}: 2 steps done.`,
   ]);
