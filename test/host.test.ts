@@ -8,13 +8,23 @@ import { AdapterError } from '../src/core/errors.js';
 import { adapterName, isSoftware } from '../src/gpu/adapter_info.js';
 import { chooseAdapter, listAdapters } from '../src/gpu/adapters.js';
 import { cacheFolder, type Entry } from '../src/gpu/cache_folder.js';
-import { DawnHost, hostHere } from '../src/gpu/host.js';
+import { DawnHost, dawnFlags, hostHere } from '../src/gpu/host.js';
 import { withBuild } from './faults/commands.js';
 
 const [FOLDER, FILE, LINK] = [0o040000, 0o100000, 0o120000];
 const ME = 1000;
 const OTHER = 1001;
 const mine = (mode: number): Entry => ({ uid: ME, mode });
+
+it.each([
+  ['is off', {}, true],
+  ['stays off', { PATCHLIGHT_SAFE: '0' }, true],
+  ['is on if asked for', { PATCHLIGHT_SAFE: '1' }, false],
+])("the driver's safety %s", (_, env, off) => {
+  const flags = dawnFlags(env).join();
+  for (const name of ['disable_robustness', 'disable_workgroup_init']) expect(flags.includes(name)).toBe(off);
+  expect(flags).toContain('allow_unsafe_apis');
+});
 
 describe('the cache of compiled kernels', () => {
   withBuild();

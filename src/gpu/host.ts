@@ -88,17 +88,20 @@ export interface Dawn {
 /**
  * Dawn features switched on or off for every device, and why:
  * - allow_unsafe_apis: exposes subgroup matrices where an adapter has them;
- * - disable_robustness: our kernels guard their own stores, which the guard-band tests verify; clamping every access
- *   costs 10-20 % on the software adapter;
  * - use_vulkan_memory_model: Dawn refuses subgroup matrices under Vulkan without it;
  * - vulkan_enable_f16_on_nvidia: Dawn hides shader-f16, and with it the matrix units' f16, on every NVIDIA card under
  *   Vulkan, because drivers failed conformance tests of f16 (crbug.com/42251215). It must be set before the adapter is
- *   known and has no effect on other vendors' cards.
+ *   known and has no effect on other vendors' cards;
+ * - disable_robustness: our kernels guard their own stores, which the guard-band tests verify; clamping every access
+ *   costs 10-20 % on the software adapter;
+ * - disable_workgroup_init: no kernel reads workgroup memory that it has not written.
+ * `PATCHLIGHT_SAFE=1` leaves out the last two, as a page does: if a driver fails only without it, a kernel is at fault.
  */
-const DAWN_FLAGS = [
-  'enable-dawn-features=allow_unsafe_apis,disable_robustness,disable_workgroup_init,use_vulkan_memory_model,vulkan_enable_f16_on_nvidia',
-  'disable-dawn-features=timestamp_quantization',
-];
+export function dawnFlags(env: Readonly<Record<string, string | undefined>>): string[] {
+  const features = ['allow_unsafe_apis', 'use_vulkan_memory_model', 'vulkan_enable_f16_on_nvidia'];
+  if (env.PATCHLIGHT_SAFE !== '1') features.push('disable_robustness', 'disable_workgroup_init');
+  return [`enable-dawn-features=${features}`, 'disable-dawn-features=timestamp_quantization'];
+}
 
 /** No adapter's name contains this, so the binding refuses it and lists the names that it has. */
 const NO_NAME = '\u0000';
@@ -142,7 +145,7 @@ export class DawnHost implements Host {
 
   private async instance(adapter: string): Promise<GPU> {
     this.dawn ??= await this.load();
-    const gpu = this.dawn.create([...DAWN_FLAGS, `adapter=${adapter}`]);
+    const gpu = this.dawn.create([...dawnFlags(process.env), `adapter=${adapter}`]);
     this.held.push(gpu);
     return gpu;
   }
