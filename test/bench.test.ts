@@ -8,6 +8,8 @@ import { median, quick } from '../src/bench/measure.js';
 import { benchOps } from '../src/bench/ops.js';
 import { StepBench } from '../src/bench/step.js';
 import { table } from '../src/core/table.js';
+import { multiplyAdds } from '../src/ops/ceiling.js';
+import { Tensor } from '../src/tensor/tensor.js';
 import { withBuild } from './faults/commands.js';
 import { withGpu } from './gpu.js';
 
@@ -138,4 +140,21 @@ it('takes medians and draws tables', () => {
   expect(table(['op', 'ms'], [['add', 1.2345]])).toBe(
     ['| op  |   ms |', '|-----|-----:|', '| add | 1.23 |'].join('\n'),
   );
+});
+
+it.each([1, 3])('the arithmetic ceiling counts the multiply-adds that it does: %i trips', async (trips) => {
+  const [threads, accumulators, rounds] = [70, 6, 4];
+  const y = Tensor.empty(gpuOf(), [4 * threads]);
+  expect(multiplyAdds(y, trips)).toBe(threads * trips * rounds * accumulators * 4 * 2);
+  // c ← 0.875 c + 0.125 brings c nearer to 1 by 0.875 a round.
+  const nearer = 0.875 ** (trips * rounds);
+  const expected = Array.from({ length: 4 * threads }, (_, at) => {
+    const first = (at >> 2) & 3;
+    let sum = 0;
+    for (let i = 0; i < accumulators; i++) sum += 1 + (first + 0.125 * i - 1) * nearer;
+    return sum;
+  });
+  const values = await y.toFloat32();
+  expect(Math.max(...expected.map((value, at) => Math.abs(value - values[at]!)))).toBeLessThan(1e-5);
+  y.release();
 });

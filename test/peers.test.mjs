@@ -1,11 +1,14 @@
 /** The command line of `npm run bench:peers`, and its report of a trainer without a result. Nothing is installed or timed. */
 import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
 import { complaint, peerEnvironment, resultIn, unlessReference } from '../bench/peers/contestants.mjs';
-import { busyTicks, counted, foreignShare, loadLine, ownTicks, withLoad } from '../bench/peers/load.mjs';
-import { matmulModel, shapesOf } from '../bench/peers/onnx_matmul.mjs';
+import { busyTicks, counted, foreignShare, ownTicks, withLoad } from '../bench/peers/load.mjs';
+import { matmulModel } from '../bench/peers/onnx_matmul.mjs';
 import { readOptions } from '../bench/peers/options.mjs';
-import { hostPeak, peakLine } from '../bench/peers/peak.mjs';
+import { hostPeak } from '../bench/peers/peak.mjs';
+import { digits, finiteMedian, loadRange, peakLine, table } from '../bench/peers/tables.mjs';
+import { operandValues } from '../bench/peers/timing.mjs';
 
 const words = (text) => text.split(' ').filter(Boolean);
 const names = ['step-a', 'step-b', 'matmul'];
@@ -116,74 +119,12 @@ describe('the load of the machine', () => {
   });
 
   it.skipIf(process.platform !== 'linux')('is added to a result', async () => {
-    const { ms, load } = await withLoad(async () => ({ ms: 7 }));
+    const { ms, load, averages } = await withLoad(async () => ({ ms: 7 }));
     expect(ms).toBe(7);
+    expect(averages).toEqual([expect.any(Number), expect.any(Number)]);
     expect(load.foreign).toBeGreaterThanOrEqual(0);
     expect(load.pace).toBeGreaterThan(0);
-    expect(load.averages).toHaveLength(2);
   });
-
-  it('is said as a range', () => {
-    const of = (...averages) => ({ load: { averages } });
-    expect(loadLine(new Map([['ours', [of(0.31, 1.9), of(2, 0.8)]], ['theirs', [of(1, 1), { load: null }]]]))).toBe(
-      '- Load average before and after each round: 0.3 to 2.0.',
-    ); // biome-ignore format: one map
-    expect(loadLine(new Map([['ours', [{ load: null }]]]))).toBe(
-      '- This system does not say how busy it was.',
-    );
-  });
-});
-
-describe("the host's peak", () => {
-  it.each([
-    [{ fused: 190.04, apart: 95.6 }, '190 GFLOP/s fused, 96 with multiply and add apart'],
-    [hostPeak('no-such-compiler'), 'is not known: no C compiler (ENOENT)'],
-  ])('%j is a line', (peak, line) => {
-    expect(peakLine(peak)).toContain(line);
-  });
-
-  it.skipIf(spawnSync('cc', ['--version']).error)('is a program that compiles without a warning', () => {
-    const { status, stderr } = spawnSync('cc', ['-Wall', '-Wextra', '-fsyntax-only', 'bench/peers/peak.c'], {
-      encoding: 'utf8',
-    });
-    expect([status, stderr]).toEqual([0, '']);
-  });
-});
-
-describe("onnxruntime's product", () => {
-  /** Fields of a protobuf message: [number, value], where messages and strings stay bytes. */
-  function fields(bytes) {
-    const found = [];
-    let at = 0;
-    const varint = () => {
-      let value = 0;
-      for (let shift = 1; ; shift *= 128) {
-        const byte = bytes[at++];
-        value += (byte % 128) * shift;
-        if (byte < 128) return value;
-      }
-    };
-    while (at < bytes.length) {
-      const key = varint();
-      const value = varint();
-      if (key % 8 === 2) at += value;
-      found.push([key >> 3, key % 8 === 2 ? bytes.slice(at - value, at) : value]);
-    }
-    return found;
-  }
-  const all = (bytes, number) => fields(bytes).flatMap(([field, value]) => (field === number ? [value] : []));
-  const text = (bytes) => Buffer.from(bytes).toString();
-  const dims = (info) => all(all(all(all(info, 2)[0], 1)[0], 2)[0], 1).map((dim) => all(dim, 1)[0]);
-
-  it.each([
-    [{ batch: 1, M: 300, K: 7, N: 5, transA: true, transB: false }, ['Gemm'], [[7, 300], [7, 5], [300, 5]]],
-    [{ batch: 3, M: 4, K: 5, N: 6, transA: false, transB: true }, ['Transpose', 'MatMul'], [[3, 4, 5], [3, 6, 5], [3, 4, 6]]],
-  ])('%j', (product, types, shapes) => {
-    const [graph] = all(matmulModel(product), 7);
-    expect(all(graph, 1).map((node) => text(all(node, 4)[0]))).toEqual(types);
-    expect([...all(graph, 11), ...all(graph, 12)].map(dims)).toEqual(shapes);
-    expect(Object.values(shapesOf(product))).toEqual(shapes);
-  }); // biome-ignore format: one product a line
 });
 
 it('peers choose their kernels themselves', () => {
@@ -198,3 +139,88 @@ it.each([
 ])('%j counts, or says why not', (said, reason) => {
   expect(unlessReference(said).reason).toBe(reason);
 }); // biome-ignore format: one result a line
+
+const require = createRequire(new URL('../bench/peers/run.mjs', import.meta.url));
+function onnxruntime() {
+  try {
+    return require('onnxruntime-node');
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND') throw error;
+    console.log('Not tested: onnxruntime-node, which `npm run bench:peers` installs.');
+    return null;
+  }
+}
+const ort = onnxruntime();
+
+describe.skipIf(!ort)('the ONNX model of a product, beside float64', () => {
+  it.each([
+    [1, false, false],
+    [1, false, true],
+    [1, true, false],
+    [1, true, true],
+    [3, false, false],
+    [3, true, true],
+  ])('batch %i, transposed %s and %s', async (batch, transA, transB) => {
+    const [M, K, N] = [5, 130, 7];
+    const { model, shapes } = matmulModel({ batch, M, K, N, transA, transB });
+    const session = await ort.InferenceSession.create(model);
+    const [a, b] = [operandValues(batch * M * K), operandValues(batch * K * N)];
+    const { y } = await session.run({
+      a: new ort.Tensor('float32', a, shapes.a),
+      b: new ort.Tensor('float32', b, shapes.b),
+    });
+    const [aStep, bStep] = [transA ? [1, M] : [K, 1], transB ? [1, K] : [N, 1]];
+    const expected = Array.from({ length: batch * M * N }, (_, at) => {
+      const [n, m, i] = [at % N, Math.floor(at / N) % M, Math.floor(at / (M * N))];
+      let sum = 0;
+      for (let k = 0; k < K; k++)
+        sum += a[i * M * K + m * aStep[0] + k * aStep[1]] * b[i * K * N + k * bStep[0] + n * bStep[1]];
+      return sum;
+    });
+    expect(y.dims).toEqual(batch > 1 ? [batch, M, N] : [M, N]);
+    expect(Math.max(...expected.map((value, at) => Math.abs(value - y.data[at])))).toBeLessThan(1e-5);
+    await session.release();
+  });
+});
+
+describe("the host's peak", () => {
+  it('is unknown without a compiler, and the line says so', () => {
+    const none = hostPeak('no-such-compiler');
+    expect(peakLine(none)).toBe("This host's peak is unknown: there is no C compiler no-such-compiler.");
+  });
+
+  const compiler = spawnSync('cc', ['--version']).status === 0;
+  it.skipIf(!compiler || !['x64', 'arm64'].includes(process.arch))(
+    'is at least as high for fused multiply-adds (needs cc, on x86-64 or arm64)',
+    () => {
+      const { fused, apart, reason } = hostPeak();
+      expect(reason).toBeUndefined();
+      expect(apart).toBeGreaterThan(0);
+      expect(fused).toBeGreaterThanOrEqual(0.9 * apart);
+    },
+    60_000,
+  );
+});
+
+describe('the lines of the result', () => {
+  it.each([
+    [[], ''],
+    [[{ reason: 'ended with 1' }], ''],
+    [[{ averages: [0.31, 1.94] }, { averages: [1, 1.2] }], 'load 0.3 to 1.9'],
+    [[{ averages: [0.5, 0.5] }], 'load 0.5'],
+  ])('say the load of %j', (results, text) => {
+    expect(loadRange(results)).toBe(text);
+  });
+
+  it('say the peak', () => {
+    expect(peakLine({ fused: 193.2, apart: 96.61 })).toBe(
+      "This host's peak: 193 GFLOP/s fused, 96.6 with multiply and add apart.",
+    );
+  });
+
+  it('are tables in Markdown, with a dash for what was not measured', () => {
+    expect(
+      table(['who', 'ms'], [['a', digits(12.345)], ['bcde', digits(finiteMedian([Number.NaN]))]]), // biome-ignore format: two rows
+    ).toBe('| who  |   ms |\n|------|-----:|\n| a    | 12.3 |\n| bcde |    - |');
+  });
+});

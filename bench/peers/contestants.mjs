@@ -92,7 +92,7 @@ export function installPeers() {
   const npm = process.env.npm_execpath?.endsWith('npm-cli.js')
     ? [process.execPath, process.env.npm_execpath]
     : ['npm'];
-  // Scripts of packages would download more than the packages.
+  // onnxruntime-node's own script would download a build for CUDA.
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   const args = [...npm.slice(1), 'ci', '--prefix', here, ...flags];
   const shell = npm.length === 1 && process.platform === 'win32';
@@ -139,8 +139,8 @@ async function torch(model, limits) {
   const flags = [...modelFlags(model), '--steps', limits.steps, '--clip-grad', 0].map(String);
   const script = [join(here, 'torch_step.py'), ...flags];
   const said = unlessReference(await run(python, script, { ...limits, env: peerEnvironment() }));
-  const { ms, peak_mb } = said;
-  return said.reason ? said : { ms: [ms], peak_mb, name: `PyTorch ${said.torch}, ${said.blas}` };
+  if (said.reason) return said;
+  return { ms: [said.ms], peak_mb: said.peak_mb, name: `PyTorch ${said.torch}, ${said.blas}` };
 }
 
 /** In the order of the table; ours is what the others are compared with. */
@@ -161,11 +161,10 @@ export const multipliers = {
     const script = [join(here, 'matmul_numpy.py'), JSON.stringify(spec)];
     return unlessReference(await run(python, script, { ...limits, env: peerEnvironment() }));
   },
-  onnxruntime: (spec, limits) =>
-    run(process.execPath, [join(here, 'matmul_onnx.mjs'), JSON.stringify(spec)], {
-      ...limits,
-      env: peerEnvironment(),
-    }),
+  'onnxruntime-node': (spec, limits) => {
+    const script = [join(here, 'matmul_onnx.mjs'), JSON.stringify(spec)];
+    return run(process.execPath, script, { ...limits, env: peerEnvironment() });
+  },
 };
 
 /** The name of the adapter that ours runs on. */

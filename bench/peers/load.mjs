@@ -52,17 +52,20 @@ async function pace() {
   return Math.max(...(await Promise.all(Array.from({ length: availableParallelism() }, one))));
 }
 
-/** Runs `body` and adds `load` to its result: null where this system does not say. */
+/**
+ * Runs `body` and adds `load` and `averages` to its result: foreign share and pace, and the load average of a minute before
+ * and after. `load` is null, and `averages` is missing, where this system does not say.
+ */
 export async function withLoad(body) {
   if (process.platform !== 'linux') return { ...(await body()), load: null };
-  const loads = [loadavg()[0]];
   const paces = [await pace()];
+  const averages = [loadavg()[0]];
   const before = read();
   const result = await body();
   const foreign = foreignShare(before, read());
+  averages.push(loadavg()[0]);
   paces.push(await pace());
-  loads.push(loadavg()[0]);
-  return { ...result, load: { foreign, pace: Math.max(...paces), averages: loads } };
+  return { ...result, averages, load: { foreign, pace: Math.max(...paces) } };
 }
 
 /** If each result counts, given all that were measured in one run: by name, by round. */
@@ -71,14 +74,6 @@ export function counted(found) {
   const best = Math.min(...loads.map(({ pace }) => pace));
   const quiet = ({ load }) => !load || (load.foreign <= MOST_FOREIGN && load.pace <= MOST_PACE * best);
   return new Map([...found].map(([name, all]) => [name, all.map(quiet)]));
-}
-
-/** The load averages of a minute, before and after each result, as a line. */
-export function loadLine(found) {
-  const averages = [...found.values()].flat().flatMap(({ load }) => load?.averages ?? []);
-  return averages.length === 0
-    ? '- This system does not say how busy it was.'
-    : `- Load average before and after each round: ${Math.min(...averages).toFixed(1)} to ${Math.max(...averages).toFixed(1)}.`;
 }
 
 /** The processor, and the load now. */

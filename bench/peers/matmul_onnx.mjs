@@ -1,36 +1,34 @@
-// Times the matrix products of onnxruntime: milliseconds by name, for a JSON list of shapes.
+// Times onnxruntime's matrix products on all cores: milliseconds by name, for a JSON list of shapes.
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import ort from 'onnxruntime-node';
-import { matmulModel, shapesOf } from './onnx_matmul.mjs';
+import { matmulModel } from './onnx_matmul.mjs';
+import { median, operandValues, repeatsFor } from './timing.mjs';
+
+const require = createRequire(import.meta.url);
+const { InferenceSession, Tensor } = require('onnxruntime-node');
+const { version } = JSON.parse(
+  readFileSync(new URL('node_modules/onnxruntime-node/package.json', import.meta.url), 'utf8'),
+);
 
 const { shapes, batch_ms, runs } = JSON.parse(process.argv[2]);
-const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json');
-
-const filled = (shape) => {
-  const values = Float32Array.from(
-    { length: shape.reduce((n, d) => n * d, 1) },
-    (_, i) => ((i * 7919) % 4099) / 4099 - 0.5,
-  );
-  return new ort.Tensor('float32', values, shape);
-};
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+const count = (shape) => shape.reduce((n, size) => n * size, 1);
 
 const ms = {};
 for (const product of shapes) {
-  const session = await ort.InferenceSession.create(matmulModel(product), { logSeverityLevel: 3 });
-  const { a, b, c } = shapesOf(product);
-  const feeds = { a: filled(a), b: filled(b) };
-  const fetches = { c: filled(c) };
-  const batch = async (repeats) => {
+  const { model, shapes: stored } = matmulModel(product);
+  const session = await InferenceSession.create(model, { executionProviders: ['cpu'] });
+  const tensor = (shape) => new Tensor('float32', operandValues(count(shape)), shape);
+  const feeds = { a: tensor(stored.a), b: tensor(stored.b) };
+  const time = async (repeats) => {
     const start = performance.now();
-    for (let i = 0; i < repeats; i++) await session.run(feeds, fetches);
+    for (let i = 0; i < repeats; i++) await session.run(feeds);
     return (performance.now() - start) / repeats;
   };
-  await batch(1);
-  const repeats = Math.max(1, Math.min(500, Math.ceil(batch_ms / (await batch(1)))));
+  await time(1);
+  const repeats = repeatsFor(batch_ms, await time(1));
   const times = [];
-  for (let run = 0; run < runs; run++) times.push(await batch(repeats));
+  for (let run = 0; run < runs; run++) times.push(await time(repeats));
   ms[product.name] = median(times);
   await session.release();
 }
-console.log(JSON.stringify({ peer: `onnxruntime ${version}`, ms }));
+console.log(JSON.stringify({ peer: `onnxruntime-node ${version}`, ms }));

@@ -1,16 +1,13 @@
 // Times our matrix products: milliseconds by name, for a JSON list of shapes.
 import { Gpu, keep, matmul, scope, Tensor } from '../../dist/index.js';
+import { median, operandValues, repeatsFor } from './timing.mjs';
 
 const { shapes, batch_ms, runs } = JSON.parse(process.argv[2]);
 const gpu = await Gpu.open();
 
 const operand = (lead, rows, columns, transposed) => {
   const shape = [...lead, ...(transposed ? [columns, rows] : [rows, columns])];
-  const values = Float32Array.from(
-    { length: shape.reduce((n, d) => n * d, 1) },
-    (_, i) => ((i * 7919) % 4099) / 4099 - 0.5,
-  );
-  return keep(Tensor.from(gpu, values, shape));
+  return keep(Tensor.from(gpu, operandValues(shape.reduce((n, d) => n * d, 1)), shape));
 };
 
 async function duration(recording) {
@@ -19,8 +16,6 @@ async function duration(recording) {
   await gpu.finish();
   return performance.now() - start;
 }
-
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 const ms = {};
 for (const { name, batch, M, K, N, transA, transB } of shapes) {
@@ -32,7 +27,7 @@ for (const { name, batch, M, K, N, transA, transB } of shapes) {
     }).recording;
   const once = recorded(1);
   await gpu.finish();
-  const repeats = Math.max(1, Math.min(500, Math.ceil(batch_ms / (await duration(once)))));
+  const repeats = repeatsFor(batch_ms, await duration(once));
   const many = recorded(repeats);
   await gpu.finish();
   const times = [];

@@ -1,60 +1,60 @@
-// A matrix product as an ONNX model, written in protobuf's wire format (onnx.proto of opset 17, IR version 8).
-const varint = (value) => {
-  const bytes = [];
-  for (let rest = value; bytes.length === 0 || rest > 0; rest = Math.floor(rest / 128))
-    bytes.push((rest % 128) + (rest >= 128 ? 128 : 0));
-  return bytes;
-};
-const whole = (field, value) => [...varint(8 * field), ...varint(value)];
-/** A message, or a string. */
-const part = (field, content) => {
-  const bytes = typeof content === 'string' ? [...Buffer.from(content)] : content.flat();
-  return [...varint(8 * field + 2), ...varint(bytes.length), ...bytes];
+// A model of one matrix product in ONNX's file format, written by hand: ModelProto in protobuf's wire encoding. The numbers are
+// those of onnx.proto.
+const FLOAT = 1; // TensorProto.DataType
+const INTS = 7; // AttributeProto.AttributeType
+const IR_VERSION = 8;
+const OPSET = 17;
+
+const varint = (value) => (value < 128 ? [value] : [(value % 128) + 128, ...varint(Math.floor(value / 128))]);
+/** A field that is a number (wire type 0). */
+const number = (field, value) => [...varint(8 * field), ...varint(value)];
+/** A field that is bytes: text or another message (wire type 2). */
+const bytes = (field, content) => [...varint(8 * field + 2), ...varint(content.length), ...content];
+const text = (field, string) => bytes(field, [...new TextEncoder().encode(string)]);
+const each = (items, encode) => items.flatMap(encode);
+
+/** A ValueInfoProto: a float32 tensor of a fixed shape. */
+const value = (name, shape) => {
+  const dims = each(shape, (size) => bytes(1, number(1, size)));
+  return [...text(1, name), ...bytes(2, bytes(1, [...number(1, FLOAT), ...bytes(2, dims)]))];
 };
 
-const FLOAT = 1;
-const tensor = (name, shape) => {
-  const dims = part(
-    2,
-    shape.map((size) => part(1, whole(1, size))),
-  );
-  return [part(1, name), part(2, part(1, [whole(1, FLOAT), dims]))];
-};
-const INT = 2;
-const INTS = 7;
-const integer = (name, value) => part(5, [part(1, name), whole(3, value), whole(20, INT)]);
-const integers = (name, values) =>
-  part(5, [part(1, name), ...values.map((value) => whole(8, value)), whole(20, INTS)]);
-const node = (type, inputs, output, attributes = []) =>
-  part(1, [...inputs.map((name) => part(1, name)), part(2, output), part(4, type), ...attributes]);
+const permutation = (perm) =>
+  bytes(5, [...text(1, 'perm'), ...each(perm, (axis) => number(8, axis)), ...number(20, INTS)]);
 
-/** Gemm for two matrices; MatMul for batches, of transposed operands where they are stored so. Inputs a and b, output c. */
-function nodes({ batch, transA, transB }) {
-  if (batch === 1)
-    return [node('Gemm', ['a', 'b'], 'c', [integer('transA', +transA), integer('transB', +transB)])];
-  const turned = (name, wanted) =>
-    wanted ? [node('Transpose', [name], `${name}T`, [integers('perm', [0, 2, 1])])] : [];
-  const operands = [transA ? 'aT' : 'a', transB ? 'bT' : 'b'];
-  return [...turned('a', transA), ...turned('b', transB), node('MatMul', operands, 'c')];
-}
+const node = (type, inputs, output, attributes = []) => [
+  ...each(inputs, (name) => text(1, name)),
+  ...text(2, output),
+  ...text(4, type),
+  ...attributes,
+];
 
-/** The shapes of a, b and c as they are stored. */
-export function shapesOf({ batch, M, K, N, transA, transB }) {
+/**
+ * The shapes in which the operands are stored, and the model: `y = a b` with `a` (M, K) and `b` (K, N), stored the other way
+ * around where they are transposed. onnxruntime joins a Transpose with the product after it.
+ */
+export function matmulModel({ batch, M, K, N, transA, transB }) {
   const lead = batch > 1 ? [batch] : [];
   const stored = (rows, columns, transposed) => [
     ...lead,
     ...(transposed ? [columns, rows] : [rows, columns]),
   ];
-  return { a: stored(M, K, transA), b: stored(K, N, transB), c: stored(M, N, false) };
-}
-
-/** The bytes of a model for one product {batch, M, K, N, transA, transB}. */
-export function matmulModel(product) {
-  const { a, b, c } = shapesOf(product);
-  const graph = [
-    ...nodes(product),
-    part(2, 'matmul'),
-    ...[part(11, tensor('a', a)), part(11, tensor('b', b)), part(12, tensor('c', c))],
+  const shapes = { a: stored(M, K, transA), b: stored(K, N, transB) };
+  const swap = permutation(batch > 1 ? [0, 2, 1] : [1, 0]);
+  const nodes = [
+    ...(transA ? [node('Transpose', ['a'], 'at', swap)] : []),
+    ...(transB ? [node('Transpose', ['b'], 'bt', swap)] : []),
+    node('MatMul', [transA ? 'at' : 'a', transB ? 'bt' : 'b'], 'y'),
   ];
-  return Uint8Array.from([whole(1, 8), part(7, graph), part(8, [part(1, ''), whole(2, 17)])].flat());
+  const graph = [
+    ...each(nodes, (it) => bytes(1, it)),
+    ...text(2, 'matmul'),
+    ...each(Object.entries(shapes), ([name, shape]) => bytes(11, value(name, shape))),
+    ...bytes(12, value('y', [...lead, M, N])),
+  ];
+  const opset = bytes(8, number(2, OPSET));
+  return {
+    shapes,
+    model: Uint8Array.from([...number(1, IR_VERSION), ...bytes(7, graph), ...opset]),
+  };
 }

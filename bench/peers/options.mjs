@@ -8,6 +8,7 @@ export const help = (names) => `npm run bench:peers -- [flags]
 
 Times the training step of Patchlight beside those of other trainers, in rounds of one process each. The other trainers in
 JavaScript are installed into bench/peers/node_modules when they are missing; PyTorch and numpy are used where Python has them.
+Matrix products (matmul) are compared with those of numpy and onnxruntime-node, and with the host's peak where cc can compile.
 
   --only LIST      what to compare, separated by commas [${names.join()}];
                    step-tiny@16 is step-tiny with a batch of 16 images

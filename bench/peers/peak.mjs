@@ -1,34 +1,25 @@
-// The host's own peak, by a C program that this machine's compiler makes: registers alone, all cores.
+// The host's own peak: peak.c, compiled for this processor and run on all cores.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const source = fileURLToPath(new URL('peak.c', import.meta.url));
-const native = process.arch === 'arm64' ? '-mcpu=native' : '-march=native';
+const SECONDS = 60;
 
-/** GFLOP/s of multiply-adds, fused and apart: {fused, apart}, or {reason} where there is no compiler. */
-export function hostPeak(compiler = process.env.CC ?? 'cc') {
+/** `{fused, apart}` in GFLOP/s, or `{reason}`. */
+export function hostPeak(compiler = 'cc') {
   const folder = mkdtempSync(join(tmpdir(), 'patchlight-peak-'));
-  const measured = (contraction) => {
-    const program = join(folder, contraction);
-    const flags = ['-O3', native, `-ffp-contract=${contraction}`, '-o', program, source, '-lpthread'];
-    const { status, error, stderr } = spawnSync(compiler, flags, { encoding: 'utf8' });
-    if (status !== 0) throw new Error(error ? `no C compiler (${error.code})` : stderr.trim().split('\n')[0]);
-    return Number(spawnSync(program, { encoding: 'utf8' }).stdout);
-  };
   try {
-    return { fused: measured('fast'), apart: measured('off') };
-  } catch ({ message }) {
-    return { reason: message };
+    const program = join(folder, 'peak');
+    const limits = { encoding: 'utf8', timeout: 1000 * SECONDS };
+    const built = spawnSync(compiler, ['-O3', '-march=native', '-pthread', source, '-o', program], limits);
+    if (built.error?.code === 'ENOENT') return { reason: `there is no C compiler ${compiler}` };
+    if (built.status !== 0) return { reason: `${compiler} does not compile peak.c here` };
+    const { status, signal, stdout } = spawnSync(program, [String(availableParallelism())], limits);
+    return status === 0 ? JSON.parse(stdout) : { reason: `peak.c ended with ${status ?? signal}` };
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
-
-/** The peak as a line of the table's notes. */
-export const peakLine = ({ fused, apart, reason }) =>
-  reason
-    ? `- The host's peak is not known: ${reason}.`
-    : `- The host's peak, in registers alone: ${fused.toFixed(0)} GFLOP/s fused, ${apart.toFixed(0)} with multiply and add apart.`;

@@ -4,9 +4,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { adapterName, installPeers, multipliers, trainers } from './contestants.mjs';
-import { counted, loadLine, MOST_FOREIGN, MOST_PACE, machine, withLoad } from './load.mjs';
+import { counted, MOST_FOREIGN, MOST_PACE, machine, withLoad } from './load.mjs';
 import { help, readOptions, UsageError } from './options.mjs';
-import { hostPeak, peakLine } from './peak.mjs';
+import { hostPeak } from './peak.mjs';
+import { digits, finiteMedian, loadRange, peakLine, table } from './tables.mjs';
+import { median } from './timing.mjs';
 
 const results = fileURLToPath(new URL('../results', import.meta.url));
 const { dependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
@@ -45,26 +47,6 @@ const shapes = [
   product(192, 65, 65, 64),
 ];
 
-const median = (values) => {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-};
-/** The median of the rounds that count; NaN if none does. */
-const finiteMedian = (values) => median(values.filter(Number.isFinite));
-const digits = (value) =>
-  Number.isFinite(value) ? (value >= 100 ? value.toFixed(0) : value.toPrecision(3)) : '-';
-
-function table(head, rows) {
-  const widths = head.map((_, c) => Math.max(...[head, ...rows].map((row) => row[c].length), 3));
-  const pad = (cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c]));
-  const rule = widths.map((width, c) => (c === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`));
-  return [head.map(pad), ...rows.map((row) => row.map(pad))]
-    .map((row) => `| ${row.join(' | ')} |`)
-    .toSpliced(1, 0, `|${rule.join('|')}|`)
-    .join('\n');
-}
-
 /**
  * Every contestant once a round; who has no result the first time is not asked again. Results by name, by round; `counts` is
  * true for a result of a quiet round.
@@ -74,8 +56,14 @@ async function rounds(contestants, count, ask) {
   for (let round = 0; round < count; round++)
     for (const [name, contestant] of Object.entries(contestants)) {
       if (found.get(name)[0]?.reason) continue;
-      process.stderr.write(`round ${round + 1} of ${count}: ${name} ...\n`);
-      found.get(name).push(await withLoad(() => ask(contestant)));
+      process.stderr.write(`round ${round + 1} of ${count}: ${name} ...`);
+      const result = await withLoad(() => ask(contestant));
+      found.get(name).push(result);
+      process.stderr.write(
+        result.averages
+          ? ` load ${result.averages.map((it) => it.toFixed(1)).join(' before, ')} after\n`
+          : '\n',
+      );
     }
   const quiet = counted(found);
   return new Map(
@@ -85,6 +73,18 @@ async function rounds(contestants, count, ask) {
     ]),
   );
 }
+
+const PEAK_MB =
+  'Peak MB of Patchlight: the most device memory at one time, copies in textures included. Peak MB of PyTorch: the most resident memory of its process, less what was resident before the model was built. The other trainers do not say.';
+
+/** Of each contestant with a result: the rounds that counted, and the load average of a minute around its processes. */
+const loads = (found) =>
+  [...found]
+    .filter(([, all]) => all[0] && !all[0].reason)
+    .map(([who, all]) => {
+      const quiet = `${all.filter(({ counts }) => counts).length} of ${all.length} rounds counted`;
+      return `- ${who}: ${[quiet, loadRange(all)].filter(Boolean).join(', ')}.`;
+    });
 
 const missing = (found) =>
   [...found].flatMap(([name, results]) =>
@@ -119,7 +119,7 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
         digits(Math.min(...times)),
         digits((1000 * model.batch) / median(times)),
         first ? digits(first) : '',
-        digits(all[0].peak_mb),
+        digits(finiteMedian(all.map(({ peak_mb }) => peak_mb))),
         `${times.length} of ${all.length}`,
         who === 'Patchlight' ? '' : `${digits(finiteMedian(ratios))} x`,
       ];
@@ -140,9 +140,8 @@ async function compareSteps(name, batch, { rounds: count, seconds, quick }) {
       ],
       rows,
     ),
-    '- Peak memory: of the device, textures included, for ours; for PyTorch, growth of the process from before the model.',
-    loadLine(found),
-    ...missing(found),
+    PEAK_MB,
+    [...loads(found), ...missing(found)].join('\n'),
   ];
 }
 
@@ -154,13 +153,10 @@ async function compareProducts({ rounds: count, seconds, quick }) {
     const speeds = usable.map(([, all]) =>
       all.map(({ ms, counts }) => (ms && counts ? (2 * batch * M * K * N) / ms[name] / 1e6 : Number.NaN)),
     );
-    const [mine, ...others] = speeds;
-    const ratios = others.map((peer) => finiteMedian(mine.map((ours, round) => ours / peer[round])));
-    return [
-      name,
-      ...speeds.map((it) => digits(finiteMedian(it))),
-      ...ratios.map((ratio) => `${digits(ratio)} x`),
-    ];
+    const ratios = speeds
+      .slice(1)
+      .map((theirs) => finiteMedian(speeds[0].map((ours, round) => ours / theirs[round])));
+    return [name, ...speeds.map((it) => digits(finiteMedian(it))), ...ratios.map((it) => `${digits(it)} x`)];
   });
   const head = [
     'M x K x N',
@@ -168,14 +164,9 @@ async function compareProducts({ rounds: count, seconds, quick }) {
   ];
   return [
     '## matmul',
-    table([...head, ...usable.slice(1).map(([who]) => `ours / ${who}`)], rows),
+    table([...head, ...usable.slice(1).map(([who]) => `speedup over ${who}`)], rows),
     peakLine(hostPeak()),
-    loadLine(found),
-    ...usable.map(
-      ([who, all]) =>
-        `- ${who}: ${all.filter(({ counts }) => counts).length} of ${all.length} rounds counted.`,
-    ),
-    ...missing(found),
+    [...loads(found), ...missing(found)].join('\n'),
   ];
 }
 
@@ -205,6 +196,7 @@ const sections = [
   `${machine()}.`,
   `Rounds of one process each, interleaved: ${options.rounds}. Medians over rounds of each process's median; the speedup of ours is within a round. ` +
     `A round counts if other processes took at most ${100 * MOST_FOREIGN} % of the cores and a fixed piece of work beside it at most ${MOST_PACE} times its shortest time. ` +
+    'Loads are averages of a minute, read before and after each process. ' +
     'Peers wait for the loss of every step and run with the driver as it comes; tfjs has Adam, the others AdamW. ' +
     'The first step is that of the first round: it compiles, or finds what an earlier run has left in the driver’s cache.',
   ...(trouble ? [trouble] : []),

@@ -14,7 +14,7 @@ export interface Ceilings {
 const COPIED = 2 ** 26; // bytes, beyond most caches
 const SOFTWARE_THREADS = 2 ** 14;
 const GPU_THREADS = 2 ** 20;
-const TRIPS = 96;
+const TRIPS = 171;
 
 export async function measureCeilings(gpu: Gpu, effort: Effort): Promise<Ceilings> {
   const [x, y] = [Tensor.zeros(gpu, [COPIED / 4]), Tensor.zeros(gpu, [COPIED / 4])] as const;

@@ -6,7 +6,7 @@ import { groupsFor, quadsOf, ROW_WG } from './common.js';
 
 const kernel = defineKernel('ceiling_forward', source);
 
-const ROUNDS = 8; // of the kernel's inner loop
+const ROUNDS = 4; // of the kernel's inner loop
 const OPERATIONS = 48; // of a round: a multiplication and an addition in each of six vec4
 
 /** Runs the chains, one invocation per quad of y; returns the floating-point operations that takes. */
