@@ -34,7 +34,7 @@ export const KERNEL_BUGS: readonly Bug[] = [
   op('im2col')('padding forgotten', 'tokens/im2col_forward', '+ j - p.padW', '+ j'),
   op('im2col')('a window one too wide', 'tokens/im2col_backward', 'select(0u, (row - p.PH) / p.SH + 1u, row >= p.PH)', 'select(0u, (row - p.PH) / p.SH, row >= p.PH)'),
   layerNorm('missing eps', 'layer_norm/layer_norm_forward_subgroup', ' / n + p.eps)', ' / n)'),
-  layerNorm('a lane beyond the row counted', 'layer_norm/layer_norm_forward_subgroup', 'select(vec4f(0.0), v[q] - mean, lane + q * lanes < p.quads)', 'v[q] - mean'),
+  layerNorm('a lane beyond the row counted', 'layer_norm/layer_norm_forward_subgroup', 'select(vec4f(0.0), v[q] - mean, lane + q * LANES < p.quads)', 'v[q] - mean'),
   layerNorm('= for +=', 'layer_norm/layer_norm_backward_subgroup', 'bias_sum[q] += counted * d;', 'bias_sum[q] = counted * d;'),
   layerNorm('a surplus row counted', 'layer_norm/layer_norm_backward_subgroup', 'select(0.0, 1.0, row < p.R)', '1.0'),
   layerNorm('a term forgotten', 'layer_norm/layer_norm_backward_subgroup', 'g[q] - mean_g - normal[q] * mean_gx', 'g[q] - mean_g'),
