@@ -3,6 +3,7 @@
  * each adapter, in the project's folder `tuning/` or in the user's.
  */
 import fallback from '../../tuning/default.json' with { type: 'json' };
+import swiftShader from '../../tuning/google-swiftshader.json' with { type: 'json' };
 import mesaSoftware from '../../tuning/mesa-software.json' with { type: 'json' };
 import { FormatError } from '../core/errors.js';
 import { checked } from '../core/setting.js';
@@ -76,6 +77,7 @@ interface Adapter {
 }
 
 const bundled: Readonly<Record<string, TuningFile>> = {
+  'google-swiftshader': { path: 'tuning/google-swiftshader.json', text: JSON.stringify(swiftShader) },
   'mesa-software': { path: 'tuning/mesa-software.json', text: JSON.stringify(mesaSoftware) },
 };
 
