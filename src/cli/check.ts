@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 /** `node dist/check.js`: compares every kernel that this adapter can run with float64 references. */
 import { CheckDevice } from '../check/device.js';
+import { pickedModels, stepKernels } from '../check/known_steps.js';
+import { picksOf, picksText } from '../check/picks.js';
 import { lacks, type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
+import { knownAdapters } from '../gpu/known_adapters.js';
 import { adapterOption, commandLine } from './arguments.js';
 import { demandPlace, writeJson } from './files.js';
 import { main, UsageError } from './main.js';
@@ -32,6 +35,11 @@ const options = {
     requiresArg: true,
     describe: 'start no further check after so many seconds; checks that were not run are counted',
   },
+  adapters: {
+    type: 'boolean',
+    describe:
+      'print which kernels known adapters of the world would run, and check nothing; needs no adapter',
+  },
   adapter: adapterOption,
 } as const;
 
@@ -40,6 +48,7 @@ interface Parsed {
   readonly filter?: string;
   readonly json?: string;
   readonly adapter?: string;
+  readonly adapters?: boolean;
 }
 
 function wanted(filter: string): Task[] {
@@ -88,8 +97,25 @@ function sentences(leftOut: readonly LeftOut[]): string[] {
   });
 }
 
+/** Prints the picks of every known adapter, and writes them to a file if one is named. */
+async function printAdapters(json: string | undefined): Promise<void> {
+  const all = [];
+  for (const known of knownAdapters) {
+    const steps = (await Promise.all(pickedModels.map((model) => stepKernels(known, model)))).flat();
+    const picks = steps.map(picksOf);
+    all.push({ ...known, steps: picks });
+    console.log(`${picksText(known, picks)}\n`);
+  }
+  if (json) writeJson(json, all);
+}
+
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
+  if (parsed.adapters) {
+    if (parsed.json) demandPlace('json', parsed.json);
+    await printAdapters(parsed.json);
+    return 0;
+  }
   const chosen = wanted(parsed.filter ?? '');
   if (parsed.json) demandPlace('json', parsed.json);
   const { seconds } = parsed;

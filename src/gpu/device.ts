@@ -4,7 +4,7 @@ import { chooseAdapter } from './adapters.js';
 import { type Host, hostHere } from './host.js';
 import { SUBGROUP_SIZE } from './pipeline.js';
 import { measuredLanes } from './subgroup_probe.js';
-import { type Knobs, type TuningSource, tuningName, tuningOf } from './tuning.js';
+import { type Knobs, type TuningFile, type TuningSource, tuningName, tuningOf } from './tuning.js';
 
 export interface AdapterInfo {
   /** As the driver calls it, for example `llvmpipe (LLVM 15.0.6, 512 bits)`. */
@@ -46,7 +46,7 @@ export interface OpenOptions {
   readonly without?: readonly string[];
 }
 
-const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix';
+export const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix';
 const WANTED_FEATURES = ['subgroups', 'timestamp-query', 'shader-f16', SUBGROUP_SIZE, SUBGROUP_MATRIX];
 const WANTED_LIMITS = [
   'maxBufferSize',
@@ -71,14 +71,7 @@ export async function openAdapter(
     (name) => adapter.features.has(name as GPUFeatureName) && !without.has(name),
   );
   const immediates = languageFeatures.has('immediate_address_space') && !without.has('immediates');
-  const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
-  // Not yet, or no longer, in the type definitions of WebGPU.
-  const { subgroupMatrixConfigs = [] } = adapter.info as { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
-  const subgroupMatrix = features.includes(SUBGROUP_MATRIX)
-    ? Array.from(subgroupMatrixConfigs, plainConfig)
-    : [];
-  const known = { vendor, architecture, software, subgroupMatrix, features: new Set(features) };
-  const tuned = tuningOf(known, await host.tuningFile(tuningName(known)));
+  const file = await host.tuningFile(tuningName(adapter.info));
   const limits: Record<string, number> = {};
   for (const name of WANTED_LIMITS) {
     const value = (adapter.limits as unknown as Record<string, number | undefined>)[name];
@@ -88,33 +81,66 @@ export async function openAdapter(
     requiredFeatures: features as GPUFeatureName[],
     requiredLimits: limits,
   });
+  const known = {
+    name: adapterName(adapter.info, names),
+    ...{ software, features, immediates },
+    lanes: await lanesOf(device, adapter.info),
+    workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
+  };
+  return { device, info: adapterInfo(adapter.info as HostInfo, known, file) };
+}
+
+/** The fields of GPUAdapterInfo that an AdapterInfo is made from. */
+export interface HostInfo extends Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'description'> {
+  readonly subgroupMinSize: number;
+  readonly subgroupMaxSize: number;
+  // Not yet, or no longer, in the type definitions of WebGPU.
+  readonly subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[];
+}
+
+/** The description by which kernels are chosen, for the features that are used. */
+export function adapterInfo(
+  info: HostInfo,
+  device: Pick<AdapterInfo, 'name' | 'software' | 'lanes' | 'workgroupBytes' | 'immediates'> & {
+    readonly features: readonly string[];
+  },
+  file: TuningFile | null = null,
+): AdapterInfo {
+  const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = info;
+  const features = new Set(device.features);
+  const subgroupMatrix = features.has(SUBGROUP_MATRIX)
+    ? Array.from(info.subgroupMatrixConfigs ?? [], plainConfig)
+    : [];
+  const known = { ...device, ...{ vendor, architecture, features, subgroupMatrix } };
   return {
-    device,
-    info: {
-      ...known,
-      name: adapterName(adapter.info, names),
-      driver: description,
-      lanes: await lanesOf(device, adapter.info),
-      subgroupSizes: [subgroupMinSize, subgroupMaxSize],
-      workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
-      immediates,
-      ...tuned,
-    },
+    ...known,
+    driver: description,
+    subgroupSizes: [subgroupMinSize, subgroupMaxSize],
+    ...tuningOf(known, file),
   };
 }
 
 /**
- * The adapter's only subgroup size, or the one of its sizes that kernels ask for. On an Intel card 16 lanes leave each more
- * registers; other cards run 32. Metal knows no such request and reports 4 to 64 for every card, but Apple's own have one
+ * The adapter's only subgroup size, or the one of its sizes that kernels ask for; 0 if the driver chooses. On an Intel card
+ * 16 lanes leave each more registers; other cards run 32.
+ */
+export function askedLanes(
+  { vendor, subgroupMinSize: least, subgroupMaxSize: most }: Omit<HostInfo, 'architecture' | 'description'>,
+  features: ReadonlySet<string>,
+): number {
+  if (!features.has('subgroups')) return 0;
+  if (least === most) return least;
+  return features.has(SUBGROUP_SIZE) ? Math.min(Math.max(vendor === 'intel' ? 16 : 32, least), most) : 0;
+}
+
+/**
+ * The same for a device. Metal knows no request for a size and reports 4 to 64 for every card, but Apple's own have one
  * size, which a kernel measures.
  */
 export async function lanesOf(device: GPUDevice, info: GPUAdapterInfo): Promise<number> {
-  const { vendor, subgroupMinSize: least, subgroupMaxSize: most } = info;
-  if (!device.features.has('subgroups')) return 0;
-  if (least === most) return least;
-  if (device.features.has(SUBGROUP_SIZE as GPUFeatureName))
-    return Math.min(Math.max(vendor === 'intel' ? 16 : 32, least), most);
-  return vendor === 'apple' ? measuredLanes(device) : 0;
+  const { features } = device;
+  const measurable = info.vendor === 'apple' && features.has('subgroups');
+  return askedLanes(info as HostInfo, features) || (measurable ? measuredLanes(device) : 0);
 }
 
 // The binding's object reads each field from the adapter, so it is copied.

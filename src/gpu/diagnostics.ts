@@ -1,5 +1,13 @@
 /** Counters and overrides for tests, benchmarks and `check`. Training neither reads nor sets any of them. */
+import type { Kernel, Specialisation } from './pipeline.js';
 import type { Family } from './variants.js';
+
+/** A dispatch, as it was asked for. */
+export interface Dispatched {
+  readonly kernel: Kernel;
+  readonly params: Readonly<Record<string, number>>;
+  readonly specialisation: Specialisation;
+}
 
 export class Diagnostics {
   /** Bind groups made, submits and dispatches so far. A recorded step makes no bind group and submits once. */
@@ -10,4 +18,6 @@ export class Diagnostics {
   readonly picked = new Map<string, { family: Family<never>; kernel: string }>();
   /** Bytes bound beyond the end of every operand, so that a stray store lands where a test can see it. */
   slackBytes = 0;
+  /** Hears of every dispatch before it is compiled. */
+  onDispatch: ((dispatched: Dispatched) => void) | null = null;
 }

@@ -43,6 +43,20 @@ const methods = {
   lost: new Promise(nothing),
 };
 
-/** A dry device with the limits and features of a real one. */
-export const dryDevice = ({ limits, features }: GPUDevice): GPUDevice =>
+/** The limits that `Gpu` asks a device for. */
+export type KernelLimits = Readonly<
+  Record<
+    | 'maxComputeInvocationsPerWorkgroup'
+    | 'maxComputeWorkgroupSizeX'
+    | 'maxComputeWorkgroupStorageSize'
+    | 'maxStorageBuffersPerShaderStage'
+    | 'maxStorageBufferBindingSize'
+    | 'maxBufferSize'
+    | 'maxTextureDimension2D',
+    number
+  >
+>;
+
+/** A dry device with these limits and features. */
+export const dryDevice = (limits: KernelLimits, features: ReadonlySet<string>): GPUDevice =>
   ({ ...methods, limits, features }) as unknown as GPUDevice;

@@ -8,7 +8,7 @@ import { DeviceErrors } from './device_errors.js';
 import { DeviceLoss } from './device_loss.js';
 import { Diagnostics } from './diagnostics.js';
 import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
-import { dryDevice } from './dry_device.js';
+import { dryDevice, type KernelLimits } from './dry_device.js';
 import { type Host, hostHere } from './host.js';
 import { DeviceMemory } from './memory.js';
 import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
@@ -92,7 +92,12 @@ export class Gpu {
 
   /** A Gpu like this one that counts memory, with a budget of its own, and runs nothing. */
   dryRun(budgetBytes: number): Gpu {
-    return new Gpu(dryDevice(this.device), this.info, budgetBytes, { compileElsewhere() {} }, true);
+    return Gpu.dry(this.info, this.device.limits, budgetBytes);
+  }
+
+  /** A Gpu of an adapter that need not exist, which counts memory and runs nothing. */
+  static dry(info: AdapterInfo, limits: KernelLimits, budgetBytes = Number.POSITIVE_INFINITY): Gpu {
+    return new Gpu(dryDevice(limits, info.features), info, budgetBytes, { compileElsewhere() {} }, true);
   }
 
   /**
@@ -108,6 +113,7 @@ export class Gpu {
   ): void {
     const groups = shapeGroups(kernel, workgroups);
     if (groups.some((n) => n === 0)) return;
+    this.diagnostics.onDispatch?.({ kernel, params, specialisation });
     const compiled = this.pipelines.get(kernel, specialisation);
     const immediates = packParams(kernel, params);
     const resources = kernel.interface.bindings.map(({ name, kind }) => {
