@@ -60,6 +60,7 @@ it.each([
   ['train', '--batch-size auto', 2, /--batch-size auto needs --memory-budget/],
   ['train', '--batch-size auto --memory-budget 99 --resume x', 2, /--resume continues .* Leave out auto/],
   ['train', '--dataset /nope', 1, /is not a folder, and not one of cifar10, cifar100 and shapes10/],
+  ['check', '--adapters --adapter 0', 2, /--adapters checks nothing: leave out --adapter\./],
   ['augment', '', 2, /Missing required argument: grid/],
   ['augment', '--grid x.png --rows 0', 2, /--rows must be a positive whole number/],
   ['augment', '--grid x.png --augment nope', 2, /Invalid values/],
@@ -104,6 +105,19 @@ it('checks end in time, and count the checks that were not run', () => {
   expect(rows).toEqual([]);
   expect(leftOut.length).toBeGreaterThan(0);
   expect(out).toContain(`${leftOut.length} left out: no time left (${leftOut.length} of gelu)`);
+});
+
+it('prints the kernels of known adapters, and writes them to a file', () => {
+  const json = join(folder, 'adapters.json');
+  const { code, out } = run('check', ['--adapters', '--json', json]);
+  expect(code).toBe(0);
+  const all: { name: string; source: string; steps: unknown[] }[] = JSON.parse(readFileSync(json, 'utf8'));
+  expect(out.match(/^## .*$/gm)?.length).toBe(all.length);
+  for (const { name, source, steps } of all) {
+    expect(out).toContain(`## ${name}`);
+    expect(out).toContain(`Source: ${source}`);
+    expect(steps.length).toBeGreaterThanOrEqual(3);
+  }
 });
 
 it('names the adapters', () => {

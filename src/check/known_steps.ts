@@ -10,7 +10,7 @@ import { setup } from '../training/setup.js';
 export interface PickedModel {
   readonly name: string;
   readonly imageSize: number;
-  readonly settings: Partial<Settings> & Pick<Settings, 'embedDim' | 'patchSize'>;
+  readonly settings: Pick<Settings, 'embedDim' | 'depth' | 'numHeads' | 'patchSize'>;
   /** Images of a step, on a CPU and on a GPU. */
   readonly batch: { readonly cpu: number; readonly gpu: number };
 }

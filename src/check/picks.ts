@@ -1,9 +1,9 @@
 /** Which kernel and which tile each part of a training step gets, and their table. */
 import { table } from '../core/table.js';
 import type { Dispatched } from '../gpu/diagnostics.js';
-import type { KnownAdapter } from '../gpu/known_adapters.js';
+import { infoOf, type KnownAdapter } from '../gpu/known_adapters.js';
 import { extentOf, matrixKernel } from '../ops/product_kernels.js';
-import type { PickedModel, StepKernels } from './known_steps.js';
+import { type PickedModel, pickedModels, type StepKernels } from './known_steps.js';
 
 /** What a kernel computes in a step, which kernel it is, and its tile. */
 export interface Picked {
@@ -104,20 +104,35 @@ function rolesText(roles: readonly string[]): string {
     .join('; ');
 }
 
-/** The steps that share a row: `all`, one precision of all models, or a list. */
+/** The steps that share a row: `all`, one precision of all models, or models with their precisions where not all are meant. */
 function stepsText(names: readonly string[], steps: readonly StepPicks[]): string {
-  const ofModels = grouped(
-    steps.filter(({ model, precision }) => names.includes(`${model} ${precision}`)),
-    ({ model }) => model,
-  );
-  const models = new Set(steps.map(({ model }) => model)).size;
-  const precisions = ofModels.map((own) => own.map(({ precision }) => precision).join(' and '));
-  const same = new Set(precisions).size === 1 && ofModels.length === models;
   if (names.length === steps.length) return 'all';
-  if (same) return precisions[0] as string;
-  return ofModels
-    .map((own) => `${own[0]?.model} ${own.map(({ precision }) => precision).join(' and ')}`)
+  const precisions = [...new Set(steps.map(({ precision }) => precision))];
+  const of = (part: Partial<StepPicks>) =>
+    steps.filter((it) => Object.entries(part).every(([key, value]) => it[key as keyof StepPicks] === value));
+  const named = (all: readonly StepPicks[]) =>
+    all.every(({ model, precision }) => names.includes(`${model} ${precision}`));
+  const whole = precisions.find(
+    (precision) => of({ precision }).length === names.length && named(of({ precision })),
+  );
+  if (whole) return whole;
+  return grouped(steps, ({ model }) => model)
+    .flatMap((own) => {
+      const meant = own.filter((it) => named([it])).map(({ precision }) => precision);
+      if (meant.length === 0) return [];
+      return [own[0]?.model, ...(meant.length < own.length ? meant : [])].join(' ');
+    })
     .join(', ');
+}
+
+/** The batch of a model's steps, and why it is no larger. */
+function batchText(own: readonly StepPicks[]): string {
+  const [first] = own as [StepPicks, ...StepPicks[]];
+  const limit = own.find((it) => it.limit !== null)?.limit;
+  if (own.every(({ batch }) => batch === 0)) return `${first.model} does not fit: ${limit}`;
+  const same = own.every(({ batch }) => batch === first.batch);
+  const batches = same ? first.batch : own.map((it) => `${it.batch} (${it.precision})`).join(', ');
+  return `${first.model}: batch ${batches}${limit ? `; no more fits: ${limit}` : ''}`;
 }
 
 function headLines(known: KnownAdapter): string[] {
@@ -129,6 +144,7 @@ function headLines(known: KnownAdapter): string[] {
   const sizes = subgroupMatrix.map(
     ({ M, N, K, componentType: of, resultComponentType: to }) => `${M}x${N}x${K} ${of} to ${to}`,
   );
+  const unused = sizes.length > 0 && infoOf(known).lanes === 0;
   const facts = [
     software ? 'CPU' : 'GPU',
     subgroups,
@@ -139,10 +155,21 @@ function headLines(known: KnownAdapter): string[] {
   ];
   return [
     `## ${name}${vendor ? ` (${vendor} ${architecture})`.replace(' )', ')') : ''}`,
-    `${facts.join(', ')}; matrices: ${sizes.join(', ') || 'none'}`,
+    `${facts.join(', ')}`,
+    `Matrices: ${sizes.join(', ') || 'none'}${unused ? '; none is used, because the size of a subgroup is not known' : ''}`,
     `Source: ${source}`,
   ];
 }
+
+/** What the blocks of text are about. */
+export const picksHead = [
+  'Kernels of training steps on known adapters, as the engine would pick them by features, limits and shapes.',
+  'Products: forward x . W^T (NT), input gradient dy . W (NN), weight gradient dy^T . x (TN).',
+  ...pickedModels.map(
+    ({ name, imageSize, settings: { embedDim, depth, numHeads, patchSize } }) =>
+      `${name}: width ${embedDim}, ${depth} blocks, ${numHeads} heads, patches of ${patchSize} x ${patchSize}, images of ${imageSize} x ${imageSize}.`,
+  ),
+].join('\n');
 
 /** A block of text about an adapter: what it is, and a row for each kernel and tile of the steps. */
 export function picksText(known: KnownAdapter, steps: readonly StepPicks[]): string {
@@ -163,10 +190,6 @@ export function picksText(known: KnownAdapter, steps: readonly StepPicks[]): str
       stepsText(own[0]?.steps ?? [], steps),
     ]);
   });
-  const sizes = grouped(steps, ({ model }) => model).map((own) => {
-    const batches = [...new Set(own.map(({ batch }) => batch))].join(' and ');
-    const limit = own.find((it) => it.limit !== null)?.limit;
-    return `${own[0]?.model}: batch ${batches}${limit ? `; more does not fit: ${limit}` : ''}`;
-  });
+  const sizes = grouped(steps, ({ model }) => model).map(batchText);
   return [...headLines(known), ...sizes, '', table(['kernel', 'tile', 'role', 'steps'], rows)].join('\n');
 }

@@ -2,7 +2,7 @@
 /** `node dist/check.js`: compares every kernel that this adapter can run with float64 references. */
 import { CheckDevice } from '../check/device.js';
 import { pickedModels, stepKernels } from '../check/known_steps.js';
-import { picksOf, picksText } from '../check/picks.js';
+import { picksHead, picksOf, picksText } from '../check/picks.js';
 import { lacks, type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
 import { knownAdapters } from '../gpu/known_adapters.js';
@@ -12,9 +12,13 @@ import { main, UsageError } from './main.js';
 
 const usage = `node dist/check.js [flags]
 
-Runs every op on small inputs, forward and backward, and compares the results with float64 on the host. Checks every
-kernel that this adapter can run, every tile size of the matrix products and every block size of attention. The exit
-code is 1 if a result is wrong. Checks of f16 tensors are left out, and counted, if the adapter lacks shader-f16.`;
+Runs every op on small inputs, forward and backward, and compares the results with float64 on the host.
+Checks every kernel that this adapter can run, every tile size of the matrix products and every block size
+of attention. The exit code is 1 if a result is wrong. Checks of f16 tensors are left out, and counted, if
+the adapter lacks shader-f16.
+
+With --adapters it checks nothing. It prints which kernels and tiles the training steps of three models
+would run on known GPUs, software adapters and browsers, and the sources of their limits.`;
 
 const WRITE_EVERY = 3000; // milliseconds
 
@@ -37,8 +41,7 @@ const options = {
   },
   adapters: {
     type: 'boolean',
-    describe:
-      'print which kernels known adapters of the world would run, and check nothing; needs no adapter',
+    describe: 'print which kernels known adapters would run, and check nothing; needs no adapter',
   },
   adapter: adapterOption,
 } as const;
@@ -98,7 +101,11 @@ function sentences(leftOut: readonly LeftOut[]): string[] {
 }
 
 /** Prints the picks of every known adapter, and writes them to a file if one is named. */
-async function printAdapters(json: string | undefined): Promise<void> {
+async function printAdapters({ json, ...others }: Parsed): Promise<void> {
+  for (const name of ['filter', 'seconds', 'adapter'] as const)
+    if (others[name] !== undefined) throw new UsageError(`--adapters checks nothing: leave out --${name}.`);
+  if (json) demandPlace('json', json);
+  console.log(`${picksHead}\n`);
   const all = [];
   for (const known of knownAdapters) {
     const steps = (await Promise.all(pickedModels.map((model) => stepKernels(known, model)))).flat();
@@ -112,8 +119,7 @@ async function printAdapters(json: string | undefined): Promise<void> {
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
   if (parsed.adapters) {
-    if (parsed.json) demandPlace('json', parsed.json);
-    await printAdapters(parsed.json);
+    await printAdapters(parsed);
     return 0;
   }
   const chosen = wanted(parsed.filter ?? '');

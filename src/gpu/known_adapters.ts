@@ -126,7 +126,7 @@ export const knownAdapters: readonly KnownAdapter[] = [
     name: 'NVIDIA H100',
     ...nvidia,
     architecture: 'hopper',
-    source: `f16 matrices with f32 results: bench/results/nvidia-h100.md; workgroup memory as below; ${NVIDIA_LISTS}`,
+    source: `f16 matrices with f32 results: bench/results/nvidia-h100.md; subgroups and workgroup memory of an RTX 4070: ggml-org/llama.cpp pull request 14903; ${NVIDIA_LISTS}`,
   },
   {
     name: 'NVIDIA GeForce RTX 4090',
