@@ -1,6 +1,6 @@
 /**
- * Adapters of the world: what each would report to the engine, so that the choice of kernels can be read and tested without
- * the hardware. Each row names its sources. A figure without one is WebGPU's default.
+ * What GPUs, software adapters and browsers report to the engine, so that the choice of kernels can be read and tested
+ * without the hardware. Each row names its sources. A limit without a source is WebGPU's default.
  */
 import { type AdapterInfo, adapterInfo, askedLanes, type SubgroupMatrixConfig } from './device.js';
 import type { KernelLimits } from './dry_device.js';
@@ -38,8 +38,8 @@ const defaults: KernelLimits = {
   maxTextureDimension2D: 8192,
 };
 
-// Dawn in Node gives no tiers of limits, but at most 16 storage buffers a stage, and buffers of 2 GiB where the driver
-// does not say how large they may be (Dawn's Constants.h).
+// Dawn in Node rounds no limit down, but gives at most 16 storage buffers a stage. Where no source says how large a buffer
+// may be, it has the 2 GiB that Dawn assumes (its Constants.h).
 const vulkan: KernelLimits = {
   ...defaults,
   maxComputeInvocationsPerWorkgroup: 1024,
@@ -81,8 +81,9 @@ const nvidia = {
     matrices('f16', result, [16, 8, 8], [16, 8, 16], [16, 16, 16]),
   ),
 } as const;
-const NVIDIA_LISTS =
-  "sizes of matrices: KhronosGroup/VK-GL-CTS issue 546; textures: KhronosGroup/Vulkan-Tools pull request 106; storage range: Dawn's PhysicalDeviceVk.cpp";
+const NVIDIA_SOURCES =
+  "workgroups of a T4: iree-org/iree pull request 3469; textures of a GTX 1050 Ti: KhronosGroup/Vulkan-Tools pull request 106; storage range: Dawn's PhysicalDeviceVk.cpp; sizes of matrices: KhronosGroup/VK-GL-CTS issue 546; their f32 results: an H100, bench/results/nvidia-h100.md";
+const OF_RTX_4070 = 'subgroups, workgroup memory of an RTX 4070: ggml-org/llama.cpp pull request 14903';
 
 const amd = {
   ...GPU,
@@ -90,9 +91,17 @@ const amd = {
   limits: { ...vulkan, maxComputeWorkgroupStorageSize: 64 * KiB },
   subgroupSizes: [32, 64],
 } as const;
-const AMD_LIMITS = 'limits of an RX 6500 XT: KomputeProject/kompute issue 275';
+const AMD_SOURCES =
+  'storage range, textures of an RX 6500 XT: KomputeProject/kompute issue 275; workgroups, subgroups of an RX 6650 XT: sharpemu/sharpemu pull request 332';
 
-const intel = { ...GPU, vendor: 'intel', limits: vulkan, subgroupSizes: [8, 32] } as const;
+const intel = {
+  ...GPU,
+  vendor: 'intel',
+  limits: { ...vulkan, maxStorageBufferBindingSize: GiB },
+  subgroupSizes: [8, 32],
+} as const;
+const INTEL_SOURCES =
+  'subgroups of Xe (TGL): google/uVkCompute issue 43; workgroups: gpuweb/gpuweb issue 6243; storage range, textures of a UHD 630: KhronosGroup/Vulkan-Tools issue 491';
 
 const apple = {
   ...GPU,
@@ -103,7 +112,8 @@ const apple = {
   subgroupSizes: [32, 32],
   subgroupMatrix: [...matrices('f32', 'f32', [8, 8, 8]), ...matrices('f16', 'f16', [8, 8, 8])],
 } as const;
-const APPLE_LIMITS = "Dawn's PhysicalDeviceMTL.mm, GPU family";
+const APPLE_SOURCE =
+  "Dawn's PhysicalDeviceMTL.mm of 2026 (older ones report subgroups of 4 to 64); buffers where the machine has the memory; GPU family";
 
 const llvmpipe = (lanes: number): KnownAdapter => ({
   name: `llvmpipe (LLVM 15.0.6, ${32 * lanes} bits)`,
@@ -126,26 +136,26 @@ export const knownAdapters: readonly KnownAdapter[] = [
     name: 'NVIDIA H100',
     ...nvidia,
     architecture: 'hopper',
-    source: `f16 matrices with f32 results: bench/results/nvidia-h100.md; subgroups and workgroup memory of an RTX 4070: ggml-org/llama.cpp pull request 14903; ${NVIDIA_LISTS}`,
+    source: `${OF_RTX_4070}; ${NVIDIA_SOURCES}`,
   },
   {
     name: 'NVIDIA GeForce RTX 4090',
     ...nvidia,
     architecture: 'lovelace',
-    source: `subgroups and workgroup memory of an RTX 4070: ggml-org/llama.cpp pull request 14903; ${NVIDIA_LISTS}`,
+    source: `${OF_RTX_4070}; ${NVIDIA_SOURCES}`,
   },
   {
     name: 'NVIDIA GeForce RTX 2060',
     ...nvidia,
     architecture: 'turing',
-    source: `subgroups, workgroups of a T4: iree-org/iree pull request 3469; matrices from RTX 2000 on: ggml-org/llama.cpp pull request 10597; ${NVIDIA_LISTS}`,
+    source: `subgroups, workgroup memory of a T4 as its workgroups; matrices from RTX 2000 on: ggml-org/llama.cpp pull request 10597; ${NVIDIA_SOURCES}`,
   },
   {
     name: 'AMD Radeon RX 6700 XT',
     ...amd,
     ...NO_MATRICES,
     architecture: 'rdna-2',
-    source: `subgroups and workgroups of an RX 6650 XT: sharpemu/sharpemu pull request 332; workgroup memory of RADV: ggml-org/llama.cpp pull request 13324; ${AMD_LIMITS}`,
+    source: `workgroup memory of an RX 5700 XT: ggml-org/llama.cpp pull request 13324; ${AMD_SOURCES}`,
   },
   {
     name: 'AMD Radeon RX 7900 XTX',
@@ -153,7 +163,7 @@ export const knownAdapters: readonly KnownAdapter[] = [
     architecture: 'rdna-3',
     features: MATRICES,
     subgroupMatrix: ['f16', 'f32'].flatMap((result) => matrices('f16', result, [16, 16, 16])),
-    source: `matrices: pytorch/executorch pull request 18726; workgroup memory: ggml-org/llama.cpp pull request 27952; subgroups as of RDNA 2; ${AMD_LIMITS}`,
+    source: `matrices: pytorch/executorch pull request 18726; workgroup memory: ggml-org/llama.cpp pull request 27952; ${AMD_SOURCES}`,
   },
   {
     name: 'Intel Arc A770',
@@ -161,31 +171,34 @@ export const knownAdapters: readonly KnownAdapter[] = [
     architecture: 'gen-12hp',
     features: MATRICES,
     subgroupMatrix: ['f16', 'f32'].flatMap((result) => matrices('f16', result, [8, 8, 16])),
-    source:
-      "workgroup memory: ggml-org/llama.cpp pull request 14001; subgroups, limits of Intel's driver for Linux: smxi/inxi issue 284; matrices: Mesa's intel_device_info.c",
+    source: `workgroup memory: ggml-org/llama.cpp pull request 14001; matrices: Mesa's intel_device_info.c; ${INTEL_SOURCES}`,
   },
   {
     name: 'Intel Iris Xe',
     ...intel,
     ...NO_MATRICES,
     architecture: 'gen-12lp',
-    limits: { ...vulkan, maxComputeWorkgroupStorageSize: 16 * KiB },
-    source:
-      "subgroups: google/uVkCompute issue 43; limits of Intel's driver for Linux: smxi/inxi issue 284; workgroup memory: WebGPU's default",
+    limits: { ...intel.limits, maxComputeWorkgroupStorageSize: 16 * KiB },
+    source: `${INTEL_SOURCES}; workgroup memory: WebGPU's default`,
   },
-  { name: 'Apple M1', ...apple, source: `${APPLE_LIMITS} Apple7` },
-  { name: 'Apple M2', ...apple, source: `${APPLE_LIMITS} Apple8` },
-  { name: 'Apple M4', ...apple, source: `${APPLE_LIMITS} Apple9` },
+  { name: 'Apple M1', ...apple, source: `${APPLE_SOURCE} Apple7` },
+  { name: 'Apple M2', ...apple, source: `${APPLE_SOURCE} Apple8` },
+  { name: 'Apple M4', ...apple, source: `${APPLE_SOURCE} Apple9` },
   {
     name: 'Qualcomm Adreno 750',
     ...GPU,
     ...NO_MATRICES,
     vendor: 'qualcomm',
     architecture: 'adreno-7xx',
-    limits: { ...vulkan, maxStorageBufferBindingSize: 128 * MiB },
+    limits: {
+      ...vulkan,
+      maxComputeInvocationsPerWorkgroup: 256,
+      maxComputeWorkgroupSizeX: 256,
+      maxStorageBufferBindingSize: 128 * MiB,
+    },
     subgroupSizes: [64, 128],
     source:
-      'workgroup memory, f16: ggml-org/ggml issue 1287; subgroups: termux/termux-packages pull request 7165; storage range of an Adreno 702: meta-flutter/workspace-automation issue 150; workgroups: ggml-org/whisper.cpp pull request 3590',
+      "subgroups of 128, workgroup memory, f16: ggml-org/ggml issue 1287; subgroups of 64 (Adreno 735): ggml-org/llama.cpp issue 5739; storage range, textures of an Adreno 702: meta-flutter/workspace-automation issue 150; workgroups: WebGPU's default",
   },
   {
     name: 'ARM Mali-G720',
@@ -202,7 +215,7 @@ export const knownAdapters: readonly KnownAdapter[] = [
     },
     subgroupSizes: [16, 16],
     source:
-      "subgroups, workgroup memory: ggml-org/llama.cpp pull request 27163; storage range, textures of a Mali-G615: leegao/bionic-vulkan-wrapper issue 124; workgroups: WebGPU's default",
+      "subgroups, workgroup memory, no matrices: ggml-org/llama.cpp pull request 27163; f16: ggml-org/llama.cpp issue 5739; storage range, textures of a Mali-G615: leegao/bionic-vulkan-wrapper issue 124; workgroups: WebGPU's default",
   },
   {
     name: 'SwiftShader Device (Subzero)',
@@ -224,7 +237,7 @@ export const knownAdapters: readonly KnownAdapter[] = [
   {
     name: 'a page in Safari',
     ...page,
-    source: "features: WebKit's HardwareCapabilities.mm; WebGPU's default limits",
+    source: "features: WebKit's HardwareCapabilities.mm; WebGPU's default limits, the least that it offers",
   },
 ];
 
