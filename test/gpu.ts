@@ -13,6 +13,16 @@ const chosen = (options: OpenOptions): OpenOptions => ({
 
 export const openGpu = (options: OpenOptions = {}): Promise<Gpu> => Gpu.open(chosen(options));
 
+/** Dawn's backend that validates and runs nothing. */
+export async function nullBackend(): Promise<GPU> {
+  const { create, globals } = await import('webgpu');
+  Object.assign(globalThis, globals);
+  return create([
+    'backend=null',
+    'enable-dawn-features=allow_unsafe_apis,disable_robustness,use_vulkan_memory_model',
+  ]);
+}
+
 /**
  * Opens a device before the tests of the file and closes it after them. An error of the device fails the test that caused
  * it, and the next test gets a new device.

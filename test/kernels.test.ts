@@ -11,6 +11,7 @@ import { DeviceErrors } from '../src/gpu/device_errors.js';
 import { defineKernel, type Kernel, PipelineCache } from '../src/gpu/pipeline.js';
 import { matrixBlocks, matrixKernels } from '../src/ops/attention_kernels.js';
 import { matrixTiles, SOFTWARE_TILES, TILES } from '../src/ops/product_kernels.js';
+import { nullBackend } from './gpu.js';
 
 const kernels = readdirSync('kernels', { recursive: true, encoding: 'utf8' })
   .map((file) => ({ name: basename(file, '.wgsl'), file: `kernels/${file.replaceAll('\\', '/')}` }))
@@ -75,18 +76,15 @@ function overridesOf({ source }: Kernel): Record<string, number>[] {
   );
 } // biome-ignore format: a table in words
 
-const FEATURES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[];
+const FEATURES = [
+  ...['shader-f16', 'subgroups', 'subgroup-size-control', 'chromium-experimental-subgroup-matrix'],
+] as GPUFeatureName[];
 let gpu: GPU;
 let device: GPUDevice;
 const complaints: string[] = [];
 
 beforeAll(async () => {
-  const { create, globals } = await import('webgpu');
-  Object.assign(globalThis, globals);
-  gpu = create([
-    'backend=null',
-    'enable-dawn-features=allow_unsafe_apis,disable_robustness,use_vulkan_memory_model',
-  ]);
+  gpu = await nullBackend();
   const adapter = await gpu.requestAdapter();
   device = await (adapter as GPUAdapter).requestDevice({ requiredFeatures: FEATURES });
   device.addEventListener('uncapturederror', (event) => complaints.push(event.error.message));

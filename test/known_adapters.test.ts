@@ -9,16 +9,11 @@ import { DeviceErrors } from '../src/gpu/device_errors.js';
 import type { Dispatched } from '../src/gpu/diagnostics.js';
 import { infoOf, type KnownAdapter, knownAdapters } from '../src/gpu/known_adapters.js';
 import { PipelineCache } from '../src/gpu/pipeline.js';
-import { openGpu } from './gpu.js';
+import { nullBackend, openGpu } from './gpu.js';
 
 let gpu: GPU;
 beforeAll(async () => {
-  const { create, globals } = await import('webgpu');
-  Object.assign(globalThis, globals);
-  gpu = create([
-    'backend=null',
-    'enable-dawn-features=allow_unsafe_apis,disable_robustness,use_vulkan_memory_model',
-  ]);
+  gpu = await nullBackend();
 });
 
 const request = async () => (await gpu.requestAdapter()) as GPUAdapter;

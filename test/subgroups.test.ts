@@ -1,13 +1,12 @@
 /** The subgroup size that kernels are written for, on adapters of one size and of several. */
 import { expect, it } from 'vitest';
 import { lanesOf } from '../src/gpu/device.js';
-import { Gpu } from '../src/gpu/gpu.js';
 import { SUBGROUP_SIZE } from '../src/gpu/pipeline.js';
 import { measuredLanes } from '../src/gpu/subgroup_probe.js';
 import { layerNorm, sum } from '../src/ops/index.js';
 import { keep } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { normals, withGpu } from './gpu.js';
+import { normals, openGpu, withGpu } from './gpu.js';
 
 const gpuOf = withGpu();
 
@@ -42,7 +41,7 @@ it('an Apple card is measured', async () => {
 it('kernels that ask for their subgroup size give the bits of those that cannot', async () => {
   const results = [];
   for (const without of [[], [SUBGROUP_SIZE]]) {
-    const gpu = await Gpu.open({ adapter: process.env.PATCHLIGHT_ADAPTER, without });
+    const gpu = await openGpu({ without });
     expect(gpu.info.features.has(SUBGROUP_SIZE)).toBe(
       without.length === 0 && gpuOf().info.features.has(SUBGROUP_SIZE),
     );

@@ -1,7 +1,7 @@
 /** Which kernel and which tile each part of a training step gets, and their table. */
 import { table } from '../core/table.js';
 import type { Dispatched } from '../gpu/diagnostics.js';
-import { infoOf, type KnownAdapter } from '../gpu/known_adapters.js';
+import type { KnownAdapter } from '../gpu/known_adapters.js';
 import { extentOf, matrixKernel } from '../ops/product_kernels.js';
 import { type PickedModel, pickedModels, type StepKernels } from './known_steps.js';
 
@@ -144,7 +144,6 @@ function headLines(known: KnownAdapter): string[] {
   const sizes = subgroupMatrix.map(
     ({ M, N, K, componentType: of, resultComponentType: to }) => `${M}x${N}x${K} ${of} to ${to}`,
   );
-  const unused = sizes.length > 0 && infoOf(known).lanes === 0;
   const facts = [
     software ? 'CPU' : 'GPU',
     subgroups,
@@ -156,7 +155,7 @@ function headLines(known: KnownAdapter): string[] {
   return [
     `## ${name}${vendor ? ` (${vendor} ${architecture})`.replace(' )', ')') : ''}`,
     `${facts.join(', ')}`,
-    `Matrices: ${sizes.join(', ') || 'none'}${unused ? '; none is used, because the size of a subgroup is not known' : ''}`,
+    `Matrices: ${sizes.join(', ') || 'none'}`,
     `Source: ${source}`,
   ];
 }

@@ -266,13 +266,12 @@ await main(async () => {
   const lock = lockRun(run.path, { take: parsed['take-lock'] });
   if (!parsed.json && !parsed.quiet)
     console.log(
-      `${model.summary()}\nOn ${gpu.info.name}; ${dataset.name}; into ${run.path}\n` +
-        `Batch size ${settings.batchSize}${auto ? ', chosen by --batch-size auto' : ''}; training steps need ${formatBytes(bytes)} of device memory.${tuningNotes(
-          gpu.info,
-          parsed.adapter,
-        )
-          .map((note) => `\n${note}`)
-          .join('')}`,
+      [
+        model.summary(),
+        `On ${gpu.info.name}; ${dataset.name}; into ${run.path}`,
+        `Batch size ${settings.batchSize}${auto ? ', chosen by --batch-size auto' : ''}; training steps need ${formatBytes(bytes)} of device memory.`,
+        ...tuningNotes(gpu.info, parsed.adapter),
+      ].join('\n'),
     );
   const { init, resume, restarts } = parsed;
   const began = performance.now();
