@@ -53,7 +53,7 @@ describe('emulated matrix units', () => {
       ),
     );
     for (const { variant, problems } of found) expect(problems, variant).toEqual([]);
-    expect(found.map(({ variant }) => variant.split(' ')[0])).toEqual(MATRICES);
+    expect([...new Set(found.map(({ variant }) => variant.split(' ')[0]))]).toEqual(MATRICES);
   });
 
   // All of q and v, all of k, all of the output's gradient. N = 7 is not a whole number of blocks.
@@ -161,22 +161,22 @@ describe('the choice', () => {
     expect(choices.map(({ kernel }) => kernel.name)).toEqual(families.map(({ name }) => name + suffix));
   });
 
-  // Microseconds of a pass by some blocks, QUERIES x KEYS, on one NVIDIA H100: f16, heads of 64, (512, 65, 3) and (64, 197, 12).
+  // Microseconds of a pass by some blocks, QUERIES x KEYS x WG, on one NVIDIA H100: f16, heads of 64, (512, 65, 3) and (64, 197, 12).
   it.each<[number, Record<string, number>[]]>([
     [65, [
-      { '64x64': 565, '32x128': 544, '32x80': 431, '32x48': 345, '32x32': 369, '16x80': 399, '16x48': 395, '16x32': 403 },
-      { '32x48': 768, '32x32': 745, '16x96': 789, '16x80': 787, '16x64': 921, '16x48': 993, '16x32': 630 },
-      { '64x16': 1132, '32x32': 934, '32x16': 692, '16x64': 990, '16x32': 1146, '16x16': 641 },
+      { '32x48x256': 88, '32x48x128': 93, '16x48x128': 93, '16x80x128': 95, '32x32x256': 98, '32x32x128': 100, '16x32x128': 104, '32x80x256': 109, '16x16x128': 114, '32x80x128': 118, '16x64x128': 121, '64x48x256': 125, '64x64x256': 129, '32x16x128': 134, '32x16x256': 137, '64x32x256': 139, '32x64x256': 143, '32x64x128': 160, '64x16x256': 187 },
+      { '32x16x256': 148, '32x16x128': 150, '16x16x128': 157, '16x32x128': 165, '32x48x256': 171, '32x48x128': 196, '32x32x256': 197, '32x32x128': 198, '64x16x256': 200, '16x80x128': 206, '16x64x128': 242, '16x48x128': 259 },
+      { '16x16x128': 171, '32x16x128': 177, '32x16x256': 179, '32x32x256': 216, '32x32x128': 235, '16x64x128': 249, '64x16x256': 272, '16x32x128': 302 },
     ]],
     [197, [
-      { '64x64': 1029, '32x80': 311, '32x48': 221, '32x32': 231, '16x80': 261, '16x64': 263, '16x48': 237, '16x32': 260 },
-      { '32x48': 440, '32x32': 431, '16x96': 526, '16x80': 520, '16x64': 499, '16x48': 630, '16x32': 402 },
-      { '64x16': 619, '32x32': 558, '32x16': 457, '16x64': 554, '16x32': 814, '16x16': 494 },
+      { '32x48x256': 209, '32x48x128': 222, '32x32x256': 227, '64x64x256': 231, '32x32x128': 232, '16x48x128': 241, '64x48x256': 260, '16x32x128': 264, '16x80x128': 266, '16x64x128': 267, '32x80x256': 276, '64x32x256': 282, '32x64x256': 290, '32x80x128': 305, '16x16x128': 330, '32x64x128': 332, '32x16x128': 355, '32x16x256': 364, '64x16x256': 434 },
+      { '32x16x128': 376, '32x16x256': 378, '32x48x256': 391, '16x32x128': 406, '32x32x128': 436, '16x16x128': 439, '64x16x256': 440, '32x48x128': 444, '32x32x256': 449, '16x64x128': 504, '16x80x128': 525, '16x48x128': 635 },
+      { '32x16x128': 461, '32x16x256': 471, '16x16x128': 500, '32x32x256': 523, '16x64x128': 559, '32x32x128': 563, '64x16x256': 624, '16x32x128': 819 },
     ]],
   ])('takes blocks that are nearly the fastest at %i tokens', (N, measured) => {
     chosen({ workgroupBytes: 49152 }, { N, bits: 16 }).forEach(({ tune }, pass) => {
       const times = measured[pass] as Record<string, number>;
-      expect(times[`${tune.QUERIES}x${tune.KEYS}`], JSON.stringify(tune)).toBeLessThan(1.2 * Math.min(...Object.values(times)));
+      expect(times[`${tune.QUERIES}x${tune.KEYS}x${tune.WG}`], JSON.stringify(tune)).toBeLessThan(1.15 * Math.min(...Object.values(times)));
     });
   });
 }); // biome-ignore format: one case a line

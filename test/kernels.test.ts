@@ -105,7 +105,7 @@ describe.each([true, false])('immediates: %s', (immediates) => {
   it.each(kernels.map((kernel) => [kernel.name, kernel] as const))('%s', async (name, kernel) => {
     const tunes = tiles[name]?.map(({ tune }) => tune) ?? TUNES[name] ?? [{}];
     const [elements, constants] = [true, false].map((wanted) =>
-      kernel.interface.tunables.filter((it) => it.startsWith('Element') === wanted),
+      kernel.interface.tunables.filter((it) => /^(Element|UNIT_)/.test(it) === wanted),
     ) as [string[], string[]];
     const given = Object.keys(tunes[0] as Tune).filter((it) => !elements.includes(it));
     expect(given.sort()).toEqual(constants.sort());
@@ -117,7 +117,8 @@ describe.each([true, false])('immediates: %s', (immediates) => {
     const matrix = name.endsWith('_subgroup_matrix');
     for (const width of widths)
       for (const one of tunes) {
-        const tune = { ...one, ...Object.fromEntries(elements.map((it) => [it, width])) };
+        const ofElements = elements.map((it) => [it, it.startsWith('UNIT_') ? 128 / width : width]);
+        const tune = { ...one, ...Object.fromEntries(ofElements) };
         for (const overrides of matrix ? [{}] : overridesOf(kernel)) cache.get(kernel, { tune, overrides });
       }
     await told(errors);

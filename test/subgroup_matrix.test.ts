@@ -20,7 +20,9 @@ const trials: [string, SubgroupMatrixConfig, Trial][] = [
   ['NT, bias, gelu', units('f16', 8, 16, 16), { M: 65, N: 132, K: 36, transB: true, bias: true, epilogue: 'gelu', half: true }],
   ['TN, sums, in parts', units('f16', 16, 8, 16), { M: 20, N: 12, K: 600, transA: true, sums: true, accumulate: true, half: true }],
   ['TT, residual, batched', units('f16', 16, 16, 8), { batch: 2, M: 8, N: 64, K: 12, transA: true, transB: true, epilogue: 'residual', half: true }],
-  ['NN, gradient of gelu, sums', units('f16', 16, 16, 16), { M: 33, N: 8, K: 34, epilogue: 'gelu_gradient', sums: true, half: true }],
+  ['NN, gradient of gelu', units('f16', 16, 16, 16), { M: 33, N: 8, K: 34, epilogue: 'gelu_gradient', half: true }],
+  ['NT of f16, at copies of whole units', units('f16', 16, 16, 16), { M: 65, N: 132, K: 36, transB: true, bias: true, epilogue: 'gelu', half: true, narrow: true }],
+  ['TN of f16, sums', units('f16', 16, 8, 16), { M: 72, N: 68, K: 130, transA: true, sums: true, accumulate: true, half: true, narrow: true }],
   ['at copies of whole quads', units('f16', 16, 16, 16), { M: 65, N: 66, K: 67, half: true }],
   ['float32', units('f32', 8, 8, 8), { M: 65, N: 68, K: 36, transB: true, bias: true }],
 ]; // biome-ignore format: one trial a line

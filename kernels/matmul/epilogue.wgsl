@@ -7,12 +7,18 @@ const RESIDUAL = 1u;
 const GELU = 2u;
 const GELU_GRADIENT = 3u;
 
-// The value to store at quad `at` of C.
-fn finished(product: vec4f, at: u32) -> vec4f {
+// The quad of aux that quad `at` of C needs, loaded for several quads before the first of them is finished; else zeros.
+fn operand(at: u32) -> vec4f {
+  if (EPILOGUE == RESIDUAL || EPILOGUE == GELU_GRADIENT) { return vec4f(aux[at]); }
+  return vec4f(0.0);
+}
+
+// The value to store at quad `at` of C, from its product and its operand.
+fn finished(product: vec4f, other: vec4f, at: u32) -> vec4f {
   var value = product;
-  if (EPILOGUE == RESIDUAL) { value += vec4f(aux[at]); }
+  if (EPILOGUE == RESIDUAL) { value += other; }
   if (EPILOGUE == GELU) { aux[at] = vec4<ElementC>(value); value = gelu(value); }
-  if (EPILOGUE == GELU_GRADIENT) { value *= gelu_slope(vec4f(aux[at])); }
+  if (EPILOGUE == GELU_GRADIENT) { value *= gelu_slope(other); }
   if (ACCUMULATE) { value += vec4f(c[at]); }
   return value;
 }

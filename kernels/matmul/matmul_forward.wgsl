@@ -13,7 +13,7 @@
 //   chunk divides by DEPTH, or is K.
 // Tuned: HIGH (8 or 16), QM, QN, DEPTH: an invocation moves at most one block of 4 x 4 of a slice; Element….
 import package::lib::half::{rounded};
-import package::matmul::epilogue::{finished, store_row_sums};
+import package::matmul::epilogue::{finished, operand, store_row_sums};
 requires immediate_address_space;
 
 const HIGH = 16u; // tune
@@ -168,7 +168,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
         let at = (tile.z * p.M + row) * n4s + column4;
         var value = acc[i * QN + j];
         if (BIAS) { value += bias[column4]; }
-        c[at] = vec4<ElementC>(finished(value, at));
+        c[at] = vec4<ElementC>(finished(value, operand(at), at));
       }
     }
   }

@@ -14,7 +14,7 @@
 // Tuned: LANES (the adapter's subgroup size), ROWS.
 import package::lib::half::{rounded};
 import package::lib::texel::{texel};
-import package::matmul::epilogue::{finished};
+import package::matmul::epilogue::{finished, operand};
 enable subgroups;
 requires immediate_address_space;
 
@@ -138,6 +138,6 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
   let rows_left = min(ROWS, p.M - row0);
   for (var i = 0u; i < rows_left; i++) {
     let at = (tile.z * p.M + row0 + i) * n4s + column4;
-    c[at] = finished(out[i] + add, at);
+    c[at] = finished(out[i] + add, operand(at), at);
   }
 }

@@ -1,33 +1,49 @@
-// slices: blocks of 4 x 4 of a slice of A or B, from their buffers, and matrices of it, from workgroup memory
-// needs Part, ElementA, ElementB, TRANS_A, TRANS_B, TILE_M, TILE_N, DEEP, PITCH_A, PITCH_B, Left, Right, a, b, tile_a, tile_b, p
+// slices: units of 16 bytes of a slice of A or B, from their buffers to workgroup memory, and matrices of it from there
+//   A unit is UNIT_A (UNIT_B) elements of a line of the buffer, 8 of f16 or 4 of f32. A line is a k (by_k) or a row (column).
+// needs Part, UNIT_A, UNIT_B, TRANS_A, TRANS_B, TILE_M, TILE_N, DEPTH, PITCH_A, PITCH_B, Left, Right, a, b, tile_a, tile_b, p
 
-// The first row (or column) and the first k of block i of a slice, in a tile of `wide` rows. A line of the buffer is a k
-// (by_k) or a row; neighbouring invocations take contiguous blocks of it.
-fn place_in_slice(i: u32, wide: u32, by_k: bool) -> vec2u {
-  return 4u * select(vec2u(i / DEEP, i % DEEP), vec2u(i % (wide / 4u), i / (wide / 4u)), by_k);
+// The first row (or column) and the first k of unit i of a slice, in a tile of `wide` rows. Neighbouring invocations take
+// neighbouring units of a line.
+fn place(i: u32, unit: u32, wide: u32, by_k: bool) -> vec2u {
+  let per_line = select(DEPTH, wide, by_k) / unit;
+  return select(vec2u(i / per_line, i % per_line * unit), vec2u(i % per_line * unit, i / per_line), by_k);
 }
 
-// The lines of a block of an operand of `wide` rows: first quad, quads from one line to the next, and number of lines.
-fn lines(base: u32, at: vec2u, wide: u32, end: u32, by_k: bool) -> vec3u {
-  let line = select(at.x, at.y, by_k);
-  let pitch = (select(p.K, wide, by_k) + 3u) / 4u;
-  let count = select(0u, min(4u, select(wide, end, by_k) - line), at.x < wide && at.y < end);
-  return vec3u(base + line * pitch + select(at.y, at.x, by_k) / 4u, pitch, count);
+// Unit i of the slice at `origin`. Beyond the operand it is another unit of it, so that no branch keeps loads apart.
+fn unit_a(base: u32, i: u32, origin: vec2u) -> vec4u {
+  let at = origin + place(i, UNIT_A, TILE_M, TRANS_A);
+  let lines = select(p.M, p.K, TRANS_A);
+  let units = (select(p.K, p.M, TRANS_A) + UNIT_A - 1u) / UNIT_A;
+  let line = min(select(at.x, at.y, TRANS_A), lines - 1u);
+  return a[base + line * units + min(select(at.y, at.x, TRANS_A) / UNIT_A, units - 1u)];
 }
-fn block_a(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4<ElementA> {
-  let there = lines(base, origin + place_in_slice(i, TILE_M, TRANS_A), p.M, end, TRANS_A);
-  var v = mat4x4<ElementA>();
-  // unroll
-  for (var j = 0u; j < 4u; j++) { if (j < there.z) { v[j] = a[there.x + j * there.y]; } }
-  return v;
+fn unit_b(base: u32, i: u32, origin: vec2u) -> vec4u {
+  let at = origin + place(i, UNIT_B, TILE_N, !TRANS_B);
+  let lines = select(p.K, p.N, TRANS_B);
+  let units = (select(p.N, p.K, TRANS_B) + UNIT_B - 1u) / UNIT_B;
+  let line = min(select(at.y, at.x, TRANS_B), lines - 1u);
+  return b[base + line * units + min(select(at.x, at.y, TRANS_B) / UNIT_B, units - 1u)];
 }
-fn block_b(base: u32, i: u32, origin: vec2u, end: u32) -> mat4x4<ElementB> {
-  let there = lines(base, origin + place_in_slice(i, TILE_N, !TRANS_B), p.N, end, !TRANS_B);
-  var v = mat4x4<ElementB>();
-  // unroll
-  for (var j = 0u; j < 4u; j++) { if (j < there.z) { v[j] = b[there.x + j * there.y]; } }
-  return v;
+
+// Puts unit i into workgroup memory.
+fn put_a(i: u32, v: vec4u) {
+  let at = place(i, UNIT_A, TILE_M, TRANS_A);
+  let to = select(at.x * PITCH_A + at.y / 4u, at.y * PITCH_A + at.x / 4u, TRANS_A);
+  if (at.x >= TILE_M || at.y >= DEPTH) { return; }
+  if (UNIT_A == 4u) { tile_a[to] = vec4<Part>(bitcast<vec4f>(v)); }
+  else { tile_a[to] = first_half(v); tile_a[to + 1u] = second_half(v); }
 }
+fn put_b(i: u32, v: vec4u) {
+  let at = place(i, UNIT_B, TILE_N, !TRANS_B);
+  let to = select(at.y * PITCH_B + at.x / 4u, at.x * PITCH_B + at.y / 4u, TRANS_B);
+  if (at.x >= TILE_N || at.y >= DEPTH) { return; }
+  if (UNIT_B == 4u) { tile_b[to] = vec4<Part>(bitcast<vec4f>(v)); }
+  else { tile_b[to] = first_half(v); tile_b[to + 1u] = second_half(v); }
+}
+
+// The quads of a unit of f16.
+fn first_half(v: vec4u) -> vec4<Part> { return vec4<Part>(bitcast<vec4<f16>>(v.xy)); }
+fn second_half(v: vec4u) -> vec4<Part> { return vec4<Part>(bitcast<vec4<f16>>(v.zw)); }
 
 // Load the matrix of A at a row of the tile and a k of the slice, or of B at a k and a column; all are divisible by 4.
 fn left(row: u32, k: u32) -> Left {

@@ -28,7 +28,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let aligned = p.stride % 4u == 0u && p.offset % 4u == 0u;
   let last = min(p.rows, (group.y + 1u) * p.chunk);
   var sum = vec4f(0.0);
-  for (var r = group.y * p.chunk; r < last; r++) {
+  var r = group.y * p.chunk;
+  // Eight loads are in flight at a time.
+  for (; aligned && r + 8u <= last; r += 8u) {
+    var some = array<vec4f, 8>();
+    // unroll
+    for (var i = 0u; i < 8u; i++) { some[i] = vec4f(x[(p.offset + (r + i) * p.stride + column) / 4u]); }
+    // unroll
+    for (var i = 0u; i < 8u; i++) { sum += some[i]; }
+  }
+  for (; r < last; r++) {
     let at = p.offset + r * p.stride + column;
     if (aligned) {
       sum += vec4f(x[at / 4u]);

@@ -72,8 +72,8 @@ export class StepBench {
 
   constructor(
     private readonly gpu: Gpu,
-    chosen: Partial<Settings>,
-    imageSize = 32,
+    private readonly chosen: Partial<Settings>,
+    private readonly imageSize = 32,
   ) {
     const settings = resolveSettings(chosen);
     const { dataset, split } = randomDataset(imageSize);
@@ -96,10 +96,19 @@ export class StepBench {
     training.run(this.records, { seed: 1, step, lr, ...corrections, emaDecay });
   }
 
+  /** Compiles the kernels side by side, as the trainer does. */
+  private async prepare(): Promise<void> {
+    if (this.gpu.info.software) return;
+    const dry = this.gpu.dryRun(Number.POSITIVE_INFINITY);
+    new StepBench(dry, this.chosen, this.imageSize).step();
+    await this.gpu.prepare(dry.kernels);
+  }
+
   /** Times the first step, then `steps` of the steady state. */
   async measure(steps: number): Promise<StepRow> {
     const { gpu } = this;
     const start = performance.now();
+    await this.prepare();
     this.step();
     await gpu.finish();
     const first_ms = performance.now() - start;

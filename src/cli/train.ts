@@ -261,7 +261,8 @@ await main(async () => {
   const settings = auto
     ? { ...chosen, batchSize: Math.max(1, await largestBatchSize(gpu, chosen, dataset)) }
     : chosen;
-  const { bytes } = await demandStepMemory(gpu, settings, dataset);
+  const { bytes, kernels } = await demandStepMemory(gpu, settings, dataset);
+  await gpu.prepare(kernels);
   const run = RunDirectory.open(output, { resume: origin !== null && isSameFolder(origin, output) });
   const lock = lockRun(run.path, { take: parsed['take-lock'] });
   if (!parsed.json && !parsed.quiet)

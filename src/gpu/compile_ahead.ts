@@ -5,12 +5,12 @@
  */
 import { type Command, setImmediates, TEXELS_PER_ROW } from './commands.js';
 import { DeviceErrors } from './device_errors.js';
-import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
+import { type Compiled, PipelineCache, type Specialised } from './pipeline.js';
 
 /** The file that the other process reads: the adapter's name, and the kernels in the order to compile them. */
 export interface CompileJob {
   readonly adapter: string;
-  readonly kernels: readonly { readonly kernel: Kernel; readonly specialisation: Specialisation }[];
+  readonly kernels: readonly Specialised[];
 }
 
 /** With fewer new kernels than this, starting a process costs more than it saves. */
@@ -39,11 +39,7 @@ export function jobFor(
 const QUAD_BYTES = 16;
 
 /** Compiles kernels on `device`, in order, by dispatching zero workgroups of each. */
-export function compileAll(
-  device: GPUDevice,
-  immediates: boolean,
-  kernels: readonly { readonly kernel: Kernel; readonly specialisation: Specialisation }[],
-): void {
+export function compileAll(device: GPUDevice, immediates: boolean, kernels: readonly Specialised[]): void {
   const cache = new PipelineCache(device, immediates, new DeviceErrors()); // the process that runs them reports errors
   const buffer = (usage: number, size = QUAD_BYTES) => device.createBuffer({ size, usage });
   // One buffer for each binding, because WebGPU forbids binding a writable buffer twice.

@@ -11,7 +11,13 @@ import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
 import { dryDevice, type KernelLimits } from './dry_device.js';
 import { type Host, hostHere } from './host.js';
 import { DeviceMemory } from './memory.js';
-import { type Compiled, type Kernel, PipelineCache, type Specialisation } from './pipeline.js';
+import {
+  type Compiled,
+  type Kernel,
+  PipelineCache,
+  type Specialisation,
+  type Specialised,
+} from './pipeline.js';
 import { BufferPool, type FreeList, type Region } from './pool.js';
 import { Profiler } from './profile.js';
 import { ReadbackBuffers } from './readback.js';
@@ -139,6 +145,19 @@ export class Gpu {
     });
     this.staged.trim();
     if (this.pending.length >= FLUSH_AT && !this.log) this.flush();
+  }
+
+  /** Every kernel that ran, with its constants. */
+  get kernels(): Specialised[] {
+    return this.pipelines.all;
+  }
+
+  /**
+   * Compiles kernels side by side, on the driver's threads, so that the first step does not compile one after another. The
+   * driver of a software adapter compiles a kernel only when it first runs: there this does nothing (compile_ahead.ts).
+   */
+  async prepare(kernels: readonly Specialised[]): Promise<void> {
+    if (!this.info.software && !this.dry) await this.settle(this.pipelines.prepare(kernels));
   }
 
   /** Picks the variant of a kernel for this adapter and shape, and its tuned constants. */

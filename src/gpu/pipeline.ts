@@ -29,10 +29,14 @@ export interface Specialisation {
   readonly tune?: Readonly<Record<string, number>>;
 }
 
-export interface Compiled {
-  readonly id: number;
+/** A kernel with its constants: what a pipeline is compiled from. */
+export interface Specialised {
   readonly kernel: Kernel;
   readonly specialisation: Specialisation;
+}
+
+export interface Compiled extends Specialised {
+  readonly id: number;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
@@ -48,6 +52,12 @@ function layoutEntry(binding: number, kind: string): GPUBindGroupLayoutEntry {
   return { binding, visibility, buffer: { type: kind === 'read' ? 'read-only-storage' : 'storage' } };
 }
 
+const listed = (values: Readonly<Record<string, number | boolean>> = {}): string =>
+  Object.entries(values).sort().join();
+
+const keyOf = ({ name }: Kernel, { overrides, tune }: Specialisation): string =>
+  `${name}|${listed(tune)}|${listed(overrides)}`;
+
 export class PipelineCache {
   private readonly pipelines = new Map<string, Compiled>();
   private readonly modules = new Map<string, GPUShaderModule>();
@@ -58,20 +68,44 @@ export class PipelineCache {
     private readonly errors: DeviceErrors,
   ) {}
 
+  /** All pipelines so far. */
+  get all(): Specialised[] {
+    return [...this.pipelines.values()];
+  }
+
   get(kernel: Kernel, specialisation: Specialisation): Compiled {
-    const { overrides = {}, tune = {} } = specialisation;
-    const tuning = Object.entries(tune).sort().join();
-    const key = `${kernel.name}|${tuning}|${Object.entries(overrides).sort().join()}`;
-    let compiled = this.pipelines.get(key);
-    if (!compiled) {
-      compiled = this.compile(kernel, this.module(kernel, tune, tuning), specialisation);
-      this.pipelines.set(key, compiled);
-    }
+    const key = keyOf(kernel, specialisation);
+    const known = this.pipelines.get(key);
+    if (known) return known;
+    const { layout, descriptor } = this.describe(kernel, specialisation);
+    return this.keep(key, { kernel, specialisation }, layout, this.device.createComputePipeline(descriptor));
+  }
+
+  /** Compiles side by side. A kernel that cannot be compiled is left to `get`, which reports why. */
+  async prepare(kernels: readonly Specialised[]): Promise<void> {
+    const compile = async ({ kernel, specialisation }: Specialised) => {
+      const key = keyOf(kernel, specialisation);
+      if (this.pipelines.has(key)) return;
+      const { layout, descriptor } = this.describe(kernel, specialisation);
+      const pipeline = await this.device.createComputePipelineAsync(descriptor);
+      if (!this.pipelines.has(key)) this.keep(key, { kernel, specialisation }, layout, pipeline);
+    };
+    await Promise.allSettled(kernels.map(compile));
+  }
+
+  private keep(
+    key: string,
+    from: Specialised,
+    layout: GPUBindGroupLayout,
+    pipeline: GPUComputePipeline,
+  ): Compiled {
+    const compiled = { id: this.pipelines.size, ...from, pipeline, layout };
+    this.pipelines.set(key, compiled);
     return compiled;
   }
 
-  private module(kernel: Kernel, tune: Readonly<Record<string, number>>, tuning: string): GPUShaderModule {
-    const key = `${kernel.name}|${tuning}`;
+  private module(kernel: Kernel, tune: Readonly<Record<string, number>> = {}): GPUShaderModule {
+    const key = `${kernel.name}|${listed(tune)}`;
     const known = this.modules.get(key);
     if (known) return known;
     let code = writeOutLoops(kernel.name, applyTuning(kernel.name, kernel.source, tune));
@@ -89,30 +123,27 @@ export class PipelineCache {
     return module;
   }
 
-  private compile(kernel: Kernel, module: GPUShaderModule, specialisation: Specialisation): Compiled {
+  private describe(kernel: Kernel, { overrides = {}, tune }: Specialisation) {
     const { bindings, fields } = kernel.interface;
+    const module = this.module(kernel, tune);
     this.demandRoom(kernel);
     const entries = bindings.map(({ kind }, binding) => layoutEntry(binding, kind));
     const uniform = fields.length > 0 && !this.immediates;
     if (uniform) entries.push({ binding: bindings.length, visibility: COMPUTE, buffer: { type: 'uniform' } });
     const layout = this.device.createBindGroupLayout({ entries, label: kernel.name });
-    const descriptor = {
+    const interfaces = {
       bindGroupLayouts: [layout],
       immediateSize: this.immediates ? 4 * fields.length : 0,
     };
-    const pipeline = this.device.createComputePipeline({
+    const constants = Object.entries(overrides).map(([name, value]) => [name, Number(value)]);
+    const descriptor = {
       label: kernel.name,
-      layout: this.device.createPipelineLayout(descriptor),
-      compute: {
-        module,
-        entryPoint: 'main',
-        constants: Object.fromEntries(
-          Object.entries(specialisation.overrides ?? {}).map(([name, value]) => [name, Number(value)]),
-        ),
-      },
-    });
-    return { id: this.pipelines.size, kernel, specialisation, pipeline, layout };
+      layout: this.device.createPipelineLayout(interfaces),
+      compute: { module, entryPoint: 'main', constants: Object.fromEntries(constants) },
+    };
+    return { layout, descriptor };
   }
+
   private demandRoom({ name, interface: { bindings, fields } }: Kernel): void {
     const { maxStorageBuffersPerShaderStage: most } = this.device.limits;
     const buffers = bindings.filter(({ kind }) => kind !== 'texture').length;

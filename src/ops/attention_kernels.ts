@@ -71,6 +71,9 @@ export const matrixKernels: Readonly<Record<string, MatrixKernel>> = {
 
 const QUERIES = [64, 32, 16];
 const KEYS = [128, 112, 96, 80, 64, 48, 32, 16];
+/** Invocations of a workgroup, and of those that share a query's row. */
+const WORKGROUPS = [256, 128];
+const SHARES = [4, 8];
 const LARGEST_HEAD = 128;
 // Lanes of a row in the kernels that share it by shuffles.
 const SHARE = 4;
@@ -89,37 +92,37 @@ export function matrixBlocks(
   if (head % 4 !== 0 || head > LARGEST_HEAD) return [];
   const part = bitsOf(config);
   const shared = { Part: part, Element: bits, SM: M, SN: N, SK: K, LANES: lanes, HEAD: head };
-  return QUERIES.flatMap((queries) => {
-    const WG = Math.max(128, 4 * queries);
-    // The rows of matrices of a product are dealt out evenly to the workgroup's subgroups.
-    const even = (rows: number) => rows % M === 0 && (WG / lanes) % (rows / M) === 0;
-    if (WG % lanes !== 0 || lanes % (WG / queries) !== 0 || !even(queries)) return [];
-    return KEYS.filter((keys) => !ownsKeys || (even(keys) && 2 * keys * wide <= MOST_SUMS * WG)).map(
-      (keys) => ({
-        queries,
-        keys,
-        bytes: bytes({ part: part / 8, wide, queries, keys }),
-        tune: { ...shared, QUERIES: queries, KEYS: keys, WG },
-      }),
-    );
-  });
+  return QUERIES.flatMap((queries) =>
+    WORKGROUPS.flatMap((WG) => {
+      // The rows of matrices of a product are dealt out evenly to the workgroup's subgroups.
+      const even = (rows: number) => rows % M === 0 && (WG / lanes) % (rows / M) === 0;
+      const shares = WG / queries;
+      if (WG % lanes !== 0 || !SHARES.includes(shares) || lanes % shares !== 0 || !even(queries)) return [];
+      return KEYS.filter((keys) => !ownsKeys || (even(keys) && 2 * keys * wide <= MOST_SUMS * WG)).map(
+        (keys) => ({
+          queries,
+          keys,
+          bytes: bytes({ part: part / 8, wide, queries, keys }),
+          tune: { ...shared, QUERIES: queries, KEYS: keys, WG },
+        }),
+      );
+    }),
+  );
 }
 
 // Fitted to times on one NVIDIA H100, which test/attention_matrices.test.ts has.
-// The cost of beginning a block, in rows of the block, along the axis of a workgroup and along the other one.
-const ROWS_OF_A_GROUP = 8;
-const ROWS_OF_A_TURN = 32;
+// The cost of beginning a block, in rows of the block.
+const ROWS_TO_BEGIN = 16;
 // Bytes of workgroup memory with which a block costs twice as much as without: fewer workgroups then run side by side.
-const BYTES_OF_A_GROUP = 8000;
+const BYTES_OF_A_GROUP = 16000;
+// Of a block of 256 invocations, relative to one of 128.
+const COST_OF_MANY = 0.95;
 
 /** The block that costs least: wasted rows of a last block, beginning many small ones, and memory that keeps others waiting. */
-function cheapest(kernel: string, blocks: readonly Block[], N: number): Block | undefined {
-  const { ownsKeys } = matrixKernels[kernel] as MatrixKernel;
-  const along = (rows: number, more: number) => Math.ceil(N / rows) * (rows + more);
-  const cost = ({ queries, keys, bytes }: Block) => {
-    const [own, other] = ownsKeys ? [keys, queries] : [queries, keys];
-    return along(own, ROWS_OF_A_GROUP) * along(other, ROWS_OF_A_TURN) * (bytes + BYTES_OF_A_GROUP);
-  };
+function cheapest(blocks: readonly Block[], N: number): Block | undefined {
+  const along = (rows: number) => Math.ceil(N / rows) * (rows + ROWS_TO_BEGIN);
+  const cost = ({ queries, keys, bytes, tune }: Block) =>
+    along(queries) * along(keys) * (bytes + BYTES_OF_A_GROUP) * (tune.WG === 256 ? COST_OF_MANY : 1);
   return blocks.toSorted((a, b) => cost(a) - cost(b))[0];
 }
 
@@ -134,7 +137,7 @@ function fittingBlocks(kernel: string, adapter: AdapterInfo, sizes: AttentionSiz
 
 function matrixTuning(kernel: string, adapter: AdapterInfo, sizes: AttentionSizes): Tuning | null {
   const [blocks = []] = fittingBlocks(kernel, adapter, sizes);
-  return cheapest(kernel, blocks, sizes.N)?.tune ?? null;
+  return cheapest(blocks, sizes.N)?.tune ?? null;
 }
 
 /** Rows that a lane owns at most: more share their broadcasts among more rows, but take longer to compile. */
@@ -234,7 +237,7 @@ export function everyChoice(
     if (!own) return [];
     if (!(kernel.name in matrixKernels)) return [{ kernel, tune: own }];
     const [best = [], ...others] = fittingBlocks(kernel.name, adapter, sizes);
-    const blocks = [...best, ...others.flatMap((all) => cheapest(kernel.name, all, sizes.N) ?? [])];
+    const blocks = [...best, ...others.flatMap((all) => cheapest(all, sizes.N) ?? [])];
     return blocks.map((block) => ({ kernel, tune: block.tune }));
   });
 }

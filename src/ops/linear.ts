@@ -3,7 +3,7 @@ import { formatShape, lastAxis, need, numel, rowsOf, type Shape, sameShape } fro
 import type { DType, Tensor } from '../tensor/tensor.js';
 import { columnSum } from './column_sum.js';
 import { passGrad } from './gradients.js';
-import { type Epilogue, runMatmul } from './product.js';
+import { asFactor, type Epilogue, runMatmul } from './product.js';
 
 interface Shapes {
   readonly x: Shape;
@@ -115,9 +115,10 @@ export const linearOp = defineOp({
   backward: (call) => {
     const { inputs, dy, wanted } = call;
     passGrad(call, 'residual');
-    const dx = wanted('x');
-    if (dx) linearInputGradient(inputs, dy, dx);
-    linearParameterGradients(inputs, dy, wanted('weight'), wanted('bias'));
+    const [dx, dweight] = [wanted('x'), wanted('weight')];
+    const factor = dx && dweight ? asFactor(dy) : dy;
+    if (dx) linearInputGradient(inputs, factor, dx);
+    linearParameterGradients(inputs, factor, dweight, wanted('bias'));
   },
   needs: { inputs: ['x', 'weight'] },
   flops: (shapes) => {

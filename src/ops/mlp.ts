@@ -4,6 +4,7 @@ import { Tensor } from '../tensor/tensor.js';
 import { erf } from './gelu.js';
 import { passGrad } from './gradients.js';
 import { linearForward, linearInputGradient, linearParameterGradients } from './linear.js';
+import { asFactor } from './product.js';
 
 /** Shapes for C channels, x's last axis, and F hidden units. */
 function row(x: Shape, F: number) {
@@ -48,10 +49,11 @@ export const mlpOp = defineOp({
     return { before, hidden };
   },
   backward: (call) => {
-    const { dy, wanted } = call;
+    const { wanted } = call;
     const { x, w1, w2 } = call.inputs;
     const { before, hidden } = call.saved;
     passGrad(call, 'residual');
+    const dy = asFactor(call.dy);
     const second = { x: hidden, weight: w2 };
     linearParameterGradients(second, dy, wanted('w2'), wanted('b2'));
     const dhidden = Tensor.empty(x.gpu, hidden.shape, hidden.dtype, 'mlp.dhidden');

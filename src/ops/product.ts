@@ -1,6 +1,6 @@
 /** Matrix products. Every product of every op goes through runMatmul. */
 import pitch from '../../kernels/matmul/pitch_forward.wgsl';
-import { autocasting } from '../autograd/autocast.js';
+import { autocasting, productType } from '../autograd/autocast.js';
 import type { Workgroups } from '../gpu/dispatch.js';
 import { defineKernel } from '../gpu/pipeline.js';
 import type { Region } from '../gpu/pool.js';
@@ -12,13 +12,13 @@ import { groupsFor, ROW_WG } from './common.js';
 import {
   chunkOf,
   extentOf,
-  inQuads,
   type MatmulShape,
   matmulKernels,
   matrixKernel,
   plainKernel,
   textureKernel,
 } from './product_kernels.js';
+import { castInto } from './scale.js';
 
 const pitchKernel = defineKernel('pitch_forward', pitch);
 const PITCH_ROWS = 16; // of a workgroup
@@ -55,8 +55,20 @@ export function runMatmul(product: Product, operands: MatmulOperands, given?: Ch
   const beside = { bias: bias !== undefined, aux: epilogue !== undefined, sums: sums !== undefined };
   const shape = { ...product, ...beside, half, narrow: [a, b, c].some(({ dtype }) => dtype === 'f16') };
   const choice = given ?? a.gpu.pick(matmulKernels, shape);
-  if (choice.kernel === plainKernel || inQuads(shape)) inParts(choice, shape, { ...operands, a, b });
-  else atWholeQuads(choice, shape, { ...operands, a, b });
+  const all = { ...operands, a, b };
+  if (choice.kernel === plainKernel) inParts(choice, shape, all);
+  else atWholeUnits(choice, shape, all);
+}
+
+/**
+ * x as the operand of several products: under autocast an f16 copy of float32, where the adapter's products read f16. They
+ * round x themselves, too, but then each of its elements is read in twice the bytes, once for every tile of the result.
+ */
+export function asFactor(x: Tensor): Tensor {
+  if (x.dtype === 'f16' || productType(x.gpu) === 'f32') return x;
+  const copy = Tensor.empty(x.gpu, x.shape, 'f16', 'matmul.half');
+  castInto(x, copy);
+  return copy;
 }
 
 /** The whole sum at once, or parts of it side by side and their sum in a fixed order. */
@@ -87,7 +99,10 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
   const { M, N, K, transA, transB } = shape;
   const aux = epilogue?.aux ?? gpu.spare[0];
   const all: Record<string, Region> = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
-  const elements = { ElementA: a.bits, ElementB: b.bits, ElementC: c.bits };
+  const elements =
+    kernel === matrixKernel
+      ? { UNIT_A: 128 / a.bits, UNIT_B: 128 / b.bits, ElementC: c.bits }
+      : { ElementA: a.bits, ElementB: b.bits, ElementC: c.bits };
   const layout = { TRANS_A: transA, TRANS_B: transB, SUMS: sums !== undefined };
   const half = { HALF: shape.half === true };
   const beside = {
@@ -119,27 +134,30 @@ function workgroups(choice: Choice, { M, N, batch }: MatmulShape): Workgroups {
   return [Math.ceil(groups / rows), rows, batch];
 }
 
-/** A product on copies of the operands whose rows are whole quads. */
-function atWholeQuads(choice: Choice, shape: MatmulShape, operands: MatmulOperands): void {
+/** A product on operands whose rows are whole units of the kernel's loads: copies, where they are not. */
+function atWholeUnits(choice: Choice, shape: MatmulShape, operands: MatmulOperands): void {
   const { batch, M, N, K, transA, transB } = shape;
-  const { a, b, c, bias, accumulate = false } = operands;
+  const { c, bias, accumulate = false } = operands;
+  const unit = ({ bits }: Tensor) => (choice.kernel === matrixKernel ? 128 / bits : 4);
+  const wide = (x: Tensor, [rows, columns]: [number, number]) => widened(x, batch * rows, columns, unit(x));
   scope(() => {
-    const wideA = transA ? widened(a, batch * K, M) : widened(a, batch * M, K);
-    const wideB = transB ? widened(b, batch * N, K) : widened(b, batch * K, N);
-    if (N % 4 === 0) return inParts(choice, shape, { ...operands, a: wideA, b: wideB });
-    const wide = Tensor.empty(c.gpu, [batch * M, quadsWide(N)], c.dtype, 'matmul.wide');
-    dispatch(choice, shape, { a: wideA, b: wideB, c: wide, bias }, K);
-    repitch(wide, c, { rows: batch * M, from: quadsWide(N), to: N, accumulate });
+    const a = wide(operands.a, transA ? [K, M] : [M, K]);
+    const b = wide(operands.b, transB ? [N, K] : [K, N]);
+    if (N % 4 === 0) return inParts(choice, shape, { ...operands, a, b });
+    const whole = Tensor.empty(c.gpu, [batch * M, wholly(N, 4)], c.dtype, 'matmul.wide');
+    dispatch(choice, shape, { a, b, c: whole, bias }, K);
+    repitch(whole, c, { rows: batch * M, from: wholly(N, 4), to: N, accumulate });
   });
 }
 
-const quadsWide = (columns: number): number => 4 * Math.ceil(columns / 4);
+const wholly = (columns: number, unit: number): number => unit * Math.ceil(columns / unit);
 
-/** x (rows, columns) with zeros behind each row, to whole quads; x itself where there is nothing to fill. */
-function widened(x: Tensor, rows: number, columns: number): Tensor {
-  if (columns % 4 === 0) return x;
-  const wide = Tensor.empty(x.gpu, [rows, quadsWide(columns)], x.dtype, 'matmul.wide');
-  repitch(x, wide, { rows, from: columns, to: quadsWide(columns), accumulate: false });
+/** x (rows, columns) with zeros behind each row, to whole units; x itself where there is nothing to fill. */
+function widened(x: Tensor, rows: number, columns: number, unit: number): Tensor {
+  const to = wholly(columns, unit);
+  if (to === columns) return x;
+  const wide = Tensor.empty(x.gpu, [rows, to], x.dtype, 'matmul.wide');
+  repitch(x, wide, { rows, from: columns, to, accumulate: false });
   return wide;
 }
 

@@ -35,7 +35,7 @@ export const matrixKernel = defineKernel('matmul_forward_subgroup_matrix', matri
 const WORTH_PITCHING = 1 << 18;
 
 /** True where the contiguous axes of A, B and C are whole quads, as all kernels but the plain one need them. */
-export const inQuads = ({ M, N, K, transA, transB }: MatmulShape): boolean =>
+const inQuads = ({ M, N, K, transA, transB }: MatmulShape): boolean =>
   N % 4 === 0 && (transA ? M : K) % 4 === 0 && (!transB || K % 4 === 0);
 
 /** True where copies at whole quads can take the operands' place: a ragged C allows neither epilogue nor sums. */
@@ -53,72 +53,95 @@ export interface Tile {
   readonly bytes: number;
   /** Of a full adapter, in units that only tiles of the same kernel share. */
   readonly rate: number;
+  /** Time to begin and to end a workgroup, as so many k. */
+  readonly overhead: number;
+  /** Workgroups that run at a time, of a full adapter's `productGroups`. */
+  readonly share: number;
+  /** True if a workgroup mostly waits for its loads: then one that runs alone takes as long as beside others. */
+  readonly waits: boolean;
   readonly tune: Tuning;
 }
 
 // One pass adds at most so many parts of a sum, in order; a part of fewer slices is not worth a workgroup.
 const MOST_PARTS = 32;
 const LEAST_SLICES = 8;
+/** Time to write and add an element of a part, in elements of C by k over the rate. */
+const COST_OF_A_PART = 0.006;
 
 /** Parts that the sum over k may be cut into: a batch, a bias or an epilogue leaves it whole. */
 const mostParts = ({ batch, K, bias = false, aux = false }: MatmulShape, depth: number): number =>
   batch > 1 || bias || aux ? 1 : Math.max(1, Math.min(MOST_PARTS, Math.floor(K / (LEAST_SLICES * depth))));
 
-/** Workgroups of a product by a tile, with its sum in as many parts as it may have. */
-const groupsOf = (shape: MatmulShape, { rows, columns, depth }: Tile): number =>
-  Math.ceil(shape.M / rows) * Math.ceil(shape.N / columns) * shape.batch * mostParts(shape, depth);
+/** The k of each of so many parts of a sum: whole slices. */
+const chunkFor = (K: number, depth: number, parts: number): number =>
+  parts > 1 ? depth * Math.ceil(K / (depth * parts)) : K;
+
+/**
+ * The time of a product by a tile, with its sum in the best number of parts, and that number. As many workgroups run at a time as
+ * fit the adapter. A unit of time is 0.53 ns on one NVIDIA H100.
+ */
+export function plan(adapter: AdapterInfo, shape: MatmulShape, tile: Tile): { time: number; parts: number } {
+  const { M, N, K, batch } = shape;
+  const { rows, columns, depth, rate, overhead, share, waits } = tile;
+  const groups = Math.ceil(M / rows) * Math.ceil(N / columns) * batch;
+  const atOnce = adapter.knobs.productGroups * share;
+  const timed = (parts: number) => {
+    const waves = (groups * parts) / atOnce;
+    const wave = (share * rows * columns * (chunkFor(K, depth, parts) + overhead)) / rate;
+    const adding = parts > 1 ? parts * M * N * COST_OF_A_PART : 0;
+    return { parts, time: wave * (waits ? Math.ceil(waves) : Math.max(1, waves)) + adding };
+  };
+  const most = groups < atOnce ? mostParts(shape, depth) : 1;
+  const all = Array.from({ length: most }, (_, i) => timed(i + 1));
+  return all.toSorted((a, b) => a.time - b.time)[0] as { time: number; parts: number };
+}
 
 // The area that the knobs of growth leave at its rate.
 const RATED_AREA = 64 * 64;
 
-/** The fitting tile that takes least time, by its rate where it is full, its waste at the edges and the adapter's idle part. */
+/** The fitting tile that takes least time. */
 function chooseTile(
   adapter: AdapterInfo,
   shape: MatmulShape,
   all: readonly Tile[],
   growth: number,
 ): Tile | undefined {
-  const time = (tile: Tile): number => {
-    const { rows, columns } = tile;
-    const rate = tile.rate * ((rows * columns) / RATED_AREA) ** growth;
-    const computed = Math.ceil(shape.M / rows) * rows * Math.ceil(shape.N / columns) * columns;
-    return computed / (rate * Math.min(1, groupsOf(shape, tile) / adapter.knobs.productGroups));
-  };
+  const time = (tile: Tile) =>
+    plan(adapter, shape, tile).time / ((tile.rows * tile.columns) / RATED_AREA) ** growth;
   return all.filter(({ bytes }) => bytes <= adapter.workgroupBytes).toSorted((a, b) => time(a) - time(b))[0];
 }
 
-// Rates are TFLOP/s of large products on one NVIDIA H100; only their ratios count.
+// Rates are TFLOP/s in the middle of large products on one NVIDIA H100, of 132 multiprocessors and so 264 `productGroups`. Only
+// their ratios count.
 /** By 16 x 8, 8 x 12, 8 x 8, 8 x 4 and 4 x 4 elements an invocation. */
 export const TILES: readonly Tile[] = [
-  tile(16, 4, 2, 8, 31),
-  tile(8, 4, 2, 8, 30),
-  tile(8, 2, 3, 8, 28),
-  tile(16, 2, 1, 16, 27),
-  tile(8, 2, 2, 8, 28),
-  tile(16, 1, 1, 16, 23),
+  tile([16, 4, 2, 8], 31),
+  tile([8, 4, 2, 8], 30),
+  tile([8, 2, 3, 8], 28),
+  tile([16, 2, 1, 16], 27),
+  tile([8, 2, 2, 8], 28),
+  tile([16, 1, 1, 16], 23),
 ];
 /** A CPU driver's compiler unrolls the work on a slice, so its slices are short. */
-export const SOFTWARE_TILES: readonly Tile[] = [tile(16, 1, 1, 4, 1)];
+export const SOFTWARE_TILES: readonly Tile[] = [tile([16, 1, 1, 4], 1)];
 
-function tile(HIGH: number, QM: number, QN: number, DEPTH: number, rate: number): Tile {
+function tile([HIGH, QM, QN, DEPTH]: [number, number, number, number], rate: number): Tile {
   const [rows, columns] = [4 * HIGH * QM, 64 * QN];
   const bytes = 8 * DEPTH * (rows + columns);
-  return { rows, columns, depth: DEPTH, bytes, rate, tune: { HIGH, QM, QN, DEPTH } };
+  const always = { overhead: 0, share: 1, waits: false };
+  return { rows, columns, depth: DEPTH, bytes, rate, ...always, tune: { HIGH, QM, QN, DEPTH } };
 }
 
-/** TILE_M, TILE_N, DEPTH, HIGH, WIDE, and the rate. */
+/** TILE_M, TILE_N, DEPTH, HIGH, WIDE, AT_ONCE; the rate, the overhead and the share. */
 const MATRIX_TILES = [
-  [128, 256, 32, 2, 4, 158],
-  [128, 192, 32, 2, 4, 135],
-  [64, 192, 64, 2, 4, 120],
-  [256, 128, 32, 4, 2, 119],
-  [128, 128, 64, 2, 4, 113],
-  [64, 128, 64, 2, 4, 109],
-  [128, 128, 32, 2, 4, 96],
-  [128, 64, 64, 4, 2, 75],
-  [128, 128, 16, 2, 4, 60],
-  [64, 64, 32, 2, 4, 33],
-  [64, 64, 16, 2, 4, 25],
+  [128, 128, 64, 2, 2, 2, 290, 325, 1],
+  [128, 96, 64, 2, 2, 3, 241, 273, 1],
+  [128, 256, 32, 2, 4, 2, 186, 94, 0.5],
+  [128, 192, 32, 2, 3, 2, 161, 156, 0.5],
+  [128, 128, 32, 2, 2, 2, 135, 131, 1],
+  [128, 96, 32, 2, 2, 3, 130, 131, 1],
+  [64, 64, 64, 2, 2, 2, 100, 131, 2],
+  [64, 64, 16, 2, 2, 2, 40, 131, 2],
 ] as const;
 
 /** Tiles of matrices of one configuration, on subgroups of so many lanes. */
@@ -126,10 +149,12 @@ export function matrixTiles(config: SubgroupMatrixConfig, lanes: number): Tile[]
   const { M, N, K } = config;
   const part = bitsOf(config);
   const shared = { Part: part, SM: M, SN: N, SK: K, LANES: lanes };
-  return MATRIX_TILES.map(([rows, columns, depth, HIGH, WIDE, rate]) => ({
-    ...{ rows, columns, depth, rate },
-    bytes: ((rows + columns) * (depth + 8) * part) / 8 + Math.max(4 * HIGH * WIDE * M * N, rows * depth),
-    tune: { ...shared, HIGH, WIDE, TILE_M: rows, TILE_N: columns, DEPTH: depth },
+  return MATRIX_TILES.map(([rows, columns, depth, HIGH, WIDE, AT_ONCE, rate, overhead, share]) => ({
+    ...{ rows, columns, depth, rate, overhead, share, waits: true },
+    bytes:
+      ((rows + columns) * (depth + 8) * part) / 8 +
+      HIGH * WIDE * Math.max(4 * M * (AT_ONCE * N + 4), 32 * lanes),
+    tune: { ...shared, HIGH, WIDE, AT_ONCE, TILE_M: rows, TILE_N: columns, DEPTH: depth },
   }));
 }
 
@@ -163,7 +188,8 @@ export const matmulKernels: Family<MatmulShape> = {
     {
       kind: 'subgroup_matrix',
       kernel: matrixKernel,
-      tune: (adapter, shape) => (canPitch(shape) ? (matrixTile(adapter, shape)?.tune ?? null) : null),
+      tune: (adapter, shape) =>
+        canPitch(shape) && (shape.transA || !shape.sums) ? (matrixTile(adapter, shape)?.tune ?? null) : null,
       wanted: (_, shape) => worthPitching(shape),
     },
     {
@@ -204,6 +230,18 @@ export function everyChoice(adapter: AdapterInfo, shape: MatmulShape): Choice[] 
   });
 }
 
+/** The tile of the chosen kernel; null for the plain and the texture kernels, which have none. */
+function tileOf({ kernel, tune }: Choice, adapter: AdapterInfo, { half }: MatmulShape): Tile | null {
+  const all =
+    kernel === tileKernel
+      ? [...TILES, ...SOFTWARE_TILES]
+      : kernel === matrixKernel
+        ? usable(adapter, half).flatMap((config) => matrixTiles(config, adapter.lanes))
+        : [];
+  const same = (other: Tuning) => Object.entries(other).every(([name, value]) => tune[name] === value);
+  return all.find((one) => same(one.tune)) ?? null;
+}
+
 /** Rows and columns of C that a workgroup of the chosen kernel computes, and its slice of k; null for the plain kernel. */
 export function extentOf({ kernel, tune }: Choice): { rows: number; columns: number; depth: number } | null {
   const { LANES = 0, ROWS = 0, HIGH = 16, QM = 0, QN = 0, TILE_M = 0, TILE_N = 0, DEPTH = 0 } = tune;
@@ -218,11 +256,6 @@ export function extentOf({ kernel, tune }: Choice): { rows: number; columns: num
  * gradient, whose sum is over all tokens of a batch.
  */
 export function chunkOf(choice: Choice, adapter: AdapterInfo, shape: MatmulShape): number {
-  const { M, N, K } = shape;
-  const { rows, columns, depth } = extentOf(choice) ?? { rows: M, columns: N, depth: 0 };
-  if (depth === 0) return K;
-  const groups = Math.ceil(M / rows) * Math.ceil(N / columns);
-  const wanted = Math.floor(adapter.knobs.productGroups / groups);
-  const parts = Math.min(wanted, mostParts(shape, depth));
-  return parts > 1 ? depth * Math.ceil(K / (depth * parts)) : K;
+  const tile = tileOf(choice, adapter, shape);
+  return tile ? chunkFor(shape.K, tile.depth, plan(adapter, shape, tile).parts) : shape.K;
 }

@@ -3,6 +3,7 @@ import { LimitError, OutOfMemoryError } from '../core/errors.js';
 import type { Dataset } from '../data/dataset.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
+import type { Specialised } from '../gpu/pipeline.js';
 import type { Settings } from '../recipe/settings.js';
 import { setup } from './setup.js';
 
@@ -12,6 +13,8 @@ export interface StepMemory {
   readonly bytes: number;
   /** The number of training images. */
   readonly images: number;
+  /** The kernels of the steps, for `gpu.prepare`. */
+  readonly kernels: readonly Specialised[];
 }
 
 /**
@@ -31,7 +34,7 @@ export async function stepMemory(
   const last = sampler.count % sampler.batchSize;
   for (const size of new Set([Math.min(sampler.count, sampler.batchSize), last]))
     if (size > 0) step.run(new Uint32Array(size), values);
-  return { bytes: dry.memory.peakBytes, images: sampler.count };
+  return { bytes: dry.memory.peakBytes, images: sampler.count, kernels: dry.kernels };
 }
 
 /** The same within the budget of `gpu`. Throws an OutOfMemoryError with a remedy if the steps need more. */
