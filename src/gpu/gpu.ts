@@ -69,7 +69,7 @@ export class Gpu {
       return { buffer: { id, buffer, bytes: 16, home: new Map() }, offset: 0, bytes: 16 };
     };
     this.spare = [spare(-1), spare(-2)]; // the pool's ids start at 0
-    this.pipelines = new PipelineCache(device, info.immediates, this.errors);
+    this.pipelines = new PipelineCache(device, info.immediates, this.errors, this.diagnostics.pipelines);
     this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();

@@ -1,6 +1,7 @@
 /** Pipelines from kernels: tuned, specialised, compiled once, and cached. Compile errors name file, line and column. */
 import { KernelError, LimitError } from '../core/errors.js';
 import type { DeviceErrors } from './device_errors.js';
+import type { PipelineTime } from './diagnostics.js';
 import { writeOutLoops } from './unroll.js';
 import {
   applyTuning,
@@ -27,6 +28,13 @@ export interface Specialisation {
   readonly overrides?: Readonly<Record<string, number | boolean>>;
   /** Values for `const NAME = 4u; // tune` lines. */
   readonly tune?: Readonly<Record<string, number>>;
+}
+
+/** The constants that are not 0, as `DEPTH=16 ACCUMULATE`. */
+export function constantsOf({ tune = {}, overrides = {} }: Specialisation): string {
+  return Object.entries({ ...tune, ...overrides })
+    .flatMap(([name, value]) => (value ? [value === true ? name : `${name}=${value}`] : []))
+    .join(' ');
 }
 
 export interface Compiled {
@@ -56,6 +64,7 @@ export class PipelineCache {
     private readonly device: GPUDevice,
     private readonly immediates: boolean,
     private readonly errors: DeviceErrors,
+    private readonly times: PipelineTime[] = [],
   ) {}
 
   get(kernel: Kernel, specialisation: Specialisation): Compiled {
@@ -64,7 +73,10 @@ export class PipelineCache {
     const key = `${kernel.name}|${tuning}|${Object.entries(overrides).sort().join()}`;
     let compiled = this.pipelines.get(key);
     if (!compiled) {
+      const start = performance.now();
       compiled = this.compile(kernel, this.module(kernel, tune, tuning), specialisation);
+      const ms = performance.now() - start;
+      this.times.push({ kernel: kernel.name, constants: constantsOf(specialisation), ms });
       this.pipelines.set(key, compiled);
     }
     return compiled;

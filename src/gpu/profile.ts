@@ -1,5 +1,6 @@
 /** GPU time of each kernel, by timestamp queries. While it is enabled, every dispatch gets a pass of its own. */
 import type { Dispatch } from './commands.js';
+import { constantsOf } from './pipeline.js';
 
 export interface KernelTime {
   readonly kernel: string;
@@ -109,12 +110,6 @@ function workOf({ compiled: { kernel, specialisation }, immediates, groups }: Di
   const params = kernel.interface.fields.map(
     ({ name, type }, i) => `${name}=${(type === 'f32' ? floats : words)[i]}`,
   );
-  const named = (values: Readonly<Record<string, number | boolean>> = {}) =>
-    Object.entries(values).flatMap(([name, value]) =>
-      value ? [value === true ? name : `${name}=${value}`] : [],
-    );
-  const { tune, overrides } = specialisation;
-  return [...(words.length > 0 ? params : []), ...named(tune), ...named(overrides), groups.join('x')].join(
-    ' ',
-  );
+  const known = words.length > 0 ? params : [];
+  return [...known, constantsOf(specialisation), groups.join('x')].filter(Boolean).join(' ');
 }
