@@ -95,9 +95,11 @@ async function findTorch(folder, seconds) {
   return null;
 }
 
-/** A command as a person would type it in the repository's folder. */
+/** A command as a person would type it in the repository's folder, to read its output. */
 function typed([file, ...args]) {
-  const shown = args.map((arg) => (arg.startsWith(root) ? relative(root, arg).replaceAll('\\', '/') : arg));
+  const at = args.indexOf(JSON_FILE);
+  const spoken = at < 0 ? args : args.toSpliced(at - 1, 2);
+  const shown = spoken.map((arg) => (arg.startsWith(root) ? relative(root, arg).replaceAll('\\', '/') : arg));
   return [file === process.execPath ? 'node' : file, ...shown]
     .map((arg) => (/^[\w./=,:{}+-]+$/.test(arg) ? arg : `"${arg}"`))
     .join(' ');
@@ -117,15 +119,21 @@ function describeMachine() {
   ];
 }
 
+const USAGE = `node scripts/gpu.mjs OUT [--quick] [--minutes N]
+
+Checks and measures this machine's GPU, and writes OUT/gpu.md and OUT/gpu.json.
+
+  --quick    tiny models, in one to three minutes: to try the kit
+  --minutes  when to end, whatever is left to do [${MINUTES}]`;
+
 function options(argv) {
-  const usage = 'node scripts/gpu.mjs OUT [--quick] [--minutes N]';
   const [out, ...flags] = argv;
-  if (!out || out.startsWith('--')) throw new Trouble(usage);
+  if (!out || out.startsWith('--')) throw new Trouble(USAGE);
   let [quick, minutes] = [false, MINUTES];
   for (let i = 0; i < flags.length; i++) {
     if (flags[i] === '--quick') quick = true;
     else if (flags[i] === '--minutes') minutes = Number(flags[++i]);
-    else throw new Trouble(`There is no flag ${flags[i]}: ${usage}`);
+    else throw new Trouble(`There is no flag ${flags[i]}. ${USAGE}`);
   }
   if (!(minutes > 0)) throw new Trouble('--minutes must be a number above 0.');
   return { out, minutes, quick };
@@ -199,6 +207,7 @@ async function measureAll(report) {
 
 if (isMain(import.meta.url))
   await runMain(async () => {
+    if (process.argv.includes('--help')) return console.log(USAGE);
     const chosen = options(process.argv.slice(2));
     if (!existsSync(join(root, 'dist', 'check.js'))) await (await import('./build.mjs')).build();
     const folder = mkdtempSync(join(tmpdir(), 'patchlight-gpu-'));

@@ -97,9 +97,8 @@ export function markdown(known) {
     summary,
   ]);
   const fenced = (text) => `\`\`\`\n${text.trim()}\n\`\`\``;
-  const shown = results.filter(
-    ({ kind, problem }) => problem || /^(adapters|nvidia|check|ops|tune)$/.test(kind),
-  );
+  const whole = /^(adapters|nvidia|check|ops|tune)$/;
+  const shown = results.filter(({ kind, problem, output }) => output && (problem || whole.test(kind)));
   const profiles = results.filter(({ kind }) => kind === 'step').flatMap(profile);
   return `${[
     `# ${adapter?.name ?? 'No adapter'}`,

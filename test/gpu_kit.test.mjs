@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { root } from '../scripts/common.mjs';
 import { adapterOf, markdown } from '../scripts/gpu_page.mjs';
-import { ownParts, torchParts } from '../scripts/gpu_parts.mjs';
+import { everyCheck, ownParts, torchParts } from '../scripts/gpu_parts.mjs';
 import { withBuild } from './faults/commands.js';
 
 /** Its temporary files go to the folder `temporary`. */
@@ -64,6 +64,7 @@ describe('a kit that is stopped after its first part', () => {
     else await expect.poll(() => parts.filter(runs)).toEqual([]);
     const { adapter, results } = JSON.parse(readFileSync(join(out, 'gpu.json'), 'utf8'));
     expect(results[0]).toMatchObject({ kind: 'adapters', problem: null });
+    expect(results[0].command).toBe('node dist/train.js --list-adapters');
     expect(readFileSync(join(out, 'gpu.md'), 'utf8')).toContain(`# ${adapter.name}\n`);
   });
 });
@@ -111,6 +112,12 @@ it('asks first whether the adapter is there, then whether it is right, then how 
     true,
   ]);
   for (const { command } of steps) expect(command).toContain('--profile');
+});
+
+it('gives no command an empty word', () => {
+  const { eager, compiled } = torchParts({ python: 'py', device: 'cuda' }, false);
+  for (const { command } of [...ownParts(false), ...ownParts(true), everyCheck, ...eager, ...compiled])
+    expect(command.every((word) => typeof word === 'string' && word !== '')).toBe(true);
 });
 
 it('runs PyTorch on the device that it has; TF32 is of CUDA alone', () => {
@@ -173,5 +180,8 @@ describe('the page', () => {
   it('shows the output of a part that failed', () => {
     const failed = { ...result('step', 'ViT', 'The GPU device was lost'), problem: 'ended with 1' };
     expect(page(failed)).toContain('## ViT\n\n```\nThe GPU device was lost\n```');
+    const late = { ...result('tune', 'tune', ''), problem: 'no time left' };
+    expect(page(late)).toContain('| tune | no time left |');
+    expect(page(late)).not.toContain('## tune');
   });
 });

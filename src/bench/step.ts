@@ -20,6 +20,7 @@ export interface StepRow {
   /** Matrix products and attention: forward once, backward twice that. */
   readonly gflops: number;
   readonly dispatches: number;
+  /** One, but for steps of half a second or more: `src/gpu/submits.ts`. */
   readonly submits: number;
   /** Milliseconds after which `step()` returns to the host; the median. */
   readonly encode_ms: number;

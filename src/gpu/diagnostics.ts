@@ -18,7 +18,7 @@ export interface PipelineTime {
 }
 
 export class Diagnostics {
-  /** Bind groups made, submits and dispatches so far. A recorded step makes no bind group and submits once. */
+  /** Bind groups made, submits and dispatches so far. A recorded step makes no bind group. It submits once, if it is short. */
   readonly counts = { bindGroups: 0, submits: 0, dispatches: 0 };
   /** Every pipeline that was made, in order. */
   readonly pipelines: PipelineTime[] = [];

@@ -73,19 +73,26 @@ export class Profiler {
     this.readable.unmap();
   }
 
-  /** Milliseconds, by the device's clock, from the start of the first command that `encode` adds to the end of the last. */
-  async span(encode: (encoder: GPUCommandEncoder) => void): Promise<number> {
-    const encoder = this.device.createCommandEncoder();
-    const stamp = (index: number) => {
-      const timestampWrites = { querySet: this.querySet, endOfPassWriteIndex: index };
-      encoder.beginComputePass({ timestampWrites }).end();
-    };
-    stamp(0);
-    encode(encoder);
-    stamp(1);
-    encoder.resolveQuerySet(this.querySet, 0, 2, this.resolved, 0);
-    encoder.copyBufferToBuffer(this.resolved, 0, this.readable, 0, 16);
-    this.device.queue.submit([encoder.finish()]);
+  /**
+   * Milliseconds, by the device's clock, from the start of the first command that `encoders` add to the end of the last. Each
+   * of them is a submit.
+   */
+  async span(encoders: readonly ((encoder: GPUCommandEncoder) => void)[]): Promise<number> {
+    for (const [i, encode] of encoders.entries()) {
+      const encoder = this.device.createCommandEncoder();
+      const stamp = (index: number) => {
+        const timestampWrites = { querySet: this.querySet, endOfPassWriteIndex: index };
+        encoder.beginComputePass({ timestampWrites }).end();
+      };
+      if (i === 0) stamp(0);
+      encode(encoder);
+      if (i === encoders.length - 1) {
+        stamp(1);
+        encoder.resolveQuerySet(this.querySet, 0, 2, this.resolved, 0);
+        encoder.copyBufferToBuffer(this.resolved, 0, this.readable, 0, 16);
+      }
+      this.device.queue.submit([encoder.finish()]);
+    }
     await this.readable.mapAsync(1, 0, 16);
     const [start, end] = new BigUint64Array(this.readable.getMappedRange(0, 16).slice(0));
     this.readable.unmap();
