@@ -1,16 +1,7 @@
 // Bundles every command of src/cli and the library (src/index.ts) into dist/. Native modules (webgpu, sharp) are external.
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
-import { isMain, root, runMain, Trouble } from './common.mjs';
+import { isMain, replaceFile, root, runMain, Trouble } from './common.mjs';
 import { install } from './setup.mjs';
 import { linkFile } from './wgsl.mjs';
 
@@ -28,10 +19,7 @@ function entryPoints() {
 /** Replaces the file atomically, and only if it differs, because a command may be starting from it right now. */
 function writeIfChanged(path, contents) {
   if (existsSync(path) && readFileSync(path).equals(contents)) return;
-  const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, contents);
-  chmodSync(temporary, contents.subarray(0, 2).toString() === '#!' ? 0o755 : 0o644);
-  renameSync(temporary, path);
+  replaceFile(path, contents, contents.subarray(0, 2).toString() === '#!' ? 0o755 : 0o644);
 }
 
 /** A kernel's linked text is its module's default export. */

@@ -1,5 +1,5 @@
 // Shared by the scripts. It uses only Node's own modules, because scripts run before packages are installed.
-import { realpathSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The repository's root folder. */
@@ -22,4 +22,20 @@ export async function runMain(body) {
     console.error(error.message);
     process.exit(1);
   }
+}
+
+/**
+ * Replaces a file: whoever reads it finds the old bytes or the new ones, never a part. It is on the disk before it gets its
+ * name, so it is whole even if the machine fails. `mode` holds its permissions.
+ */
+export function replaceFile(path, contents, mode = 0o644) {
+  const temporary = `${path}.${process.pid}.tmp`;
+  const file = openSync(temporary, 'w', mode);
+  try {
+    writeFileSync(file, contents);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, path);
 }

@@ -1,5 +1,7 @@
-// The parts of scripts/gpu.sh, one after another, each with its own time limit. A part that fails is reported; the rest runs.
-import { spawn } from 'node:child_process';
+// `node scripts/gpu.mjs OUT [--quick] [--minutes N]`: checks and measures this machine's GPU, on Linux, macOS and Windows. After
+// every part it writes OUT/gpu.json and OUT/gpu.md anew, so that it can be stopped at any moment. OUT/gpu.log has all output.
+// It builds dist/ if there is none; else it needs no network. A part that fails is reported, and the rest runs.
+import { spawn, spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   closeSync,
@@ -11,101 +13,60 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { isMain, root, runMain, Trouble } from './common.mjs';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { join, relative } from 'node:path';
+import { isMain, replaceFile, root, runMain, Trouble } from './common.mjs';
+import { adapterOf, markdown } from './gpu_page.mjs';
+import { ASKS_TORCH, everyCheck, JSON_FILE, ownParts, PYTHONS, torchParts } from './gpu_parts.mjs';
 
 const MINUTES = 9.5;
-const TAIL = 8000; // characters of a part's output that are kept
+const KEPT = 40_000; // the last characters of a part's output
+const LEAST = 5; // seconds for which a part is worth starting
+const WINDOWS = process.platform === 'win32';
 
-const [TINY, SMALL, BASE] = [
-  {
-    name: 'ViT-Tiny, batch 512',
-    flags: '--embed-dim 192 --depth 12 --num-heads 3 --patch-size 4 --batch-size 512',
-  },
-  {
-    name: 'ViT-S, batch 256',
-    flags: '--embed-dim 384 --depth 12 --num-heads 6 --patch-size 4 --batch-size 256',
-  },
-  {
-    name: 'ViT-B/16 at 224, batch 64',
-    flags: '--embed-dim 768 --depth 12 --num-heads 12 --patch-size 16 --image-size 224 --batch-size 64',
-  },
-];
-const QUICK = {
-  name: 'a tiny model',
-  flags: '--embed-dim 32 --depth 1 --num-heads 2 --patch-size 8 --batch-size 8',
-};
+/** The process that runs now, to be ended with this one. */
+let running = null;
 
-const TORCH = [
-  ['float32', ''],
-  ['TF32, fused attention', '--tf32 --sdpa'],
-  ['bf16 autocast, fused attention', '--tf32 --amp --sdpa'],
-];
-const TORCH_COMPILED = ['bf16 autocast, fused attention, compiled', '--tf32 --amp --sdpa --compile'];
-
-/** Command lines, the most important first. {json} stands for a file that the part writes. */
-function parts({ quick, cuda }) {
-  const bench = (name, flags, seconds) => ({
-    name,
-    seconds,
-    command: `node dist/bench.js ${flags} --json {json}`,
-  });
-  const models = quick ? [QUICK] : [TINY, SMALL, BASE];
-  const steps = models.flatMap(({ name, flags }) =>
-    ['', ' --amp'].map((amp) =>
-      bench(`step: ${name}${amp}`, `step ${flags}${amp} ${quick ? '--steps 2' : ''}`, 60),
-    ),
-  );
-  const torch = (model, [mode, flags], seconds) => ({
-    name: `torch: ${model.name}, ${mode}`,
-    seconds,
-    command: `python3 scripts/torch_speed.py --device cuda --warm-up 5 --steps 20 ${model.flags} ${flags}`,
-  });
-  const products = quick ? '^matmul.*1024' : '^(matmul|linear|mlp|attention|layer_norm)';
-  return [
-    { name: 'adapters', seconds: 30, command: 'node dist/train.js --list-adapters' },
-    {
-      name: 'check',
-      seconds: 180,
-      command: `node dist/check.js ${quick ? '--filter ^(gelu|sum)' : ''} --seconds 170 --json {json}`,
-    },
-    ...steps,
-    ...(cuda ? models.flatMap((model) => TORCH.map((mode) => torch(model, mode, 45))) : []),
-    bench('ops', `--quick --filter ${products}`, 60),
-    bench(
-      'ops --amp, every kernel',
-      `${quick ? '--quick' : ''} --amp --filter ${products.replace(/[(].*/, 'matmul')}`,
-      90,
-    ),
-    { name: 'tune', seconds: 60, command: `node dist/bench.js tune --seconds 45 ${quick ? '--quick' : ''}` },
-    ...(cuda ? models.map((model) => torch(model, TORCH_COMPILED, 100)) : []),
-  ];
+/** Ends a process and those that it started. */
+function endTree({ pid }) {
+  if (WINDOWS) {
+    spawnSync('taskkill', ['/T', '/F', '/PID', `${pid}`], { windowsHide: true });
+    return;
+  }
+  try {
+    process.kill(-pid, 'SIGKILL'); // its process group
+  } catch {
+    // it has just ended
+  }
 }
 
-/** Runs a command. Resolves with its output and, if it failed, with how it ended. */
+/**
+ * Runs a command. Resolves with its output and, if it failed, with how it ended; `missing` if there is no such program.
+ */
 function run([file, ...args], seconds, outputFile) {
   return new Promise((resolve) => {
     const began = performance.now();
     const sink = openSync(outputFile, 'w');
-    // A process group of its own, so that its child processes are ended with it.
-    const child = spawn(file, args, { cwd: root, detached: true, stdio: ['ignore', sink, sink] });
+    // On Windows a detached process would get a window; elsewhere it gets a process group, by which it is ended.
+    const child = spawn(file, args, {
+      ...{ cwd: root, detached: !WINDOWS, windowsHide: true },
+      stdio: ['ignore', sink, sink],
+    });
+    running = child;
     let late = false;
     const timer = setTimeout(() => {
       late = true;
-      try {
-        process.kill(-child.pid, 'SIGKILL');
-      } catch {
-        // it has just ended
-      }
+      endTree(child);
     }, 1000 * seconds);
-    const end = (problem) => {
+    const end = (problem, missing = false) => {
+      if (running !== child) return; // an error is followed by the event of the end
+      running = null;
       clearTimeout(timer);
       closeSync(sink);
       const output = readFileSync(outputFile, 'utf8');
-      resolve({ output, problem, seconds: (performance.now() - began) / 1000 });
+      resolve({ output, problem, missing, seconds: (performance.now() - began) / 1000 });
     };
-    child.on('error', (error) => end(error.message));
+    child.on('error', (error) => end(error.message, error.code === 'ENOENT'));
     child.on('close', (code, signal) =>
       end(
         late ? `stopped after ${Math.round(seconds)} s` : code === 0 ? null : `ended with ${code ?? signal}`,
@@ -114,17 +75,8 @@ function run([file, ...args], seconds, outputFile) {
   });
 }
 
-const words = (command, file) => command.replace('{json}', file).split(' ').filter(Boolean);
-
-/** True if python3 has PyTorch and PyTorch finds a CUDA card. */
-async function hasCuda(folder) {
-  const asks = 'import torch; print(torch.cuda.is_available())';
-  const { output } = await run(['python3', '-c', asks], 60, join(folder, 'cuda.txt'));
-  return output.trim() === 'True';
-}
-
 /** The figures of a part: the file that it wrote, or the line of its output that is a JSON object; null if there is none. */
-function figures(file, output) {
+function figuresOf(file, output) {
   const text = existsSync(file) ? readFileSync(file, 'utf8') : /^\{.*\}$/m.exec(output)?.[0];
   try {
     return JSON.parse(text ?? 'null');
@@ -133,82 +85,139 @@ function figures(file, output) {
   }
 }
 
-const three = (value) =>
-  typeof value === 'number' ? (Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3)) : '-';
-
-/** The page: training steps of Patchlight and PyTorch, and the outcome of each part. */
-function markdown({ adapter, results }) {
-  const rate = results.flatMap(({ name, figures: found }) => {
-    const row = Array.isArray(found) ? found.find(({ op }) => op === 'step') : found;
-    return row?.images_per_second
-      ? [`| ${name} | ${three(row.ms)} | ${three(row.images_per_second)} | ${three(row.gflops)} |`]
-      : [];
-  });
-  const state = results.map(
-    ({ name, problem, seconds, summary }) =>
-      `| ${name} | ${problem ?? 'done'} | ${seconds.toFixed(0)} | ${summary} |`,
-  );
-  return [
-    `# ${adapter}`,
-    ['| training step | ms | images/s | GFLOP/s |', '|---|---:|---:|---:|', ...rate].join('\n'),
-    ['| part | | seconds | |', '|---|---|---:|---|', ...state].join('\n'),
-    ...results
-      .filter(({ problem }) => problem)
-      .map(({ name, tail }) => `## ${name}\n\n\`\`\`\n${tail}\n\`\`\``),
-    ...results
-      .filter(({ name, problem }) => !problem && /^(check|ops|tune)/.test(name))
-      .map(({ name, tail }) => `## ${name}\n\n${tail}`),
-  ].join('\n\n');
+/** The first Python that has PyTorch with a GPU, and the device's name for it; null if there is none. */
+async function findTorch(folder, seconds) {
+  for (const python of PYTHONS) {
+    const { output, problem } = await run([python, '-c', ASKS_TORCH], seconds, join(folder, 'torch.txt'));
+    const device = output.trim().split(/\s+/).at(-1);
+    if (!problem && (device === 'cuda' || device === 'mps')) return { python, device };
+  }
+  return null;
 }
+
+/** A command as a person would type it in the repository's folder, to read its output. */
+function typed([file, ...args]) {
+  const at = args.indexOf(JSON_FILE);
+  const spoken = at < 0 ? args : args.toSpliced(at - 1, 2);
+  const shown = spoken.map((arg) => (arg.startsWith(root) ? relative(root, arg).replaceAll('\\', '/') : arg));
+  return [file === process.execPath ? 'node' : file, ...shown]
+    .map((arg) => (/^[\w./=,:{}+-]+$/.test(arg) ? arg : `"${arg}"`))
+    .join(' ');
+}
+
+/** The machine around the GPU, without names of people or hosts. */
+function describeMachine() {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const { stdout } = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' });
+  const processors = cpus();
+  return [
+    `${process.platform} ${release()} ${process.arch}`,
+    `${processors.length} x ${processors[0]?.model.trim() ?? 'an unknown processor'}`,
+    `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    `Node ${process.versions.node}`,
+    `Patchlight ${[version, stdout?.trim()].filter(Boolean).join(' at ')}`,
+  ];
+}
+
+const USAGE = `node scripts/gpu.mjs OUT [--quick] [--minutes N]
+
+Checks and measures this machine's GPU, and writes OUT/gpu.md and OUT/gpu.json.
+
+  --quick    tiny models, in one to three minutes: to try the kit
+  --minutes  when to end, whatever is left to do [${MINUTES}]`;
 
 function options(argv) {
   const [out, ...flags] = argv;
-  if (!out || out.startsWith('--')) throw new Trouble('bash scripts/gpu.sh OUT [--quick] [--minutes N]');
-  const at = flags.indexOf('--minutes');
-  const minutes = at < 0 ? MINUTES : Number(flags[at + 1]);
+  if (!out || out.startsWith('--')) throw new Trouble(USAGE);
+  let [quick, minutes] = [false, MINUTES];
+  for (let i = 0; i < flags.length; i++) {
+    if (flags[i] === '--quick') quick = true;
+    else if (flags[i] === '--minutes') minutes = Number(flags[++i]);
+    else throw new Trouble(`There is no flag ${flags[i]}. ${USAGE}`);
+  }
   if (!(minutes > 0)) throw new Trouble('--minutes must be a number above 0.');
-  return { out, minutes, quick: flags.includes('--quick') };
+  return { out, minutes, quick };
+}
+
+/** The folder OUT: a part at a time is measured and added to it. */
+class Report {
+  results = [];
+  machine = describeMachine();
+
+  constructor({ out, minutes, quick }, folder) {
+    this.out = out;
+    this.quick = quick;
+    this.folder = folder;
+    this.end = performance.now() + 60_000 * minutes;
+    mkdirSync(out, { recursive: true });
+    this.log = join(out, 'gpu.log');
+    writeFileSync(this.log, '');
+  }
+
+  /** Seconds until the time is over. */
+  get left() {
+    return (this.end - performance.now()) / 1000;
+  }
+
+  async measure({ kind, name, seconds, command, optional }) {
+    const file = join(this.folder, `${this.results.length}.json`);
+    const words = command.map((word) => (word === JSON_FILE ? file : word));
+    const { left } = this;
+    const ended =
+      left < LEAST
+        ? { output: '', problem: 'no time left', seconds: 0 }
+        : await run(words, Math.min(seconds, left), `${file}.txt`);
+    if (optional && ended.missing) return;
+    const output = ended.output.replace(/^Warning: maxDynamic.*\n/gm, '');
+    const last = output.trim().split('\n').at(-1);
+    this.results.push({
+      ...{ kind, name, command: typed(command), seconds: ended.seconds, problem: ended.problem },
+      summary: (/^\d+ checked.*/m.exec(output)?.[0] ?? (/^[{|]/.test(last) ? '' : last)).slice(0, 120),
+      output: output.slice(-KEPT),
+      figures: figuresOf(file, output),
+    });
+    console.log(`${name}: ${ended.problem ?? 'done'}, ${ended.seconds.toFixed(0)} s`);
+    appendFileSync(this.log, `=== ${name}: ${typed(command)}\n${output}\n`);
+    this.write();
+  }
+
+  /** A file that another program holds, as Windows allows, is left as it was until the next part. */
+  write() {
+    const { quick, machine, results } = this;
+    const known = { adapter: adapterOf(results), machine, made: new Date().toISOString(), quick, results };
+    const texts = { 'gpu.json': `${JSON.stringify(known, null, 1)}\n`, 'gpu.md': markdown(known) };
+    for (const [name, text] of Object.entries(texts))
+      try {
+        replaceFile(join(this.out, name), text);
+      } catch (error) {
+        console.error(`${name} was not written: ${error.message}`);
+        process.exitCode = 1;
+      }
+  }
+}
+
+async function measureAll(report) {
+  const { quick } = report;
+  for (const part of ownParts(quick)) await report.measure(part);
+  const torch = report.left > LEAST ? await findTorch(report.folder, Math.min(60, report.left)) : null;
+  if (!torch) console.log('PyTorch with a GPU was not found.');
+  const { eager, compiled } = torch ? torchParts(torch, quick) : { eager: [], compiled: [] };
+  for (const part of [...eager, ...(quick ? [] : [everyCheck]), ...compiled]) await report.measure(part);
 }
 
 if (isMain(import.meta.url))
   await runMain(async () => {
-    const { out, minutes, quick } = options(process.argv.slice(2));
-    if (!existsSync(join(root, 'dist/check.js')))
-      throw new Trouble('There is no dist/check.js: npm run build.');
-    mkdirSync(out, { recursive: true });
+    if (process.argv.includes('--help')) return console.log(USAGE);
+    const chosen = options(process.argv.slice(2));
+    if (!existsSync(join(root, 'dist', 'check.js'))) await (await import('./build.mjs')).build();
     const folder = mkdtempSync(join(tmpdir(), 'patchlight-gpu-'));
-    const end = performance.now() + 60_000 * minutes;
-    const log = join(out, 'gpu.log');
-    writeFileSync(log, '');
-    const results = [];
-    for (const [i, { name, seconds, command }] of parts({ quick, cuda: await hasCuda(folder) }).entries()) {
-      const file = join(folder, `${i}.json`);
-      const left = (end - performance.now()) / 1000;
-      const result =
-        left < 5
-          ? { output: '', problem: 'no time left', seconds: 0 }
-          : await run(words(command, file), Math.min(seconds, left), `${file}.txt`);
-      const lines = result.output.trim().split('\n');
-      const summary = (lines.at(-1) ?? '').startsWith('{')
-        ? ''
-        : (lines.at(-1) ?? '').replaceAll('|', ' ').slice(0, 120);
-      results.push({
-        name,
-        command,
-        ...result,
-        output: undefined,
-        summary,
-        tail: result.output.slice(-TAIL),
-        figures: figures(file, result.output),
-      });
-      appendFileSync(log, `=== ${name}: ${command}\n${result.output}\n`);
-      console.log(`${name}: ${result.problem ?? 'done'}, ${result.seconds.toFixed(0)} s`);
-      // Written after every part, so that the results so far are kept if this is stopped.
-      const adapter = results[1]?.figures?.adapter.name ?? results[0].summary;
-      const known = { adapter, made: new Date().toISOString(), quick, results };
-      writeFileSync(join(out, 'gpu.json'), `${JSON.stringify(known, null, 1)}\n`);
-      writeFileSync(join(out, 'gpu.md'), `${markdown(known)}\n`);
-    }
-    rmSync(folder, { recursive: true });
-    if (results.some(({ problem }) => problem)) process.exitCode = 1;
+    process.on('exit', () => {
+      if (running) endTree(running);
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 }); // Windows frees a killed process's files late
+    });
+    for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }))
+      process.on(signal, () => process.exit(code));
+    const report = new Report(chosen, folder);
+    await measureAll(report);
+    if (report.results.some(({ problem }) => problem)) process.exitCode = 1;
   });

@@ -1,5 +1,5 @@
 """Times PyTorch training the reference model on random images, in median images per second: on all cores of the CPU, or on
-a CUDA card in float32, with TF32 products or under bf16 autocast. Eager, or with torch.compile."""
+a GPU (cuda: NVIDIA and AMD; mps: Apple) in float32, with TF32 products or under bf16 autocast. Eager, or with torch.compile."""
 import argparse
 import contextlib
 import json
@@ -29,7 +29,7 @@ def arguments():
     a.add_argument("--warm-up", type=int, default=1, help="steps before them")
     a.add_argument("--clip-grad", type=float, default=1.0, help="0: no clipping")
     a.add_argument("--threads", type=int, default=os.cpu_count())
-    a.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    a.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu")
     a.add_argument("--tf32", action="store_true", help="products of float32 in TF32 (CUDA)")
     a.add_argument("--amp", action="store_true", help="autocast to bf16")
     a.add_argument("--compile", action="store_true", help="torch.compile")
@@ -93,7 +93,7 @@ def main():
     peak_mb = None
     if before_mb is not None and args.device == "cpu":
         peak_mb = round(resident_mb("VmHWM") - before_mb, 3)
-    on = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
+    on = torch.cuda.get_device_name() if args.device == "cuda" else args.device
     print(json.dumps({"images_per_second": round(args.batch_size / median, 3), "ms": round(median * 1000, 3),
                       "fastest_ms": round(min(timed) * 1000, 3), "first_ms": round(seconds[0] * 1000, 3), "peak_mb": peak_mb,
                       "torch": torch.__version__, "on": on, **vars(args)}))

@@ -94,8 +94,15 @@ it('times the step of a chosen model', () => {
       first_ms: positive,
       created_buffers: 0,
       created_bind_groups: 0,
+      pipelines: expect.any(Array),
     },
   ]);
+  const pipelines = rows[0]?.pipelines as Record<string, unknown>[];
+  expect(pipelines.length).toBeGreaterThan(20);
+  for (const pipeline of pipelines)
+    expect(pipeline).toEqual({ kernel: expect.any(String), constants: expect.any(String), ms: positive });
+  const texts = pipelines.map(({ kernel, constants }) => `${kernel} ${constants}`);
+  expect(texts.join('\n')).toMatch(/^\S+ \w+=\d+/m); // a constant is named with its value
 });
 
 it.each([

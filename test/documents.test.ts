@@ -197,7 +197,8 @@ console.log(first.some((value, i) => value === second[i]) ? 'alike' : 'different
 
   it('every flag in the documents is a flag of some command', () => {
     const commands = ['train', 'evaluate', 'predict', 'sweep', 'augment', 'bench', 'check'];
-    const helps = [...commands.map((name) => help(`dist/${name}.js`)), help('bench/peers/run.mjs')];
+    const files = [...commands.map((name) => `dist/${name}.js`), 'bench/peers/run.mjs', 'scripts/gpu.mjs'];
+    const helps = files.map((file) => help(file));
     const known = new Set([...helps.flatMap(flagsOf), ...OTHERS].map(plain));
     const unknown = documents.flatMap((file) =>
       flagsOf(read(file)).filter((flag) => !known.has(plain(flag))),

@@ -1,6 +1,7 @@
 /** Whole training steps of a model on random bytes: as the trainer runs them, at most two in flight. */
 import type { Dataset, Split } from '../data/dataset.js';
 import { uploadSplit } from '../data/store.js';
+import type { PipelineTime } from '../gpu/diagnostics.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { Model } from '../models/model.js';
 import { trainingInput } from '../recipe/augmentation.js';
@@ -19,6 +20,7 @@ export interface StepRow {
   /** Matrix products and attention: forward once, backward twice that. */
   readonly gflops: number;
   readonly dispatches: number;
+  /** One, but for steps of half a second or more: `src/gpu/submits.ts`. */
   readonly submits: number;
   /** Milliseconds after which `step()` returns to the host; the median. */
   readonly encode_ms: number;
@@ -33,6 +35,8 @@ export interface StepRow {
   /** Made in a step of the steady state: none. */
   readonly created_buffers: number;
   readonly created_bind_groups: number;
+  /** Every pipeline that the step needed. Their times are a part of `first_ms`. */
+  readonly pipelines: readonly PipelineTime[];
 }
 
 const RECORDS = 256;
@@ -152,6 +156,7 @@ export class StepBench {
       first_ms,
       created_buffers: perStep('buffers'),
       created_bind_groups: perStep('bindGroups'),
+      pipelines: gpu.diagnostics.pipelines,
     };
   }
 

@@ -9,7 +9,7 @@ export const opTable = (rows: readonly OpRow[]): string =>
     rows.map((row) => [row.op, row.shape, row.variant, row.ms, row.gflops, row.gbps, row.percent_of_ceiling]),
   );
 
-const STEP_COLUMNS: readonly (readonly [string, keyof StepRow])[] = [
+const STEP_COLUMNS: readonly (readonly [string, Exclude<keyof StepRow, 'pipelines'>])[] = [
   ['model', 'model'],
   ['batch', 'batch_size'],
   ['ms', 'ms'],

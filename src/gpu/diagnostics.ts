@@ -9,9 +9,19 @@ export interface Dispatched {
   readonly specialisation: Specialisation;
 }
 
+/** How long the host waited for a pipeline. Mesa's CPU driver and browsers compile later, at the first dispatch. */
+export interface PipelineTime {
+  readonly kernel: string;
+  /** Its tuned and overridden constants. */
+  readonly constants: string;
+  readonly ms: number;
+}
+
 export class Diagnostics {
-  /** Bind groups made, submits and dispatches so far. A recorded step makes no bind group and submits once. */
+  /** Bind groups made, submits and dispatches so far. A recorded step makes no bind group. It submits once, if it is short. */
   readonly counts = { bindGroups: 0, submits: 0, dispatches: 0 };
+  /** Every pipeline that was made, in order. */
+  readonly pipelines: PipelineTime[] = [];
   /** The variant to run instead of the best one, by the name of its family. */
   readonly preferences = new Map<string, string>();
   /** Every family that ran, by name, with the variant that was picked last. */

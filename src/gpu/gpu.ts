@@ -21,6 +21,7 @@ import {
 import { BufferPool, type FreeList, type Region } from './pool.js';
 import { Profiler } from './profile.js';
 import { ReadbackBuffers } from './readback.js';
+import { Submits } from './submits.js';
 import { StagedBuffers, TexturePool } from './textures.js';
 import { type Choice, type Family, pick } from './variants.js';
 import { waitFor } from './wait.js';
@@ -47,6 +48,7 @@ export class Gpu {
   private readonly ran = new Set<Compiled>();
   private readonly bindGroups: BindGroups;
   private readonly readback: ReadbackBuffers;
+  private readonly submits = new Submits();
   private pending: Command[] = [];
   private log: Command[] | null = null;
   private readonly errors = new DeviceErrors();
@@ -75,7 +77,7 @@ export class Gpu {
       return { buffer: { id, buffer, bytes: 16, home: new Map() }, offset: 0, bytes: 16 };
     };
     this.spare = [spare(-1), spare(-2)]; // the pool's ids start at 0
-    this.pipelines = new PipelineCache(device, info.immediates, this.errors);
+    this.pipelines = new PipelineCache(device, info.immediates, this.errors, this.diagnostics.pipelines);
     this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
@@ -250,7 +252,12 @@ export class Gpu {
     if (this.profiler && !this.info.software) {
       this.staged.clear(); // as in `play`
       const { commands } = recording;
-      return this.settle(this.profiler.span((encoder) => encode(encoder, commands, null)));
+      const pieces = this.submits.pieces(commands);
+      const ms = await this.settle(
+        this.profiler.span(pieces.map((piece) => (encoder) => encode(encoder, piece, null))),
+      );
+      this.submits.learn(commands, ms / 1000);
+      return ms;
     }
     const start = performance.now();
     this.play(recording);
@@ -345,11 +352,16 @@ export class Gpu {
   }
 
   private submit(commands: readonly Command[]): void {
-    const encoder = this.device.createCommandEncoder();
-    encode(encoder, commands, this.profiler);
-    this.device.queue.submit([encoder.finish()]);
     const { counts } = this.diagnostics;
-    counts.submits++;
+    const timed = !this.info.software && !this.dry;
+    const ended = timed ? this.submits.begin(commands) : null;
+    for (const piece of timed ? this.submits.pieces(commands) : [commands]) {
+      const encoder = this.device.createCommandEncoder();
+      encode(encoder, piece, this.profiler);
+      this.device.queue.submit([encoder.finish()]);
+      counts.submits++;
+    }
+    if (ended) this.submitted().then(ended, () => {});
     for (const command of commands) if (command.kind === 'dispatch') counts.dispatches++;
   }
 }

@@ -1,6 +1,7 @@
 /** Pipelines from kernels: tuned, specialised, compiled once, and cached. Compile errors name file, line and column. */
 import { KernelError, LimitError } from '../core/errors.js';
 import type { DeviceErrors } from './device_errors.js';
+import type { PipelineTime } from './diagnostics.js';
 import { writeOutLoops } from './unroll.js';
 import {
   applyTuning,
@@ -27,6 +28,13 @@ export interface Specialisation {
   readonly overrides?: Readonly<Record<string, number | boolean>>;
   /** Values for `const NAME = 4u; // tune` lines. */
   readonly tune?: Readonly<Record<string, number>>;
+}
+
+/** The constants that are not 0, as `DEPTH=16 ACCUMULATE`. */
+export function constantsOf({ tune = {}, overrides = {} }: Specialisation): string {
+  return Object.entries({ ...tune, ...overrides })
+    .flatMap(([name, value]) => (value ? [value === true ? name : `${name}=${value}`] : []))
+    .join(' ');
 }
 
 /** A kernel with its constants: what a pipeline is compiled from. */
@@ -66,6 +74,7 @@ export class PipelineCache {
     private readonly device: GPUDevice,
     private readonly immediates: boolean,
     private readonly errors: DeviceErrors,
+    private readonly times: PipelineTime[] = [],
   ) {}
 
   /** All pipelines so far. */
@@ -77,8 +86,10 @@ export class PipelineCache {
     const key = keyOf(kernel, specialisation);
     const known = this.pipelines.get(key);
     if (known) return known;
+    const start = performance.now();
     const { layout, descriptor } = this.describe(kernel, specialisation);
-    return this.keep(key, { kernel, specialisation }, layout, this.device.createComputePipeline(descriptor));
+    const pipeline = this.device.createComputePipeline(descriptor);
+    return this.keep(key, start, { kernel, specialisation, layout, pipeline });
   }
 
   /** Compiles side by side. A kernel that cannot be compiled is left to `get`, which reports why. */
@@ -86,20 +97,19 @@ export class PipelineCache {
     const compile = async ({ kernel, specialisation }: Specialised) => {
       const key = keyOf(kernel, specialisation);
       if (this.pipelines.has(key)) return;
+      const start = performance.now();
       const { layout, descriptor } = this.describe(kernel, specialisation);
       const pipeline = await this.device.createComputePipelineAsync(descriptor);
-      if (!this.pipelines.has(key)) this.keep(key, { kernel, specialisation }, layout, pipeline);
+      if (!this.pipelines.has(key)) this.keep(key, start, { kernel, specialisation, layout, pipeline });
     };
     await Promise.allSettled(kernels.map(compile));
   }
 
-  private keep(
-    key: string,
-    from: Specialised,
-    layout: GPUBindGroupLayout,
-    pipeline: GPUComputePipeline,
-  ): Compiled {
-    const compiled = { id: this.pipelines.size, ...from, pipeline, layout };
+  private keep(key: string, start: number, made: Omit<Compiled, 'id'>): Compiled {
+    const { kernel, specialisation } = made;
+    const ms = performance.now() - start;
+    this.times.push({ kernel: kernel.name, constants: constantsOf(specialisation), ms });
+    const compiled = { id: this.pipelines.size, ...made };
     this.pipelines.set(key, compiled);
     return compiled;
   }

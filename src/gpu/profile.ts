@@ -1,5 +1,6 @@
 /** GPU time of each kernel, by timestamp queries. While it is enabled, every dispatch gets a pass of its own. */
 import type { Dispatch } from './commands.js';
+import { constantsOf } from './pipeline.js';
 
 export interface KernelTime {
   readonly kernel: string;
@@ -72,19 +73,26 @@ export class Profiler {
     this.readable.unmap();
   }
 
-  /** Milliseconds, by the device's clock, from the start of the first command that `encode` adds to the end of the last. */
-  async span(encode: (encoder: GPUCommandEncoder) => void): Promise<number> {
-    const encoder = this.device.createCommandEncoder();
-    const stamp = (index: number) => {
-      const timestampWrites = { querySet: this.querySet, endOfPassWriteIndex: index };
-      encoder.beginComputePass({ timestampWrites }).end();
-    };
-    stamp(0);
-    encode(encoder);
-    stamp(1);
-    encoder.resolveQuerySet(this.querySet, 0, 2, this.resolved, 0);
-    encoder.copyBufferToBuffer(this.resolved, 0, this.readable, 0, 16);
-    this.device.queue.submit([encoder.finish()]);
+  /**
+   * Milliseconds, by the device's clock, from the start of the first command that `encoders` add to the end of the last. Each
+   * of them is a submit.
+   */
+  async span(encoders: readonly ((encoder: GPUCommandEncoder) => void)[]): Promise<number> {
+    for (const [i, encode] of encoders.entries()) {
+      const encoder = this.device.createCommandEncoder();
+      const stamp = (index: number) => {
+        const timestampWrites = { querySet: this.querySet, endOfPassWriteIndex: index };
+        encoder.beginComputePass({ timestampWrites }).end();
+      };
+      if (i === 0) stamp(0);
+      encode(encoder);
+      if (i === encoders.length - 1) {
+        stamp(1);
+        encoder.resolveQuerySet(this.querySet, 0, 2, this.resolved, 0);
+        encoder.copyBufferToBuffer(this.resolved, 0, this.readable, 0, 16);
+      }
+      this.device.queue.submit([encoder.finish()]);
+    }
     await this.readable.mapAsync(1, 0, 16);
     const [start, end] = new BigUint64Array(this.readable.getMappedRange(0, 16).slice(0));
     this.readable.unmap();
@@ -109,12 +117,6 @@ function workOf({ compiled: { kernel, specialisation }, immediates, groups }: Di
   const params = kernel.interface.fields.map(
     ({ name, type }, i) => `${name}=${(type === 'f32' ? floats : words)[i]}`,
   );
-  const named = (values: Readonly<Record<string, number | boolean>> = {}) =>
-    Object.entries(values).flatMap(([name, value]) =>
-      value ? [value === true ? name : `${name}=${value}`] : [],
-    );
-  const { tune, overrides } = specialisation;
-  return [...(words.length > 0 ? params : []), ...named(tune), ...named(overrides), groups.join('x')].join(
-    ' ',
-  );
+  const known = words.length > 0 ? params : [];
+  return [...known, constantsOf(specialisation), groups.join('x')].filter(Boolean).join(' ');
 }
