@@ -4,10 +4,13 @@ import type { DeviceErrors } from './device_errors.js';
 import { writeOutLoops } from './unroll.js';
 import {
   applyTuning,
+  type Binding,
+  boundWith,
   type Interface,
   immediatesAsUniform,
   originOf,
   readInterface,
+  withBindings,
   withoutSubgroupSize,
 } from './wgsl.js';
 
@@ -33,6 +36,8 @@ export interface Compiled {
   readonly id: number;
   readonly kernel: Kernel;
   readonly specialisation: Specialisation;
+  /** What it binds, in binding order. */
+  readonly bindings: readonly Binding[];
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
@@ -64,18 +69,24 @@ export class PipelineCache {
     const key = `${kernel.name}|${tuning}|${Object.entries(overrides).sort().join()}`;
     let compiled = this.pipelines.get(key);
     if (!compiled) {
-      compiled = this.compile(kernel, this.module(kernel, tune, tuning), specialisation);
+      compiled = this.compile(kernel, specialisation, tuning);
       this.pipelines.set(key, compiled);
     }
     return compiled;
   }
 
-  private module(kernel: Kernel, tune: Readonly<Record<string, number>>, tuning: string): GPUShaderModule {
-    const key = `${kernel.name}|${tuning}`;
+  private module(
+    kernel: Kernel,
+    { tune = {} }: Specialisation,
+    tuning: string,
+    bindings: readonly Binding[],
+  ): GPUShaderModule {
+    const key = `${kernel.name}|${tuning}|${bindings.map(({ name }) => name).join()}`;
     const known = this.modules.get(key);
     if (known) return known;
-    let code = writeOutLoops(kernel.name, applyTuning(kernel.name, kernel.source, tune));
-    if (!this.immediates) code = immediatesAsUniform(code, kernel.interface.bindings.length);
+    const tuned = applyTuning(kernel.name, kernel.source, tune);
+    let code = withBindings(writeOutLoops(kernel.name, tuned), bindings);
+    if (!this.immediates) code = immediatesAsUniform(code, bindings.length);
     if (!this.device.features.has(SUBGROUP_SIZE as GPUFeatureName)) code = withoutSubgroupSize(code);
     const module = this.device.createShaderModule({ code, label: kernel.name });
     this.modules.set(key, module);
@@ -89,9 +100,11 @@ export class PipelineCache {
     return module;
   }
 
-  private compile(kernel: Kernel, module: GPUShaderModule, specialisation: Specialisation): Compiled {
-    const { bindings, fields } = kernel.interface;
-    this.demandRoom(kernel);
+  private compile(kernel: Kernel, specialisation: Specialisation, tuning: string): Compiled {
+    const { overrides = {} } = specialisation;
+    const { fields } = kernel.interface;
+    const bindings = boundWith(kernel.interface, overrides);
+    this.demandRoom(kernel, bindings);
     const entries = bindings.map(({ kind }, binding) => layoutEntry(binding, kind));
     const uniform = fields.length > 0 && !this.immediates;
     if (uniform) entries.push({ binding: bindings.length, visibility: COMPUTE, buffer: { type: 'uniform' } });
@@ -104,16 +117,17 @@ export class PipelineCache {
       label: kernel.name,
       layout: this.device.createPipelineLayout(descriptor),
       compute: {
-        module,
+        module: this.module(kernel, specialisation, tuning, bindings),
         entryPoint: 'main',
         constants: Object.fromEntries(
-          Object.entries(specialisation.overrides ?? {}).map(([name, value]) => [name, Number(value)]),
+          Object.entries(overrides).map(([name, value]) => [name, Number(value)]),
         ),
       },
     });
-    return { id: this.pipelines.size, kernel, specialisation, pipeline, layout };
+    return { id: this.pipelines.size, kernel, specialisation, bindings, pipeline, layout };
   }
-  private demandRoom({ name, interface: { bindings, fields } }: Kernel): void {
+
+  private demandRoom({ name, interface: { fields } }: Kernel, bindings: readonly Binding[]): void {
     const { maxStorageBuffersPerShaderStage: most } = this.device.limits;
     const buffers = bindings.filter(({ kind }) => kind !== 'texture').length;
     if (buffers > most)
