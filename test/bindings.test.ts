@@ -1,6 +1,8 @@
 /** Bindings that a kernel declares under a condition: where they are bound, what is refused, and which lines errors name. */
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { linkFile } from '../scripts/wgsl.mjs';
 import { KernelError } from '../src/core/errors.js';
+import { compileAll } from '../src/gpu/compile_ahead.js';
 import { DeviceErrors } from '../src/gpu/device_errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { infoOf, knownAdapters } from '../src/gpu/known_adapters.js';
@@ -12,6 +14,13 @@ import { adamwStep, clipNorm, findNonFinite } from '../src/ops/optimizer.js';
 import { type MatmulOperands, runMatmul } from '../src/ops/product.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { nullBackend } from './gpu.js';
+
+let backend: GPU;
+beforeAll(async () => {
+  backend = await nullBackend();
+});
+const nullDevice = async (): Promise<GPUDevice> =>
+  ((await backend.requestAdapter()) as GPUAdapter).requestDevice();
 
 const TEXT = `override SUMS: bool = false;
 override EPILOGUE: u32 = 0u;
@@ -49,8 +58,7 @@ describe('the text', () => {
   }); // biome-ignore format: one text a line
 
   it.each([false, true])('with an error names its line, bound: %s', async (bound) => {
-    const adapter = (await (await nullBackend()).requestAdapter()) as GPUAdapter;
-    const device = await adapter.requestDevice();
+    const device = await nullDevice();
     device.addEventListener('uncapturederror', (event) => event.preventDefault());
     const errors = new DeviceErrors();
     const body = `@compute @workgroup_size(1) fn main() {\n  y[0] = x[0];\n  if (SUMS) { sums[0] = none; }\n}\n`;
@@ -154,6 +162,25 @@ it('an operand whose override is on, but which is not given, is a KernelError', 
   expect(missing({ SUMS: true })).toThrow(new KernelError('[k_forward] operand sums is missing.'));
   expect(missing({ EPILOGUE: 1 })).toThrow(new KernelError('[k_forward] operand aux is missing.'));
 });
+
+it.each([true, false])(
+  'kernels are compiled ahead with what they bind, immediates: %s',
+  async (immediates) => {
+    const device = await nullDevice();
+    const complaints: string[] = [];
+    device.addEventListener('uncapturederror', ({ error }) => complaints.push(error.message));
+    const kernel = defineKernel('matmul_forward_plain', linkFile('kernels/matmul/matmul_forward_plain.wgsl'));
+    const all = [{}, { BIAS: true }, { EPILOGUE: 2, SUMS: true }];
+    compileAll(
+      device,
+      immediates,
+      all.map((overrides) => ({ kernel, specialisation: { overrides } })),
+    );
+    await device.queue.onSubmittedWorkDone();
+    expect(complaints).toEqual([]);
+    device.destroy();
+  },
+);
 
 it('the products of an input gradient and a weight gradient write different buffers', () => {
   const products = boundBy(NVIDIA, (gpu) => {
