@@ -59,7 +59,7 @@ fn store_rows(at: u32, result: Result, pitch: u32) {
 
 /** A kernel's text with its matrix built-ins replaced. Throws if it uses them in a way that this file does not expect. */
 export function emulatedMatrices(kernel: string): string {
-  const source = linkFile(`kernels/${kernel}.wgsl`).replace(/\/\/(?! tune).*$/gm, '');
+  const source = linkFile(`kernels/${kernel}.wgsl`).replace(/\/\/(?! (?:tune|if)).*$/gm, '');
   const arrays = [...new Set([...source.matchAll(LOAD)].map((match) => match[2] as string))];
   const bound = /struct Params \{ (\w+): u32/.exec(source)?.[1];
   const loaded = source.replace(LOAD, (_, major: string, array: string, place: string) => {

@@ -21,7 +21,7 @@ struct Params { B: u32, C: u32, H: u32, W: u32, first: u32, count: u32 }
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 @group(0) @binding(2) var<storage, read> index: array<u32>;
 @group(0) @binding(3) var<storage, read> norm: array<f32>;
-@group(0) @binding(4) var<storage, read> frames: array<i32>;
+@group(0) @binding(4) var<storage, read> frames: array<i32>; // if FRAMED
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<storage, read_write> label: array<u32>;
 var<immediate> p: Params;

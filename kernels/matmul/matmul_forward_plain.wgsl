@@ -29,10 +29,10 @@ struct Params { M: u32, N: u32, K: u32 }
 
 @group(0) @binding(0) var<storage, read> a: array<ElementA>;
 @group(0) @binding(1) var<storage, read> b: array<ElementB>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>; // if BIAS
 @group(0) @binding(3) var<storage, read_write> c: array<ElementC>;
-@group(0) @binding(4) var<storage, read_write> aux: array<ElementC>;
-@group(0) @binding(5) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(4) var<storage, read_write> aux: array<ElementC>; // if EPILOGUE
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>; // if SUMS
 var<immediate> p: Params;
 
 // The value to store at element `at` of C, as `finished` of epilogue.wgsl for quads.

@@ -47,10 +47,10 @@ struct Params { M: u32, N: u32, K: u32, chunk: u32 }
 
 @group(0) @binding(0) var<storage, read> a: array<vec4u>;
 @group(0) @binding(1) var<storage, read> b: array<vec4u>;
-@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>; // if BIAS
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<ElementC>>;
-@group(0) @binding(4) var<storage, read_write> aux: array<vec4<ElementC>>;
-@group(0) @binding(5) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(4) var<storage, read_write> aux: array<vec4<ElementC>>; // if EPILOGUE
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>; // if SUMS
 var<immediate> p: Params;
 
 alias Left = subgroup_matrix_left<Part, SK, SM>;

@@ -35,7 +35,7 @@ struct Params { M: u32, N: u32, K: u32, bias: u32, accumulate: u32, epilogue: u3
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> aux: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>; // if SUMS
 var<immediate> p: Params;
 
 // As epilogue.wgsl names them.

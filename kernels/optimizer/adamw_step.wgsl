@@ -21,7 +21,7 @@ struct Params { quads: u32, decayed: u32, beta1: f32, rest1: f32, beta2: f32, re
 @group(0) @binding(3) var<storage, read_write> parameter: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> m: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> v: array<vec4f>;
-@group(0) @binding(6) var<storage, read> scale: array<vec4f>;
+@group(0) @binding(6) var<storage, read> scale: array<vec4f>; // if SCALED
 var<immediate> p: Params;
 
 @compute @workgroup_size(WG)

@@ -12,7 +12,7 @@ override SCALED: bool = false;
 struct Params { count: u32, max_norm: f32 }
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>;
-@group(0) @binding(1) var<storage, read> scale: array<f32>;
+@group(0) @binding(1) var<storage, read> scale: array<f32>; // if SCALED
 @group(0) @binding(2) var<storage, read_write> clip: array<f32>;
 var<immediate> p: Params;
 

@@ -16,7 +16,7 @@ const EXPONENT = 0x7f800000u;
 struct Params { quads: u32, threads: u32, start: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4u>;
-@group(0) @binding(1) var<storage, read> clip: array<f32>;
+@group(0) @binding(1) var<storage, read> clip: array<f32>; // if GATED
 @group(0) @binding(2) var<storage, read_write> first: array<u32>;
 var<immediate> p: Params;
 

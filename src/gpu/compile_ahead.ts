@@ -52,8 +52,8 @@ export function compileAll(device: GPUDevice, immediates: boolean, kernels: read
     .createTexture({ size: [TEXELS_PER_ROW, 1], format: 'rgba32float', usage: 0x08 })
     .createView();
   for (const { kernel, specialisation } of kernels) {
-    const { pipeline, layout } = cache.get(kernel, specialisation);
-    const { bindings, fields } = kernel.interface;
+    const { pipeline, layout, bindings } = cache.get(kernel, specialisation);
+    const { fields } = kernel.interface;
     const entries: GPUBindGroupEntry[] = bindings.map(({ kind }, binding) => ({
       binding,
       resource: kind === 'texture' ? texture : { buffer: storage[binding] as GPUBuffer },

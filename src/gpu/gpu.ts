@@ -38,9 +38,6 @@ export class Gpu {
   /** For tests, benchmarks and `check`. */
   readonly diagnostics = new Diagnostics();
 
-  /** Dummy buffers of 16 bytes, for bindings that a specialisation of a kernel declares but never touches. */
-  readonly spare: readonly [Region, Region];
-
   private readonly textures: TexturePool;
   private readonly staged: StagedBuffers;
   private readonly pipelines: PipelineCache;
@@ -72,11 +69,6 @@ export class Gpu {
     this.readback = new ReadbackBuffers(this.memory);
     this.textures = new TexturePool(this.memory);
     this.staged = new StagedBuffers(this.textures);
-    const spare = (id: number): Region => {
-      const buffer = this.memory.buffer(16, 0x80, 'spare');
-      return { buffer: { id, buffer, bytes: 16, home: new Map() }, offset: 0, bytes: 16 };
-    };
-    this.spare = [spare(-1), spare(-2)]; // the pool's ids start at 0
     this.pipelines = new PipelineCache(device, info.immediates, this.errors, this.diagnostics.pipelines);
     this.profiler = info.features.has('timestamp-query') ? new Profiler(device) : null;
     device.addEventListener('uncapturederror', (event) => {
@@ -110,11 +102,11 @@ export class Gpu {
 
   /**
    * Adds a dispatch. Operands and parameters have the names that the kernel declares. A missing one is a KernelError; one
-   * that this variant does not declare is ignored.
+   * that this variant does not declare, or does not bind with these overrides, is ignored.
    */
   run(
     kernel: Kernel,
-    operands: Readonly<Record<string, Region>>,
+    operands: Readonly<Record<string, Region | undefined>>,
     params: Readonly<Record<string, number>>,
     workgroups: Workgroups,
     specialisation: Specialisation = {},
@@ -124,7 +116,7 @@ export class Gpu {
     this.diagnostics.onDispatch?.({ kernel, params, specialisation });
     const compiled = this.pipelines.get(kernel, specialisation);
     const immediates = packParams(kernel, params);
-    const resources = kernel.interface.bindings.map(({ name, kind }) => {
+    const resources = compiled.bindings.map(({ name, kind }) => {
       const region = operands[name];
       if (!region) throw new KernelError(`[${kernel.name}] operand ${name} is missing.`);
       if (kind !== 'texture') return region;
@@ -142,7 +134,7 @@ export class Gpu {
       immediates: this.info.immediates && immediates ? immediates.buffer : null,
       groups,
     });
-    kernel.interface.bindings.forEach(({ name, kind }) => {
+    compiled.bindings.forEach(({ name, kind }) => {
       if (kind === 'read_write') this.staged.wrote((operands[name] as Region).buffer.id);
     });
     this.staged.trim();

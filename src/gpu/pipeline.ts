@@ -5,10 +5,13 @@ import type { PipelineTime } from './diagnostics.js';
 import { writeOutLoops } from './unroll.js';
 import {
   applyTuning,
+  type Binding,
+  boundWith,
   type Interface,
   immediatesAsUniform,
   originOf,
   readInterface,
+  withBindings,
   withoutSubgroupSize,
 } from './wgsl.js';
 
@@ -45,6 +48,8 @@ export interface Specialised {
 
 export interface Compiled extends Specialised {
   readonly id: number;
+  /** What it binds, in binding order. */
+  readonly bindings: readonly Binding[];
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
@@ -87,9 +92,8 @@ export class PipelineCache {
     const known = this.pipelines.get(key);
     if (known) return known;
     const start = performance.now();
-    const { layout, descriptor } = this.describe(kernel, specialisation);
-    const pipeline = this.device.createComputePipeline(descriptor);
-    return this.keep(key, start, { kernel, specialisation, layout, pipeline });
+    const { descriptor, ...made } = this.describe(kernel, specialisation);
+    return this.keep(key, start, { ...made, pipeline: this.device.createComputePipeline(descriptor) });
   }
 
   /** Compiles side by side. A kernel that cannot be compiled is left to `get`, which reports why. */
@@ -98,9 +102,9 @@ export class PipelineCache {
       const key = keyOf(kernel, specialisation);
       if (this.pipelines.has(key)) return;
       const start = performance.now();
-      const { layout, descriptor } = this.describe(kernel, specialisation);
+      const { descriptor, ...made } = this.describe(kernel, specialisation);
       const pipeline = await this.device.createComputePipelineAsync(descriptor);
-      if (!this.pipelines.has(key)) this.keep(key, start, { kernel, specialisation, layout, pipeline });
+      if (!this.pipelines.has(key)) this.keep(key, start, { ...made, pipeline });
     };
     await Promise.allSettled(kernels.map(compile));
   }
@@ -114,12 +118,17 @@ export class PipelineCache {
     return compiled;
   }
 
-  private module(kernel: Kernel, tune: Readonly<Record<string, number>> = {}): GPUShaderModule {
-    const key = `${kernel.name}|${listed(tune)}`;
+  private module(
+    kernel: Kernel,
+    { tune = {} }: Specialisation,
+    bindings: readonly Binding[],
+  ): GPUShaderModule {
+    const key = `${kernel.name}|${listed(tune)}|${bindings.map(({ name }) => name).join()}`;
     const known = this.modules.get(key);
     if (known) return known;
-    let code = writeOutLoops(kernel.name, applyTuning(kernel.name, kernel.source, tune));
-    if (!this.immediates) code = immediatesAsUniform(code, kernel.interface.bindings.length);
+    const tuned = applyTuning(kernel.name, kernel.source, tune);
+    let code = withBindings(writeOutLoops(kernel.name, tuned), bindings);
+    if (!this.immediates) code = immediatesAsUniform(code, bindings.length);
     if (!this.device.features.has(SUBGROUP_SIZE as GPUFeatureName)) code = withoutSubgroupSize(code);
     const module = this.device.createShaderModule({ code, label: kernel.name });
     this.modules.set(key, module);
@@ -133,10 +142,12 @@ export class PipelineCache {
     return module;
   }
 
-  private describe(kernel: Kernel, { overrides = {}, tune }: Specialisation) {
-    const { bindings, fields } = kernel.interface;
-    const module = this.module(kernel, tune);
-    this.demandRoom(kernel);
+  private describe(kernel: Kernel, specialisation: Specialisation) {
+    const { overrides = {} } = specialisation;
+    const { fields } = kernel.interface;
+    const bindings = boundWith(kernel.interface, overrides);
+    this.demandRoom(kernel, bindings);
+    const module = this.module(kernel, specialisation, bindings);
     const entries = bindings.map(({ kind }, binding) => layoutEntry(binding, kind));
     const uniform = fields.length > 0 && !this.immediates;
     if (uniform) entries.push({ binding: bindings.length, visibility: COMPUTE, buffer: { type: 'uniform' } });
@@ -151,10 +162,10 @@ export class PipelineCache {
       layout: this.device.createPipelineLayout(interfaces),
       compute: { module, entryPoint: 'main', constants: Object.fromEntries(constants) },
     };
-    return { layout, descriptor };
+    return { kernel, specialisation, bindings, layout, descriptor };
   }
 
-  private demandRoom({ name, interface: { bindings, fields } }: Kernel): void {
+  private demandRoom({ name, interface: { fields } }: Kernel, bindings: readonly Binding[]): void {
     const { maxStorageBuffersPerShaderStage: most } = this.device.limits;
     const buffers = bindings.filter(({ kind }) => kind !== 'texture').length;
     if (buffers > most)

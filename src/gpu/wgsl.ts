@@ -9,6 +9,8 @@ export type BindingKind = 'read' | 'read_write' | 'texture';
 export interface Binding {
   readonly name: string;
   readonly kind: BindingKind;
+  /** The override by which it is bound (`// if NAME` behind its declaration); null if it always is. */
+  readonly condition: string | null;
 }
 
 export interface Field {
@@ -17,7 +19,7 @@ export interface Field {
 }
 
 export interface Interface {
-  /** In binding order, all of group 0. */
+  /** In the order of the text, all of group 0. */
   readonly bindings: readonly Binding[];
   /** The fields of `struct Params`, four bytes each, in order. */
   readonly fields: readonly Field[];
@@ -27,7 +29,7 @@ export interface Interface {
 }
 
 const BINDING =
-  /@group\(0\) @binding\((\d+)\) var(?:<storage, (read|read_write)>)? (\w+)\s*:\s*(texture_storage_2d<rgba32float, read>)?/g;
+  /@group\(0\) @binding\((\d+)\) var(?:<storage, (read|read_write)>)? (\w+)\s*:\s*(texture_storage_2d<rgba32float, read>)?[^;]*;(?: \/\/ if (\w+))?/g;
 const PARAMS = /struct Params \{([^}]*)\}/;
 const FIELD = /(\w+)\s*:\s*(u32|i32|f32)/g;
 const TUNABLE = /^((?:const|alias) (\w+) = f?)\d+(u?; \/\/ tune)$/gm;
@@ -37,12 +39,17 @@ const IMMEDIATE = /^var<immediate> (\w+)\s*:\s*Params;$/m;
 
 export function readInterface(label: string, source: string): Interface {
   const bindings: Binding[] = [];
-  for (const [, index, access, name, texture] of source.matchAll(BINDING)) {
+  for (const [, index, access, name, texture, condition = null] of source.matchAll(BINDING)) {
     if (Number(index) !== bindings.length)
       throw new KernelError(
         `[${label}] bindings must be declared in order: @binding(${index}) is out of place.`,
       );
-    bindings.push({ name: name as string, kind: texture ? 'texture' : (access as BindingKind) });
+    const off = condition && new RegExp(`^override ${condition}: (bool = false|u32 = 0u);`, 'm').test(source);
+    if (condition && (texture || !off))
+      throw new KernelError(
+        `[${label}] ${name}: "// if ${condition}" must follow an array, and ${condition} must be an override that is false or 0 by default.`,
+      );
+    bindings.push({ name: name as string, kind: texture ? 'texture' : (access as BindingKind), condition });
   }
   const params = PARAMS.exec(source)?.[1] ?? '';
   const fields = [...params.matchAll(FIELD)].map(([, name, type]) => ({ name, type }) as Field);
@@ -52,6 +59,26 @@ export function readInterface(label: string, source: string): Interface {
     tunables: [...source.matchAll(TUNABLE)].map((match) => match[2] as string),
     subgroups: /^enable subgroups;/m.test(source),
   };
+}
+
+/** The bindings that a kernel has with these overrides, in binding order. */
+export const boundWith = (
+  { bindings }: Interface,
+  overrides: Readonly<Record<string, number | boolean>>,
+): Binding[] =>
+  bindings.filter(({ condition }) => condition === null || Number(overrides[condition] ?? 0) !== 0);
+
+// Compilers check indices that are constants, such as clip[1], so an array that is never read has a few elements.
+const UNBOUND_ELEMENTS = 4;
+
+/** Numbers the bindings anew and declares all others as private arrays, which the kernel does not touch. Line numbers stay. */
+export function withBindings(source: string, bound: readonly Binding[]): string {
+  return source.replace(BINDING, (line, _, __, name: string) => {
+    const at = bound.findIndex((binding) => binding.name === name);
+    return at >= 0
+      ? line.replace(/@binding\(\d+\)/, `@binding(${at})`)
+      : line.replace(/^.* var<[^>]*>/, 'var<private>').replace('>;', `, ${UNBOUND_ELEMENTS}>;`);
+  });
 }
 
 /** Replaces the values of `// tune` lines (16 makes an alias f16); a name the kernel does not have is an error. */

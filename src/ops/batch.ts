@@ -38,7 +38,7 @@ export function gatherBatch(
   for (const { first, count, images: bytes } of store.parts) {
     const operands = {
       ...{ images: bytes, labels: store.labels, index, norm: store.norm },
-      ...{ frames: crops?.frames ?? gpu.spare[0], y: images, label: labels },
+      ...{ frames: crops?.frames, y: images, label: labels },
     };
     gpu.run(augmentKernel, operands, { B, C, H, W, first, count }, B * C, { overrides });
   }

@@ -61,7 +61,7 @@ export function adamwStep(state: AdamWState, clip: Tensor, step: Tensor, constan
       parameter: part(state.parameter, start, n),
       m: part(state.m, start, n),
       v: part(state.v, start, n),
-      scale: state.scale ? part(state.scale, start, n) : gpu.spare[0],
+      scale: state.scale && part(state.scale, start, n),
     };
     const quads = Math.min(Math.max(decayed - start, 0), n) / 4;
     const rests = { rest1: 1 - beta1, rest2: 1 - beta2 };
@@ -102,7 +102,7 @@ export function clipNorm(gradient: Tensor, clip: Tensor, maxNorm: number, scale?
       sumSquares(part(gradient, start, n), n, target);
       if (!alone) clip.gpu.copy(target, part(partial, i * PARTIALS, PARTIALS));
     });
-    const operands = { partial, clip, scale: scale ?? clip.gpu.spare[0] };
+    const operands = { partial, clip, scale };
     const overrides = { SCALED: scale !== undefined };
     clip.gpu.run(clipKernel, operands, { count: partial.size, max_norm: maxNorm }, 1, { overrides });
   });
@@ -133,7 +133,7 @@ export const ALL_FINITE = 0xffffffff;
 export function findNonFinite(x: Tensor, first: Tensor, clip?: Tensor): void {
   const { gpu } = x;
   inParts(x, (start, n) => {
-    const operands = { x: part(x, start, n), clip: clip ?? gpu.spare[0], first };
+    const operands = { x: part(x, start, n), clip, first };
     const params = { quads: n / 4, threads: first.size, start };
     const overrides = { GATED: clip !== undefined, ACCUMULATE: start > 0 };
     gpu.run(nonFiniteKernel, operands, params, groupsFor(first.size, ROW_WG), { overrides });

@@ -3,7 +3,6 @@ import pitch from '../../kernels/matmul/pitch_forward.wgsl';
 import { autocasting, productType } from '../autograd/autocast.js';
 import type { Workgroups } from '../gpu/dispatch.js';
 import { defineKernel } from '../gpu/pipeline.js';
-import type { Region } from '../gpu/pool.js';
 import type { Choice } from '../gpu/variants.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -97,8 +96,7 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
   const { a, b, c, bias, epilogue, sums, accumulate = false } = operands;
   const { gpu } = a;
   const { M, N, K, transA, transB } = shape;
-  const aux = epilogue?.aux ?? gpu.spare[0];
-  const all: Record<string, Region> = { a, b, c, bias: bias ?? b, aux, sums: sums ?? gpu.spare[1] };
+  const all = { a, b, c, bias, aux: epilogue?.aux, sums };
   const elements =
     kernel === matrixKernel
       ? { UNIT_A: 128 / a.bits, UNIT_B: 128 / b.bits, ElementC: c.bits }
@@ -112,7 +110,12 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
   };
   if (kernel === textureKernel) {
     const overrides = { ...layout, ...half };
-    gpu.run(kernel, all, { M, N, K, ...beside }, workgroups(choice, shape), { tune, overrides });
+    // It chooses by parameters, so it always binds a bias and an aux, and leaves those alone that stand in.
+    scope(() => {
+      const aux = all.aux ?? Tensor.empty(gpu, [4], 'f32', 'matmul.unused');
+      const bound = { ...all, bias: bias ?? b, aux };
+      gpu.run(kernel, bound, { M, N, K, ...beside }, workgroups(choice, shape), { tune, overrides });
+    });
     return;
   }
   gpu.run(kernel, all, { M, N, K, chunk }, workgroups(choice, shape), {

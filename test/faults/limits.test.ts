@@ -46,7 +46,8 @@ const limits: [string, RegExp, (gpu: Gpu) => void][] = [
     /^\[one_forward\] binds \d+ bytes at once; this adapter allows \d+\. A smaller batch size needs less\.$/,
     (gpu) => {
       const bytes = gpu.device.limits.maxStorageBufferBindingSize + 16;
-      const x0 = { ...gpu.spare[0], bytes, buffer: { ...gpu.spare[0].buffer, bytes } };
+      const { buffer } = Tensor.empty(gpu, [4]);
+      const x0 = { buffer: { ...buffer, bytes }, offset: 0, bytes };
       gpu.run(kernel('one_forward', 1, 1), { x0 }, params(1), 1);
     },
   ],
