@@ -139,10 +139,10 @@ describe('the text of an adapter', () => {
     ['llvmpipe (LLVM 15.0.6, 512 bits)', /^\| matmul_forward_texture +\| 64x64 +\| forward NT patches qkv proj fc1 fc2; weight gradient TN .*; input gradient NN .* \| all +\|$/m],
     ['Qualcomm Adreno 750', /^ViT-B\/16: batch 32 \(float32\), 64 \(--amp\); no more fits: /m],
     ['a page in Firefox', /^ViT-B\/16 does not fit: \[parameters\] wanted 369\.1 MB in one buffer/m],
-    ['AMD Radeon RX 7900 XTX', /^\| matmul_forward_subgroup_matrix +\| 128x256x32, 16x16x16 f16, 2x4 subgroups +\| .*fc1.* \| --amp +\|$/m],
+    ['AMD Radeon RX 7900 XTX', /^\| matmul_forward_subgroup_matrix +\| 128x128x64, 16x16x16 f16, 2x2 subgroups +\| .*fc1.* \| ViT-S --amp, ViT-B\/16 --amp +\|$/m],
     ['Intel Arc A770', /^\| layer_norm_forward_subgroup +\| LANES 16, QUADS 3 +\| layer norm forward +\| ViT-Tiny +\|$/m],
     ['NVIDIA H100', /^\| layer_norm_forward_subgroup +\| LANES 32, QUADS 2 +\| layer norm forward +\| ViT-Tiny +\|$/m],
-    ['NVIDIA H100', /^\| matmul_forward_subgroup_matrix +\| 128x256x32, 16x16x16 f16, 2x4 subgroups +\| .*fc1.* \| --amp +\|$/m],
+    ['NVIDIA H100', /^\| matmul_forward_subgroup_matrix +\| 128x128x64, 16x16x16 f16, 2x2 subgroups +\| .*fc1.* \| ViT-S --amp, ViT-B\/16 --amp +\|$/m],
   ])('%s: %s', async (name, says) => {
     expect(await text(name)).toMatch(says);
   }); // biome-ignore format: one line a row
