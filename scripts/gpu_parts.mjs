@@ -2,29 +2,23 @@
 import { join } from 'node:path';
 import { root } from './common.mjs';
 
-const TINY = {
-  name: 'ViT-Tiny, batch 512',
-  flags: words('--embed-dim 192 --depth 12 --num-heads 3 --patch-size 4 --batch-size 512'),
-};
-const SMALL = {
-  name: 'ViT-S, batch 256',
-  flags: words('--embed-dim 384 --depth 12 --num-heads 6 --patch-size 4 --batch-size 256'),
-};
-const BASE = {
-  name: 'ViT-B/16 at 224, batch 64',
-  flags: words('--embed-dim 768 --depth 12 --num-heads 12 --patch-size 16 --image-size 224 --batch-size 64'),
-};
-const QUICK = {
-  name: 'a tiny model',
-  flags: words('--embed-dim 32 --depth 1 --num-heads 2 --patch-size 8 --batch-size 8'),
-};
+const model = (name, flags) => ({ name, flags: flags.split(' ') });
+const TINY = model(
+  'ViT-Tiny, batch 512',
+  '--embed-dim 192 --depth 12 --num-heads 3 --patch-size 4 --batch-size 512',
+);
+const SMALL = model(
+  'ViT-S, batch 256',
+  '--embed-dim 384 --depth 12 --num-heads 6 --patch-size 4 --batch-size 256',
+);
+const BASE = model(
+  'ViT-B/16 at 224, batch 64',
+  '--embed-dim 768 --depth 12 --num-heads 12 --patch-size 16 --image-size 224 --batch-size 64',
+);
+const QUICK = model('a tiny model', '--embed-dim 32 --depth 1 --num-heads 2 --patch-size 8 --batch-size 8');
 
 /** Stands for the file that a part writes. */
 export const JSON_FILE = '{json}';
-
-function words(text) {
-  return text.split(' ');
-}
 
 const modelsOf = (quick) => (quick ? [QUICK] : [TINY, SMALL, BASE]);
 

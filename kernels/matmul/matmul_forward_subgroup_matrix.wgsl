@@ -13,7 +13,8 @@
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), HIGH, WIDE, TILE_M, TILE_N, DEPTH, AT_ONCE, ElementC,
 //   UNIT_A and UNIT_B: elements of a unit, 8 of f16 or 4 of f32.
 import package::matmul::epilogue::{finished, operand, store_row_sums};
-import package::matmul::slices::{first_half, left, place, put_a, put_b, right, second_half, unit_a, unit_b};
+import package::matmul::slices::{first_half, left, line_a, line_b, place_in_slice};
+import package::matmul::slices::{put_a, put_b, right, second_half, unit_a, unit_b};
 enable f16;
 enable subgroups;
 enable subgroup_size_control;
@@ -85,10 +86,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
   let start = (tile.z % splits) * p.chunk;
   let end = min(p.K, start + p.chunk);
   let n4s = (p.N + 3u) / 4u;
-  let a_line = (select(p.K, p.M, TRANS_A) + UNIT_A - 1u) / UNIT_A; // units
-  let b_line = (select(p.N, p.K, TRANS_B) + UNIT_B - 1u) / UNIT_B;
-  let a_base = tile.z / splits * select(p.M, p.K, TRANS_A) * a_line;
-  let b_base = tile.z / splits * select(p.K, p.N, TRANS_B) * b_line;
+  let a_base = tile.z / splits * select(p.M, p.K, TRANS_A) * line_a();
+  let b_base = tile.z / splits * select(p.K, p.N, TRANS_B) * line_b();
   var acc: array<Result, DOWN * ACROSS>;
   var row_sums: array<vec4f, 2>; // of the rows of this invocation's units
   var next_a: array<vec4u, EACH_A>;
@@ -101,14 +100,14 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) ind
     let left_k = min(DEPTH, end - k0); // k of this slice; the rest of it becomes zeros
     // unroll
     for (var i = 0u; i < EACH_A; i++) {
-      let v = select(vec4u(), next_a[i], place(index + i * WG, UNIT_A, TILE_M, TRANS_A).y < left_k);
+      let v = select(vec4u(), next_a[i], place_in_slice(index + i * WG, UNIT_A, TILE_M, TRANS_A).y < left_k);
       put_a(index + i * WG, v);
       if (SUMS && UNIT_A == 4u) { row_sums[0] += bitcast<vec4f>(v); }
       if (SUMS && UNIT_A == 8u) { row_sums[0] += vec4f(first_half(v)); row_sums[1] += vec4f(second_half(v)); }
     }
     // unroll
     for (var i = 0u; i < EACH_B; i++) {
-      put_b(index + i * WG, select(vec4u(), next_b[i], place(index + i * WG, UNIT_B, TILE_N, !TRANS_B).y < left_k));
+      put_b(index + i * WG, select(vec4u(), next_b[i], place_in_slice(index + i * WG, UNIT_B, TILE_N, !TRANS_B).y < left_k));
     }
     let next = vec3u(corner, k0 + DEPTH);
     // unroll

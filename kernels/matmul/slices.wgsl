@@ -4,37 +4,41 @@
 
 // The first row (or column) and the first k of unit i of a slice, in a tile of `wide` rows. Neighbouring invocations take
 // neighbouring units of a line.
-fn place(i: u32, unit: u32, wide: u32, by_k: bool) -> vec2u {
+fn place_in_slice(i: u32, unit: u32, wide: u32, by_k: bool) -> vec2u {
   let per_line = select(DEPTH, wide, by_k) / unit;
   return select(vec2u(i / per_line, i % per_line * unit), vec2u(i % per_line * unit, i / per_line), by_k);
 }
 
+// Units of a line of A and of B.
+fn line_a() -> u32 { return (select(p.K, p.M, TRANS_A) + UNIT_A - 1u) / UNIT_A; }
+fn line_b() -> u32 { return (select(p.N, p.K, TRANS_B) + UNIT_B - 1u) / UNIT_B; }
+
 // Unit i of the slice at `origin`. Beyond the operand it is another unit of it, so that no branch keeps loads apart.
 fn unit_a(base: u32, i: u32, origin: vec2u) -> vec4u {
-  let at = origin + place(i, UNIT_A, TILE_M, TRANS_A);
+  let at = origin + place_in_slice(i, UNIT_A, TILE_M, TRANS_A);
   let lines = select(p.M, p.K, TRANS_A);
-  let units = (select(p.K, p.M, TRANS_A) + UNIT_A - 1u) / UNIT_A;
+  let units = line_a();
   let line = min(select(at.x, at.y, TRANS_A), lines - 1u);
   return a[base + line * units + min(select(at.y, at.x, TRANS_A) / UNIT_A, units - 1u)];
 }
 fn unit_b(base: u32, i: u32, origin: vec2u) -> vec4u {
-  let at = origin + place(i, UNIT_B, TILE_N, !TRANS_B);
+  let at = origin + place_in_slice(i, UNIT_B, TILE_N, !TRANS_B);
   let lines = select(p.K, p.N, TRANS_B);
-  let units = (select(p.N, p.K, TRANS_B) + UNIT_B - 1u) / UNIT_B;
+  let units = line_b();
   let line = min(select(at.y, at.x, TRANS_B), lines - 1u);
   return b[base + line * units + min(select(at.x, at.y, TRANS_B) / UNIT_B, units - 1u)];
 }
 
 // Puts unit i into workgroup memory.
 fn put_a(i: u32, v: vec4u) {
-  let at = place(i, UNIT_A, TILE_M, TRANS_A);
+  let at = place_in_slice(i, UNIT_A, TILE_M, TRANS_A);
   let to = select(at.x * PITCH_A + at.y / 4u, at.y * PITCH_A + at.x / 4u, TRANS_A);
   if (at.x >= TILE_M || at.y >= DEPTH) { return; }
   if (UNIT_A == 4u) { tile_a[to] = vec4<Part>(bitcast<vec4f>(v)); }
   else { tile_a[to] = first_half(v); tile_a[to + 1u] = second_half(v); }
 }
 fn put_b(i: u32, v: vec4u) {
-  let at = place(i, UNIT_B, TILE_N, !TRANS_B);
+  let at = place_in_slice(i, UNIT_B, TILE_N, !TRANS_B);
   let to = select(at.y * PITCH_B + at.x / 4u, at.x * PITCH_B + at.y / 4u, TRANS_B);
   if (at.x >= TILE_N || at.y >= DEPTH) { return; }
   if (UNIT_B == 4u) { tile_b[to] = vec4<Part>(bitcast<vec4f>(v)); }
