@@ -138,7 +138,7 @@ it.each<[string, (gpu: Gpu) => void, string, string]>([
   ['a product with sums', product(['sums']), PAGE, 'a b c sums'],
   ['a product with everything', product(['bias', 'aux', 'sums']), NVIDIA, 'a b bias c aux sums'],
   // Its bias and epilogue are parameters, for which it would need more pipelines.
-  ['a product by textures', product([]), CPU, 'a b bias c aux'],
+  ['a product by textures', product([]), CPU, 'a b beside bias c aux'],
   ['a product by textures with sums', product(['sums']), CPU, 'a b bias c aux sums'],
   ['AdamW', adamw(false), NVIDIA, 'gradient clip step parameter m v'],
   ['AdamW with factors', adamw(true), NVIDIA, 'gradient clip step parameter m v scale'],

@@ -69,7 +69,7 @@ const WALLED_WORDS: { what: string; pattern: RegExp; allowed: RegExp }[] = [
 
 const LINE_CAPS: Record<string, number> = { '.ts': 400, '.mjs': 400, '.wgsl': 180 };
 /** Classes of adapters that a kernel may have a variant for: any, subgroups, matrix units, software. */
-const VARIANTS = ['plain', 'subgroup', 'subgroup_matrix', 'texture'];
+const VARIANTS = ['layers', 'panel', 'plain', 'subgroup', 'subgroup_matrix', 'texture'];
 
 function files(folder: string, extensions: string[]): string[] {
   if (!existsSync(join(ROOT, folder))) return [];

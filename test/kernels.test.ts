@@ -25,7 +25,7 @@ type Tune = Readonly<Record<string, number>>;
 const lanes = [8, 16].map((LANES) => ({ LANES }));
 const heads = [4, 32, 64, 128].map((HEAD) => ({ HEAD }));
 const headsOnLanes = lanes.flatMap((tune) =>
-  [1, 8, 16].flatMap((HEAD4) => [1, 3].map((ROWS) => ({ ...tune, HEAD4, ROWS, TILE: 8 }))),
+  [1, 8, 16].flatMap((HEAD4) => [1, 3, 5].map((ROWS) => ({ ...tune, HEAD4, ROWS, TILE: 8 }))),
 );
 const quarters = [1, 3, 16, 32].flatMap((HEAD4) =>
   [1, 4].flatMap((AT_ONCE) => [1, 3].map((ROWS) => ({ HEAD4, AT_ONCE, ROWS }))),
@@ -53,6 +53,11 @@ const DEFAULT_BYTES = 16384;
 
 const TUNES: Readonly<Record<string, readonly Tune[]>> = {
   matmul_forward_texture: lanes.flatMap((tune) => [24, 64, 72, 80].map((ROWS) => ({ ...tune, ROWS }))),
+  matmul_forward_layers: [64].map((ROWS) => ({ ROWS })),
+  matmul_forward_panel: [
+    { DEPTH: 64, PART: 64, STRIP: 520 },
+    { DEPTH: 192, PART: 96, STRIP: 520 },
+  ],
   attention_forward: heads,
   attention_query_backward: heads,
   attention_key_backward: heads,

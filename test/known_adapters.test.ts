@@ -135,8 +135,9 @@ describe('the text of an adapter', () => {
 
   it.each([
     ['llvmpipe (LLVM 15.0.6, 512 bits)', /^CPU, subgroups of 16, f16, 32 KiB of workgroup memory, 16 storage buffers$/m],
-    ['llvmpipe (LLVM 15.0.6, 512 bits)', /^ViT-B\/16: batch 32; no more fits: \[matmul_forward_texture\] binds \d+ bytes/m],
-    ['llvmpipe (LLVM 15.0.6, 512 bits)', /^\| matmul_forward_texture +\| 64x64 +\| forward NT patches qkv proj fc1 fc2; weight gradient TN .*; input gradient NN .* \| all +\|$/m],
+    ['llvmpipe (LLVM 15.0.6, 512 bits)', /^ViT-B\/16: batch 32; no more fits: \[matmul_forward_layers\] binds \d+ bytes/m],
+    ['llvmpipe (LLVM 15.0.6, 512 bits)', /^\| matmul_forward_panel +\| 520x64 +\| forward NT qkv proj fc1; input gradient NN proj fc2 +\| ViT-Tiny +\|$/m],
+    ['llvmpipe (LLVM 15.0.6, 512 bits)', /^\| matmul_forward_layers +\| 64x64 +\| forward NT fc2; weight gradient TN qkv proj fc1 fc2; input gradient NN qkv fc1 +\| all +\|$/m],
     ['Qualcomm Adreno 750', /^ViT-B\/16: batch 32 \(float32\), 64 \(--amp\); no more fits: /m],
     ['a page in Firefox', /^ViT-B\/16 does not fit: \[parameters\] wanted 369\.1 MB in one buffer/m],
     ['AMD Radeon RX 7900 XTX', /^\| matmul_forward_subgroup_matrix +\| 128x128x64, 16x16x16 f16, 2x2 subgroups +\| .*fc1.* \| ViT-S --amp, ViT-B\/16 --amp +\|$/m],

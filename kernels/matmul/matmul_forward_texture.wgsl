@@ -15,6 +15,7 @@
 import package::lib::half::{rounded};
 import package::lib::texel::{texel};
 import package::matmul::epilogue::{finished, operand};
+import package::matmul::tail::{inside};
 enable subgroups;
 requires immediate_address_space;
 
@@ -41,9 +42,6 @@ var<immediate> p: Params;
 // As epilogue.wgsl names them.
 var<private> EPILOGUE: u32;
 var<private> ACCUMULATE: bool;
-
-// Values beyond the last k belong to the next matrix or to no tensor, and may be anything, even NaN.
-fn inside(k: u32, value: vec4f) -> vec4f { return select(vec4f(0.0), value, k < p.K); }
 
 // acc + Σ_k row[k] · b_k, k innermost.
 fn mad(acc: vec4f, row: vec4f, b0: vec4f, b1: vec4f, b2: vec4f, b3: vec4f) -> vec4f {

@@ -33,6 +33,13 @@ export const productTrials: readonly Trial[] = [
   { M: 76, N: 140, K: 3000, transA: true, sums: true, accumulate: true },
   { batch: 3, M: 72, N: 20, K: 12, transA: true, transB: true, epilogue: 'residual' },
   { M: 66, N: 67, K: 65, bias: true },
+  // In whole layers of 64 columns, for the kernels that read such.
+  { M: 70, N: 128, K: 192, transB: true, bias: true, epilogue: 'gelu' },
+  { M: 525, N: 64, K: 128, epilogue: 'gelu_gradient', accumulate: true },
+  { M: 6, N: 64, K: 64, bias: true, epilogue: 'residual' },
+  { M: 69, N: 64, K: 320, transB: true, bias: true, epilogue: 'residual' },
+  { M: 128, N: 64, K: 75, transA: true, sums: true, accumulate: true },
+  { M: 64, N: 64, K: 384, transA: true, transB: true },
 ].flatMap((trial) => [trial, { ...trial, half: true }, { ...trial, half: true, narrow: true }] as Trial[]);
 
 export const describeTrial = ({ batch = 1, M, N, K, ...rest }: Trial): string =>

@@ -5,6 +5,7 @@
 import type { Compiled } from './pipeline.js';
 import type { FreeList } from './pool.js';
 import type { Profiler } from './profile.js';
+import type { Layout } from './textures.js';
 
 export interface Dispatch {
   readonly kind: 'dispatch';
@@ -31,10 +32,10 @@ export interface Clear {
   readonly bytes: number;
 }
 
-/** Copies a buffer into a texture, 16 bytes a texel and TEXELS_PER_ROW texels a row, for kernels that read textures. */
+/** Copies a buffer into a texture, 16 bytes a texel, for kernels that read textures. */
 export interface Stage {
   readonly kind: 'stage';
-  /** Arguments of copyBufferToTexture, made once: one copy for the whole rows, one for a last, shorter row. */
+  /** Arguments of copyBufferToTexture, made once. */
   readonly copies: readonly [GPUTexelCopyBufferInfo, GPUTexelCopyTextureInfo, readonly [number, number]][];
 }
 
@@ -47,6 +48,8 @@ export interface Recording {
 }
 
 export const TEXELS_PER_ROW = 1024;
+/** Texels in a row of a layer: 64 columns of a matrix, and 256 bytes, the unit of copies to a texture. */
+export const LAYER_TEXELS = 16;
 const TEXEL_BYTES = 16;
 
 export function encode(
@@ -88,8 +91,24 @@ export function encode(
   pass?.end();
 }
 
-/** The command that copies texels of a buffer, from `offset` on, into a texture. */
-export function stage(buffer: GPUBuffer, offset: number, texels: number, texture: GPUTexture): Stage {
+type Copies = Stage['copies'];
+
+/** The command that copies a buffer, from `offset` on, into a texture of the given layout. */
+export const stage = (buffer: GPUBuffer, offset: number, layout: Layout, texture: GPUTexture): Stage => ({
+  kind: 'stage',
+  copies:
+    layout.kind === 'layers'
+      ? layerCopies(buffer, offset, layout, texture)
+      : linearCopies(buffer, offset, layout, texture),
+});
+
+/** One copy for the whole rows, one for a last, shorter row. */
+function linearCopies(
+  buffer: GPUBuffer,
+  offset: number,
+  { texels }: Extract<Layout, { kind: 'texture' }>,
+  texture: GPUTexture,
+): Copies {
   const rows = Math.floor(texels / TEXELS_PER_ROW);
   const rest = texels - rows * TEXELS_PER_ROW;
   const bytesPerRow = TEXELS_PER_ROW * TEXEL_BYTES;
@@ -97,8 +116,21 @@ export function stage(buffer: GPUBuffer, offset: number, texels: number, texture
   if (rows > 0) copies.push([{ buffer, offset, bytesPerRow }, { texture }, [TEXELS_PER_ROW, rows]]);
   if (rest > 0)
     copies.push([{ buffer, offset: offset + rows * bytesPerRow }, { texture, origin: [0, rows] }, [rest, 1]]);
-  return { kind: 'stage', copies };
+  return copies;
 }
+
+/** One copy for each layer. */
+const layerCopies = (
+  buffer: GPUBuffer,
+  offset: number,
+  { rows, columns }: Extract<Layout, { kind: 'layers' }>,
+  texture: GPUTexture,
+): Copies =>
+  Array.from({ length: columns / 4 / LAYER_TEXELS }, (_, layer) => [
+    { buffer, offset: offset + layer * LAYER_TEXELS * TEXEL_BYTES, bytesPerRow: 4 * columns },
+    { texture, origin: [0, 0, layer] },
+    [LAYER_TEXELS, rows],
+  ]);
 
 // Not yet in the type definitions of WebGPU.
 export function setImmediates(pass: GPUComputePassEncoder, data: ArrayBuffer): void {

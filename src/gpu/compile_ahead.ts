@@ -48,15 +48,18 @@ export function compileAll(device: GPUDevice, immediates: boolean, kernels: read
   const uniform = buffer(0x40, 64);
   // Dawn drops a direct dispatch of zero workgroups; an indirect one, whose size is in a buffer, reaches the driver.
   const zeroGroups = buffer(0x100);
-  const texture = device
-    .createTexture({ size: [TEXELS_PER_ROW, 1], format: 'rgba32float', usage: 0x08 })
-    .createView();
+  const texture = device.createTexture({ size: [TEXELS_PER_ROW, 1], format: 'rgba32float', usage: 0x08 });
+  const views = {
+    texture: texture.createView({ dimension: '2d' }),
+    layers: texture.createView({ dimension: '2d-array' }),
+  };
   for (const { kernel, specialisation } of kernels) {
     const { pipeline, layout, bindings } = cache.get(kernel, specialisation);
     const { fields } = kernel.interface;
     const entries: GPUBindGroupEntry[] = bindings.map(({ kind }, binding) => ({
       binding,
-      resource: kind === 'texture' ? texture : { buffer: storage[binding] as GPUBuffer },
+      resource:
+        kind === 'texture' || kind === 'layers' ? views[kind] : { buffer: storage[binding] as GPUBuffer },
     }));
     if (fields.length > 0 && !immediates)
       entries.push({ binding: entries.length, resource: { buffer: uniform } });

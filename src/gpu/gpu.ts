@@ -22,7 +22,7 @@ import { BufferPool, type FreeList, type Region } from './pool.js';
 import { Profiler } from './profile.js';
 import { ReadbackBuffers } from './readback.js';
 import { Submits } from './submits.js';
-import { StagedBuffers, TexturePool } from './textures.js';
+import { layoutOf, type Operand, StagedBuffers, TexturePool } from './textures.js';
 import { type Choice, type Family, pick } from './variants.js';
 import { waitFor } from './wait.js';
 
@@ -106,7 +106,7 @@ export class Gpu {
    */
   run(
     kernel: Kernel,
-    operands: Readonly<Record<string, Region | undefined>>,
+    operands: Readonly<Record<string, Operand | undefined>>,
     params: Readonly<Record<string, number>>,
     workgroups: Workgroups,
     specialisation: Specialisation = {},
@@ -119,11 +119,11 @@ export class Gpu {
     const resources = compiled.bindings.map(({ name, kind }) => {
       const region = operands[name];
       if (!region) throw new KernelError(`[${kernel.name}] operand ${name} is missing.`);
-      if (kind !== 'texture') return region;
+      if (kind !== 'texture' && kind !== 'layers') return region;
       const { buffer, offset } = region;
-      const texels = Math.ceil(region.bytes / 16);
-      const { staging, fill } = this.staged.take(buffer.id, offset, texels);
-      if (fill) this.push(stage(buffer.buffer, offset, texels, staging.texture));
+      const layout = layoutOf(kind, region);
+      const { staging, fill } = this.staged.take(buffer.id, offset, layout);
+      if (fill) this.push(stage(buffer.buffer, offset, layout, staging.texture));
       return staging;
     });
     const bindGroup = this.bindGroups.get(compiled, resources, immediates);

@@ -47,15 +47,20 @@ export class DeviceMemory {
   }
 
   /** Allocates a texture of 16 bytes a texel, as `buffer` does. Throws LimitError if the adapter allows no such size. */
-  texture(width: number, height: number, usage: number, label: string, refused: () => void): GPUTexture {
+  texture(
+    [width, height, layers]: readonly [number, number, number],
+    usage: number,
+    label: string,
+    refused: () => void,
+  ): GPUTexture {
     const most = this.device.limits.maxTextureDimension2D;
     if (Math.max(width, height) > most)
       throw new LimitError(
         `[${label}] wanted a texture of ${width} x ${height}; this adapter allows ${most} x ${most}. A smaller batch size needs less.`,
       );
     const create = () =>
-      this.device.createTexture({ size: [width, height], format: 'rgba32float', usage, label });
-    return this.create(16 * width * height, label, create, refused);
+      this.device.createTexture({ size: [width, height, layers], format: 'rgba32float', usage, label });
+    return this.create(16 * width * height * layers, label, create, refused);
   }
 
   /** Destroys a buffer or texture of `bytes`. */

@@ -60,8 +60,11 @@ export const SUBGROUP_SIZE = 'subgroup-size-control';
 
 function layoutEntry(binding: number, kind: string): GPUBindGroupLayoutEntry {
   const visibility = COMPUTE;
-  if (kind === 'texture')
-    return { binding, visibility, storageTexture: { access: 'read-only', format: 'rgba32float' } };
+  if (kind === 'texture' || kind === 'layers') {
+    const viewDimension = kind === 'layers' ? '2d-array' : '2d';
+    const storageTexture = { access: 'read-only', format: 'rgba32float', viewDimension } as const;
+    return { binding, visibility, storageTexture };
+  }
   return { binding, visibility, buffer: { type: kind === 'read' ? 'read-only-storage' : 'storage' } };
 }
 
@@ -167,7 +170,7 @@ export class PipelineCache {
 
   private demandRoom({ name, interface: { fields } }: Kernel, bindings: readonly Binding[]): void {
     const { maxStorageBuffersPerShaderStage: most } = this.device.limits;
-    const buffers = bindings.filter(({ kind }) => kind !== 'texture').length;
+    const buffers = bindings.filter(({ kind }) => kind !== 'texture' && kind !== 'layers').length;
     if (buffers > most)
       throw new LimitError(`[${name}] binds ${buffers} buffers; this adapter allows ${most}.`);
     const { maxImmediateSize } = this.device.limits as { maxImmediateSize?: number };

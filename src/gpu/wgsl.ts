@@ -4,7 +4,7 @@
  */
 import { KernelError } from '../core/errors.js';
 
-export type BindingKind = 'read' | 'read_write' | 'texture';
+export type BindingKind = 'read' | 'read_write' | 'texture' | 'layers';
 
 export interface Binding {
   readonly name: string;
@@ -29,7 +29,7 @@ export interface Interface {
 }
 
 const BINDING =
-  /@group\(0\) @binding\((\d+)\) var(?:<storage, (read|read_write)>)? (\w+)\s*:\s*(texture_storage_2d<rgba32float, read>)?[^;]*;(?: \/\/ if (\w+))?/g;
+  /@group\(0\) @binding\((\d+)\) var(?:<storage, (read|read_write)>)? (\w+)\s*:\s*(texture_storage_2d(?:_array)?<rgba32float, read>)?[^;]*;(?: \/\/ if (\w+))?/g;
 const PARAMS = /struct Params \{([^}]*)\}/;
 const FIELD = /(\w+)\s*:\s*(u32|i32|f32)/g;
 const TUNABLE = /^((?:const|alias) (\w+) = f?)\d+(u?; \/\/ tune)$/gm;
@@ -49,7 +49,8 @@ export function readInterface(label: string, source: string): Interface {
       throw new KernelError(
         `[${label}] ${name}: "// if ${condition}" must follow an array, and ${condition} must be an override that is false or 0 by default.`,
       );
-    bindings.push({ name: name as string, kind: texture ? 'texture' : (access as BindingKind), condition });
+    const staged = texture?.includes('_array') ? 'layers' : 'texture';
+    bindings.push({ name: name as string, kind: texture ? staged : (access as BindingKind), condition });
   }
   const params = PARAMS.exec(source)?.[1] ?? '';
   const fields = [...params.matchAll(FIELD)].map(([, name, type]) => ({ name, type }) as Field);

@@ -140,13 +140,17 @@ function matrixTuning(kernel: string, adapter: AdapterInfo, sizes: AttentionSize
   return cheapest(blocks, sizes.N)?.tune ?? null;
 }
 
-/** Rows that a lane owns at most: more share their broadcasts among more rows, but take longer to compile. */
-const MOST_ROWS = 3;
+/**
+ * Rows that a lane owns at most: more share their broadcasts among more rows, but take longer to compile. Vectors of 16 lanes
+ * come with 32 registers (AVX-512), others with 16.
+ */
+const mostRows = (lanes: number): number => (lanes === 16 ? 5 : 3);
 
 /** Rows a lane, so that few of a subgroup's rows are beyond N; a broadcast costs about half a multiply-add of a row. */
 function rowsOfLane(N: number, lanes: number): number {
   const cost = (rows: number) => Math.ceil(N / (lanes * rows)) * (rows + 0.5);
-  const all = Array.from({ length: MOST_ROWS }, (_, i) => MOST_ROWS - i);
+  const most = mostRows(lanes);
+  const all = Array.from({ length: most }, (_, i) => most - i);
   return all.toSorted((a, b) => cost(a) - cost(b))[0] as number;
 }
 

@@ -2,7 +2,7 @@
 import pitch from '../../kernels/matmul/pitch_forward.wgsl';
 import { autocasting, productType } from '../autograd/autocast.js';
 import type { Workgroups } from '../gpu/dispatch.js';
-import { defineKernel } from '../gpu/pipeline.js';
+import { defineKernel, type Kernel } from '../gpu/pipeline.js';
 import type { Choice } from '../gpu/variants.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -11,9 +11,11 @@ import { groupsFor, ROW_WG } from './common.js';
 import {
   chunkOf,
   extentOf,
+  layersKernel,
   type MatmulShape,
   matmulKernels,
   matrixKernel,
+  panelKernel,
   plainKernel,
   textureKernel,
 } from './product_kernels.js';
@@ -108,12 +110,13 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
     accumulate: Number(accumulate),
     epilogue: epilogue ? EPILOGUES[epilogue.kind] : 0,
   };
-  if (kernel === textureKernel) {
-    const overrides = { ...layout, ...half };
-    // It chooses by parameters, so it always binds a bias and an aux, and leaves those alone that stand in.
+  if (readsTextures(kernel)) {
+    // They choose by parameters, so they always bind a bias and an aux, and leave those alone that stand in.
     scope(() => {
-      const aux = all.aux ?? Tensor.empty(gpu, [4], 'f32', 'matmul.unused');
-      const bound = { ...all, bias: bias ?? b, aux };
+      const written = all.aux ?? Tensor.empty(gpu, [4], 'f32', 'matmul.unused');
+      const bound = { ...all, ...inLayers(shape, operands), bias: bias ?? b, aux: written };
+      const { TRANS_B } = layout;
+      const overrides = { ...(kernel === panelKernel ? { TRANS_B } : layout), ...half };
       gpu.run(kernel, bound, { M, N, K, ...beside }, workgroups(choice, shape), { tune, overrides });
     });
     return;
@@ -127,6 +130,17 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
       ...(kernel === matrixKernel ? {} : half),
     },
   });
+}
+
+const readsTextures = (kernel: Kernel): boolean =>
+  [textureKernel, layersKernel, panelKernel].includes(kernel);
+
+/** The operands with the columns of their stored matrices, for kernels that read these in layers. */
+function inLayers({ M, N, K, transA, transB }: MatmulShape, { a, b, epilogue }: MatmulOperands) {
+  const matrix = ({ buffer, offset, bytes }: Tensor, columns: number) => ({ buffer, offset, bytes, columns });
+  const left = matrix(a, transA ? M : K);
+  const reads = epilogue !== undefined && epilogue.kind !== 'gelu';
+  return { a: left, b: matrix(b, transB ? K : N), beside: reads ? matrix(epilogue.aux, N) : left };
 }
 
 function workgroups(choice: Choice, { M, N, batch }: MatmulShape): Workgroups {

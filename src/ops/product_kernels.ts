@@ -1,5 +1,7 @@
 /** The choice of the kernel for a matrix product and of its constants, for an adapter. Pure. */
 import tiles from '../../kernels/matmul/matmul_forward.wgsl';
+import layers from '../../kernels/matmul/matmul_forward_layers.wgsl';
+import panel from '../../kernels/matmul/matmul_forward_panel.wgsl';
 import plain from '../../kernels/matmul/matmul_forward_plain.wgsl';
 import matrices from '../../kernels/matmul/matmul_forward_subgroup_matrix.wgsl';
 import texture from '../../kernels/matmul/matmul_forward_texture.wgsl';
@@ -26,6 +28,8 @@ export interface MatmulShape {
   readonly sums?: boolean;
 }
 
+export const layersKernel = defineKernel('matmul_forward_layers', layers);
+export const panelKernel = defineKernel('matmul_forward_panel', panel);
 export const textureKernel = defineKernel('matmul_forward_texture', texture);
 export const plainKernel = defineKernel('matmul_forward_plain', plain);
 export const tileKernel = defineKernel('matmul_forward', tiles);
@@ -181,6 +185,29 @@ function textureRows({ batch, M, transA }: MatmulShape, lanes: number): number {
   return rows * tiles < TEXTURE_ROWS * Math.ceil(M / TEXTURE_ROWS) ? rows : TEXTURE_ROWS;
 }
 
+/** The most k of which a subgroup keeps 64 columns of B: 64 KB, a part of its second cache. */
+const DEEPEST_PANEL = 256;
+/** Rows of a strip: a panel serves so many, and a CPU's cores share the strips. */
+const STRIP = 520;
+/** A texture's rows and layers that Mesa's driver allows, in elements of a matrix. */
+const MOST_ROWS = 16384;
+const LAYER = 64;
+
+/** True if vectors have 16 lanes and each stored matrix is whole layers of 64 columns, as the kernels of layers need them. */
+function inLayers(adapter: AdapterInfo, shape: MatmulShape): boolean {
+  const { batch, M, N, K, transA, transB, narrow = false, sums = false } = shape;
+  const columns = [N, transA ? M : K, transB ? K : N];
+  const rows = [M, transA ? K : M, transB ? N : K];
+  return (
+    softwareLanes(adapter) === 16 &&
+    batch === 1 &&
+    !narrow &&
+    (transA || !sums) &&
+    columns.every((n) => n % LAYER === 0) &&
+    Math.max(...columns, ...rows) <= MOST_ROWS
+  );
+}
+
 export const matmulKernels: Family<MatmulShape> = {
   name: 'matmul_forward',
   knob: ({ half = false }) => (half ? 'halfProducts' : 'products'),
@@ -191,6 +218,19 @@ export const matmulKernels: Family<MatmulShape> = {
       tune: (adapter, shape) =>
         canPitch(shape) && (shape.transA || !shape.sums) ? (matrixTile(adapter, shape)?.tune ?? null) : null,
       wanted: (_, shape) => worthPitching(shape),
+    },
+    {
+      kind: 'texture',
+      kernel: panelKernel,
+      tune: (adapter, shape) =>
+        inLayers(adapter, shape) && !shape.transA && shape.K <= DEEPEST_PANEL
+          ? { DEPTH: shape.K, PART: shape.K % 96 === 0 ? 96 : 64, STRIP }
+          : null,
+    },
+    {
+      kind: 'texture',
+      kernel: layersKernel,
+      tune: (adapter, shape) => (inLayers(adapter, shape) ? { ROWS: TEXTURE_ROWS } : null),
     },
     {
       kind: 'texture',
@@ -248,6 +288,8 @@ export function extentOf({ kernel, tune }: Choice): { rows: number; columns: num
   if (kernel === tileKernel) return { rows: 4 * HIGH * QM, columns: 64 * QN, depth: DEPTH };
   if (kernel === matrixKernel) return { rows: TILE_M, columns: TILE_N, depth: DEPTH };
   if (kernel === textureKernel) return { rows: ROWS, columns: 4 * LANES, depth: 0 };
+  if (kernel === layersKernel) return { rows: ROWS, columns: LAYER, depth: 0 };
+  if (kernel === panelKernel) return { rows: STRIP, columns: LAYER, depth: 0 };
   return null;
 }
 

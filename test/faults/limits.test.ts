@@ -62,7 +62,10 @@ const limits: [string, RegExp, (gpu: Gpu) => void][] = [
   [
     'rows of a texture',
     /^\[staging texture\] wanted a texture of 1024 x \d+; this adapter allows (\d+) x \1\. A smaller batch size needs less\.$/,
-    (gpu) => new TexturePool(gpu.memory).acquire(2 * 1024 * gpu.device.limits.maxTextureDimension2D),
+    (gpu) => {
+      const texels = 2 * 1024 * gpu.device.limits.maxTextureDimension2D;
+      new TexturePool(gpu.memory).acquire({ kind: 'texture', texels });
+    },
   ],
 ];
 
