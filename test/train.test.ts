@@ -346,7 +346,7 @@ describe('batches', () => {
 
 describe('settings', () => {
   const free = [
-    ...['epochs', 'maxSteps', 'scheduleSteps', 'patience', 'dataDir', 'gradCheckpointing'],
+    ...['epochs', 'maxSteps', 'maxFlops', 'scheduleSteps', 'patience', 'dataDir', 'gradCheckpointing'],
     ...['logInterval', 'evalInterval', 'checkpointInterval'],
   ];
   it.each(settingNames)('%s: may change in a continued run only if it changes no step', (name) => {

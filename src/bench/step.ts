@@ -7,7 +7,7 @@ import type { Model } from '../models/model.js';
 import { trainingInput } from '../recipe/augmentation.js';
 import { buildModel } from '../recipe/model.js';
 import { resolveSettings, type Settings } from '../recipe/settings.js';
-import { makeTrainable, type Trainable } from '../training/setup.js';
+import { makeTrainable, type Trainable } from '../training/trainable.js';
 import { median } from './measure.js';
 
 export interface StepRow {
@@ -146,7 +146,7 @@ export class StepBench {
       batch_size,
       ms,
       images_per_second: (1000 * batch_size) / ms,
-      gflops: (batch_size * this.built.step.flopsPerImage) / ms / 1e6,
+      gflops: perStep('flops') / ms / 1e6,
       dispatches: perStep('dispatches'),
       submits: perStep('submits'),
       encode_ms: median(encode),
@@ -161,6 +161,6 @@ export class StepBench {
   }
 
   private counts() {
-    return { ...this.gpu.diagnostics.counts, buffers: this.gpu.pool.created };
+    return { ...this.gpu.diagnostics.counts, buffers: this.gpu.pool.created, flops: this.gpu.flops };
   }
 }

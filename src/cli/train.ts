@@ -9,6 +9,7 @@ import type { OpenOptions } from '../gpu/device.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { buildModel } from '../recipe/model.js';
+import { phasesOf } from '../recipe/phases.js';
 import { checkImageSize, presetNamed, presets } from '../recipe/presets.js';
 import { resolveSettings, type Settings } from '../recipe/settings.js';
 import { metadataField } from '../runs/checkpoint.js';
@@ -179,6 +180,7 @@ function summary({ outcome, trainer, gpu }: Trained, run: RunDirectory, seconds:
     finished: `All ${history.length} epochs done`,
     patience: 'Stopped early: no better accuracy in the last --patience evaluations',
     'max-steps': 'Stopped at --max-steps',
+    'max-flops': 'Stopped at --max-flops',
     stopped: 'Stopped by a signal; the state is saved',
   };
   const lines = [`${ends[reason]} in ${duration(seconds)}.`];
@@ -252,6 +254,7 @@ await main(async () => {
   if (parsed.preset)
     checkImageSize(parsed.preset, presetNamed(parsed.preset).imageSize, dataset, chosen.dataset);
   const model = buildModel(chosen, dataset); // refuses sizes that do not fit before any GPU work
+  for (const phase of phasesOf(chosen)) buildModel(phase.settings, dataset);
   if (parsed.init && !existsSync(parsed.init)) throw new ConfigError(`--init ${parsed.init} does not exist.`);
 
   const origin = parsed.resume ? runOf(parsed.resume) : null;

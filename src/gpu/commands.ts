@@ -45,6 +45,8 @@ export type Command = Dispatch | Copy | Clear | Stage;
 export interface Recording {
   readonly commands: readonly Command[];
   readonly buffers: FreeList;
+  /** Floating-point operations of its matrix products and attention. */
+  readonly flops: number;
 }
 
 export const TEXELS_PER_ROW = 1024;

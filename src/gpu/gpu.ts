@@ -46,6 +46,8 @@ export class Gpu {
   private readonly bindGroups: BindGroups;
   private readonly readback: ReadbackBuffers;
   private readonly submits = new Submits();
+  /** Floating-point operations so far, of matrix products and attention. A multiply-add counts as two. */
+  private operations = 0;
   private pending: Command[] = [];
   private log: Command[] | null = null;
   private readonly errors = new DeviceErrors();
@@ -141,6 +143,19 @@ export class Gpu {
     if (this.pending.length >= FLUSH_AT && !this.log) this.flush();
   }
 
+  /**
+   * The floating-point operations of all matrix products and attention so far, a multiply-add counting as two. They are those
+   * of the mathematics and not of the kernels, so every adapter counts the same. What is played again counts again.
+   */
+  get flops(): number {
+    return this.operations;
+  }
+
+  /** Counts the operations of a product or of attention. An op calls it when it runs its kernels. */
+  countFlops(operations: number): void {
+    this.operations += operations;
+  }
+
   /** Every kernel that ran, with its constants. */
   get kernels(): Specialised[] {
     return this.pipelines.all;
@@ -213,13 +228,15 @@ export class Gpu {
     this.staged.clear(); // a recording copies its own operands to textures, so that a play depends on nothing before it
     const commands: Command[] = [];
     const shared = buffers.size > 0;
+    const before = this.operations;
     this.log = commands;
     try {
       const result = this.pool.withList(buffers, body);
       this.flush();
-      return { result, recording: { commands, buffers } };
+      return { result, recording: { commands, buffers, flops: this.operations - before } };
     } catch (error) {
       this.pending = [];
+      this.operations = before;
       if (!shared) this.pool.trim(buffers); // a shared list has buffers of other recordings
       throw error;
     } finally {
@@ -232,6 +249,7 @@ export class Gpu {
   play(recording: Recording): void {
     this.flush();
     this.staged.clear(); // the recording overwrites textures and buffers that are remembered as staged
+    this.operations += recording.flops;
     this.submit(recording.commands);
   }
 

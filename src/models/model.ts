@@ -47,6 +47,14 @@ export abstract class Model extends Module {
     return null;
   }
 
+  /**
+   * The values that a parameter of this model takes over from one of another size in the model `from`, such as positions on
+   * another grid of patches. Models that the phases of a run may resize override it.
+   */
+  resampled(name: string, _values: Float32Array, from: Model): Float32Array {
+    throw new Error(`${name} of ${from.label} does not fit ${this.label}.`);
+  }
+
   /** The number of parameters, trained and fixed. */
   numParams(): number {
     return this.parameters().reduce((sum, parameter) => sum + parameter.size, 0);

@@ -12,6 +12,8 @@ export interface ModelKind<R extends Rows = Rows> {
   readonly about: string;
   /** The rows of its settings: names, defaults, ranges and help texts. */
   readonly settings: R;
+  /** Settings that a phase of a run may change (`--phases`): the model of the next phase takes over the weights. */
+  readonly phased?: readonly string[];
   /** Builds a model for the given images. Throws a ConfigError if the sizes do not fit together. */
   build(settings: SettingsOf<R>, images: ImageFormat): Model;
 }
@@ -19,6 +21,10 @@ export interface ModelKind<R extends Rows = Rows> {
 const vit: ModelKind<typeof vitSettings> = {
   about: 'Vision Transformer (Dosovitskiy et al., 2021)',
   settings: vitSettings,
+  phased: [
+    ...['patchSize', 'inputSize', 'gradCheckpointing', 'dropout', 'embedDropout', 'mlpDropout'],
+    ...['residualDropout', 'attentionDropout', 'dropPath', 'dropPathMode'],
+  ],
   build: (settings, { height, width, channels, classes }) =>
     new VisionTransformer({ ...settings, imageSize: [height, width], channels, classes: classes.length }),
 };

@@ -4,6 +4,7 @@
  */
 
 import { checkpoint } from '../autograd/checkpoint.js';
+import { resizeGrids, resizing, weightResizing } from '../core/resize.js';
 import { Dropout, dropPathRates, Streams } from '../nn/dropout.js';
 import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
@@ -11,7 +12,7 @@ import { type Mode, type ModelPart, partsOf } from '../nn/module.js';
 import { PatchEmbed } from '../nn/patch_embed.js';
 import { sincos2d } from '../nn/positions.js';
 import { Block } from '../nn/transformer.js';
-import { add, meanTokens, prependToken, takeToken } from '../ops/index.js';
+import { add, averagePool, meanTokens, prependToken, takeToken } from '../ops/index.js';
 import { type Init, Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Model, type ModelImages, type SummaryRow } from './model.js';
@@ -72,7 +73,9 @@ export class VisionTransformer extends Model {
 
   /** Logits (B, K) of images (B, C, H, W). */
   forward(images: Tensor, mode: Mode = { training: false }): Tensor {
-    let x = this.patchEmbed.forward(images); // (B, patches, D)
+    const { seen, imageSize } = this.config;
+    const smaller = seen[0] < imageSize[0] || seen[1] < imageSize[1];
+    let x = this.patchEmbed.forward(smaller ? averagePool(images, seen) : images); // (B, patches, D)
     if (this.regToken) x = prependToken(x, this.regToken.tensor);
     if (this.clsToken) x = prependToken(x, this.clsToken.tensor); // (B, N, D): class token, registers, patches
     x = this.dropout.forward(add(x, this.posEmbed.tensor), mode);
@@ -111,6 +114,29 @@ export class VisionTransformer extends Model {
     ];
   }
 
+  /**
+   * Learned positions on another grid are resized as timm's resample_abs_pos_embed does, the class token and registers apart. The
+   * weights of patches of another size are resized as FlexiViT does (timm's resample_patch_embed).
+   */
+  override resampled(name: string, values: Float32Array, from: Model): Float32Array {
+    if (!(from instanceof VisionTransformer)) throw new Error(`${name} is not of a Vision Transformer.`);
+    const { config: own } = this;
+    const { config: other } = from;
+    const along = (
+      by: (from: number, to: number) => ReturnType<typeof resizing>,
+      before: readonly [number, number],
+      after: readonly [number, number],
+    ) => [by(before[0], after[0]), by(before[1], after[1])] as const;
+    if (name === 'patch_embed.proj.weight') {
+      const axes = along(weightResizing, other.geometry.patch, own.geometry.patch);
+      return resizeGrids(values, own.embedDim * own.channels, axes, 1);
+    }
+    if (name !== 'pos_embed') throw new Error(`${name} has no other sizes.`);
+    const prefix = values.subarray(0, other.prefix * other.embedDim);
+    const axes = along(resizing, other.grid, own.grid);
+    return concatenated(prefix, resizeGrids(values.subarray(prefix.length), 1, axes, own.embedDim));
+  }
+
   describe(): string {
     const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry } = this.config;
     return (
@@ -140,7 +166,14 @@ export class VisionTransformer extends Model {
   }
 }
 
+function concatenated(a: Float32Array, b: Float32Array): Float32Array<ArrayBuffer> {
+  const both = new Float32Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
 /** `192/12/3 p4 mlp 4 cls`: width, depth, heads, patch size, MLP ratio, pooling, and the image size unless it is 32. */
-const labelOf = ({ embedDim, depth, heads, geometry, mlpRatio, pool, imageSize }: VitConfig): string =>
+const labelOf = ({ embedDim, depth, heads, geometry, mlpRatio, pool, seen }: VitConfig): string =>
   `${embedDim}/${depth}/${heads} p${geometry.patch[0]} mlp ${mlpRatio} ${pool}` +
-  (imageSize[0] === 32 ? '' : ` ${imageSize.join('x')}`);
+  (seen[0] === 32 ? '' : ` ${seen.join('x')}`);

@@ -31,6 +31,8 @@ export interface VitConfig {
   readonly channels: number;
   readonly classes: number;
   readonly geometry: PatchGeometry;
+  /** Height and width that images are averaged to; those of the images if they are used as they are. */
+  readonly seen: readonly [number, number];
   /** Number of patches along height and width. */
   readonly grid: readonly [number, number];
   /** Number of tokens before the patches: the class token, if there is one, and registers. */
@@ -105,12 +107,16 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
     residualDropout: rate(settings.residualDropout),
   };
   checkSizes(sizes);
-  checkPatches(sizes.imageSize, geometry);
-  const grid = patchGrid(sizes.imageSize, geometry);
+  const { inputSize } = settings;
+  const seen = inputSize > 0 ? ([inputSize, inputSize] as const) : sizes.imageSize;
+  if (seen.some((size, i) => size > (sizes.imageSize[i] as number)))
+    refuse(`inputSize ${inputSize} must be at most the size of the images, ${sizes.imageSize.join(' x ')}.`);
+  checkPatches(seen, geometry);
+  const grid = patchGrid(seen, geometry);
   const prefix = (sizes.pool === 'cls' ? 1 : 0) + sizes.regTokens;
   const tokens = grid[0] * grid[1] + prefix;
   const hidden = Math.round(embedDim * sizes.mlpRatio);
-  return { ...sizes, geometry, grid, prefix, tokens, headDim: embedDim / heads, hidden };
+  return { ...sizes, geometry, seen, grid, prefix, tokens, headDim: embedDim / heads, hidden };
 }
 
 function refuseUnknown({ stride: _, ...rest }: Partial<VitOptions>): void {
@@ -118,7 +124,7 @@ function refuseUnknown({ stride: _, ...rest }: Partial<VitOptions>): void {
   if (unknown) refuse(`there is no option called ${unknown}.`);
 }
 
-type Sizes = Omit<VitConfig, 'geometry' | 'grid' | 'prefix' | 'tokens' | 'headDim' | 'hidden'>;
+type Sizes = Omit<VitConfig, 'geometry' | 'seen' | 'grid' | 'prefix' | 'tokens' | 'headDim' | 'hidden'>;
 
 function checkSizes(sizes: Sizes): void {
   const { channels, classes, heads, embedDim, mlpRatio, posEmbed, qkNorm, eps } = sizes;

@@ -12,6 +12,11 @@ export const vitSettings = {
   mlpRatio: number('Model', 4, 'hidden width of the MLP, as a multiple of embed-dim'),
   ffnDim: count('Model', 0, 'hidden width of the MLP itself; 0 to use mlp-ratio'),
   patchSize: count('Model', 4, 'pixels of a patch, down and across', { min: 1 }),
+  inputSize: count(
+    'Model',
+    0,
+    'pixels, down and across, of the images that the model sees: means of windows of the given ones; 0 for these themselves',
+  ),
   pool: choice(
     'Model',
     ['cls', 'mean'],

@@ -1,6 +1,7 @@
 /** The registry: every op with its functions, a line for each file. */
 export { add, addOp } from './add.js';
 export { attention, attentionOp } from './attention.js';
+export { averagePool, averagePoolOp } from './average_pool.js';
 export { correct, correctOp } from './correct.js';
 export { crossEntropy, crossEntropyOp } from './cross_entropy.js';
 export { dropout, dropoutOp, dropPath } from './dropout.js';

@@ -42,6 +42,15 @@ export function runAttention(
   qkv.gpu.run(kernel, operands, params, groups, { tune, overrides: { DROPOUT: rate > 0 } });
 }
 
+/** Floating-point operations of the forward pass: two products of N x N x head_dim a head. */
+function flopsOf(qkv: Shape, attrs: AttentionAttrs): number {
+  const { B, N, H, head } = sizesOf(qkv, attrs);
+  return 4 * B * H * N * N * head;
+}
+
+/** Five products for the forward pass's two: the backward pass computes the scores once more. */
+const BACKWARD_FLOPS = 2.5;
+
 /** Images and tokens, heads, channels of a head; the key is left out where nothing is dropped. */
 const row = ([B, N]: readonly [number, number], heads: number, head: number, rate = 0) => ({
   inputs: { qkv: [B, N, 3 * heads * head], key: rate > 0 ? { u32: [2], below: 1000 } : undefined },
@@ -69,11 +78,13 @@ export const attentionOp = defineOp({
   forward: ({ qkv, key = qkv }, o, attrs) => {
     const { B, N, H } = sizesOf(qkv.shape, attrs);
     const lse = Tensor.empty(o.gpu, [B, H, N], 'f32', 'attention.lse');
+    o.gpu.countFlops(flopsOf(qkv.shape, attrs));
     runAttention(forwards, { qkv, key, o, lse }, attrs);
     return { lse };
   },
   backward: ({ inputs: { qkv, key = qkv }, output: o, saved: { lse }, attrs, dy: dout, grad }) => {
     const delta = Tensor.empty(qkv.gpu, lse.shape, 'f32', 'attention.delta');
+    qkv.gpu.countFlops(BACKWARD_FLOPS * flopsOf(qkv.shape, attrs));
     wholeGrad(grad('qkv'), (dqkv) => {
       runAttention(queryBackwards, { qkv, key, o, dout, lse, delta, dqkv }, attrs);
       runAttention(keyBackwards, { qkv, key, dout, lse, delta, dqkv }, attrs);
@@ -81,11 +92,8 @@ export const attentionOp = defineOp({
   },
   needs: { inputs: ['qkv', 'key'], output: true },
   differentiable: ['qkv'],
-  flops: ({ qkv }, attrs) => {
-    const { B, N, H, head } = sizesOf(qkv, attrs);
-    return 4 * B * H * N * N * head;
-  },
-  backwardFlops: 2.5, // five products for the forward pass's two: it computes the scores once more
+  flops: ({ qkv }, attrs) => flopsOf(qkv, attrs),
+  backwardFlops: BACKWARD_FLOPS,
   reference: ({ qkv: x, key = x }, shapes, attrs) => {
     const { B, N, H, head } = sizesOf(shapes.qkv, attrs);
     const o = new Float64Array(B * N * H * head);

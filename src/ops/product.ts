@@ -51,6 +51,7 @@ export type Product = Pick<MatmulShape, 'batch' | 'M' | 'N' | 'K' | 'transA' | '
 /** Runs one product, by the kernel that suits the adapter or by a given one that can. */
 export function runMatmul(product: Product, operands: MatmulOperands, given?: Choice): void {
   const { c, bias, epilogue, sums } = operands;
+  c.gpu.countFlops(2 * product.batch * product.M * product.N * product.K);
   const half = autocasting();
   const [a, b] = [operands.a, operands.b].map((x) => (half && x.half) || x) as [Tensor, Tensor];
   const beside = { bias: bias !== undefined, aux: epilogue !== undefined, sums: sums !== undefined };

@@ -4,15 +4,15 @@ import { learningRate, type Schedule } from '../optim/schedule.js';
 import type { Settings } from './settings.js';
 
 /**
- * The learning rate schedule of a run with `batches` steps per epoch. Throws a ConfigError if the warm-up is not shorter than
- * the schedule.
+ * The learning rate schedule of a run with `batches` steps per epoch; `affordable` is the number of steps of --max-flops.
+ * Throws a ConfigError if the warm-up is not shorter than the schedule.
  */
-export function scheduleOf(settings: Settings, batches: number): Schedule {
+export function scheduleOf(settings: Settings, batches: number, affordable?: number): Schedule {
   const warmupSteps = Math.round(settings.warmupEpochs * batches);
-  const totalSteps = settings.scheduleSteps || settings.epochs * batches;
-  if (settings.scheduleSteps > 0 && warmupSteps >= totalSteps)
+  const totalSteps = affordable ?? (settings.scheduleSteps || settings.epochs * batches);
+  if ((affordable !== undefined || settings.scheduleSteps > 0) && warmupSteps >= totalSteps)
     throw new ConfigError(
-      `--warmup-epochs ${settings.warmupEpochs} means ${warmupSteps} steps: it must be shorter than --schedule-steps ${totalSteps}.`,
+      `--warmup-epochs ${settings.warmupEpochs} means ${warmupSteps} steps: it must be shorter than ${affordable === undefined ? `--schedule-steps ${totalSteps}` : `the ${totalSteps} steps of --max-flops ${settings.maxFlops}`}.`,
     );
   return {
     kind: settings.schedule,

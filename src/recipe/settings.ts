@@ -83,6 +83,16 @@ const runRows = {
 
   epochs: count('Optimisation', 100, 'passes over the training images', { min: 1 }),
   maxSteps: count('Optimisation', 0, 'stop after N steps; 0 for no limit'),
+  maxFlops: number(
+    'Optimisation',
+    0,
+    'floating-point operations to spend, such as 1e13: the run and its schedules end with them; 0 for no limit',
+  ),
+  phases: text(
+    'Optimisation',
+    '',
+    'settings until a share of the run, such as "0.3: patch_size=8; 0.9: ; 1: augment=none"',
+  ),
   batchSize: count('Optimisation', 64, 'images that go through the model at a time', { min: 1 }),
   gradAccumSteps: count(
     'Optimisation',
@@ -198,8 +208,12 @@ function demandRow(rows: Rows, name: string, model: string): void {
 
 function checkTogether(settings: Settings): void {
   const { warmupEpochs, epochs, seed, minLr, learningRate, schedule, layerDecay } = settings;
-  if (warmupEpochs > 0 && warmupEpochs >= epochs && settings.maxSteps === 0)
+  if (warmupEpochs > 0 && warmupEpochs >= epochs && settings.maxSteps === 0 && settings.maxFlops === 0)
     throw new ConfigError(`--warmup-epochs ${warmupEpochs} must be fewer than --epochs ${epochs}.`);
+  if (settings.maxFlops > 0 && settings.scheduleSteps > 0)
+    throw new ConfigError(
+      `--schedule-steps ${settings.scheduleSteps} does not go with --max-flops, whose schedule runs over FLOPs. Leave one out.`,
+    );
   if (schedule === 'cosine' && minLr > learningRate)
     throw new ConfigError(`--min-lr ${minLr} must not exceed --learning-rate ${learningRate}.`);
   if (schedule === 'one-cycle' && (warmupEpochs > 0 || minLr > 0))

@@ -106,6 +106,7 @@ function headline(input: ReportInput): Html {
   const { evaluation, model, dataset, run } = input;
   const { top1, top5, loss, ece, images, tta } = evaluation;
   const pace = medianThroughput(run.steps);
+  const spent = run.history.at(-1)?.flops;
   const number = (name: string, value: Child, note: Child, kind = 'number') =>
     html`<div class="${kind}"><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`;
   return html`<header><p class="over">Patchlight report</p><h1>${nameOf(input.weights)}</h1>
@@ -128,6 +129,13 @@ function headline(input: ReportInput): Html {
     number('Loss', loss.toFixed(4), 'cross-entropy, nats'),
     number('Calibration error', percent(ece, 2), 'ECE, 15 bins'),
     number('Parameters', count(model.numParams()), `${(model.flops() / 1e6).toFixed(1)} MFLOP an image`),
+    spent === undefined
+      ? null
+      : number(
+          'Training',
+          `${(spent / 1e15).toPrecision(3)} PFLOP`,
+          'matrix products and attention of all steps',
+        ),
     pace === null ? null : number('Throughput', count(pace), 'images a second in training, median'),
   ]}</dl><p class="honest">${choice(input)}</p></header>`;
 }

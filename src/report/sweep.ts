@@ -2,7 +2,7 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { type Cell, table } from '../core/table.js';
 import { settingsTable } from '../recipe/settings.js';
-import { snake } from '../sweeps/grid.js';
+import { snake } from '../recipe/spelled.js';
 import type { PlannedRun } from '../sweeps/plan.js';
 import type { SweepRow } from '../sweeps/table.js';
 import { Html, html } from './html.js';

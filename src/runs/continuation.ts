@@ -7,7 +7,7 @@ import { metadataField } from './checkpoint.js';
 import type { Fingerprint } from './fingerprint.js';
 
 /** Settings that decide when a run ends. */
-const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'scheduleSteps', 'patience'];
+const LENGTH: readonly SettingName[] = ['epochs', 'maxSteps', 'maxFlops', 'scheduleSteps', 'patience'];
 /** Settings of length, logs, saves, folders and memory. They change no step's result except by the learning rate schedule. */
 const FREE_TO_CHANGE = new Set<SettingName>([
   ...LENGTH,

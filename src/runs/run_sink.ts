@@ -1,5 +1,6 @@
 /** The sink of `fit` that writes a run directory (config.json, logs, history, checkpoints, states) and shows it on a reporter. */
 import { writeContent } from '../io/atomic.js';
+import { buildModel } from '../recipe/model.js';
 import { isLogged, type Progress, type StepEntry, type WeightsKind } from '../training/progress.js';
 import type { Training } from '../training/setup.js';
 import type { EpochReport, RunFacts, SaveOptions, Sink, Snapshot, StepReport } from '../training/sink.js';
@@ -16,7 +17,7 @@ export type Environment = Readonly<Record<string, unknown>>;
 export interface RunSinkInput {
   readonly run: RunDirectory;
   readonly reporter: Reporter;
-  readonly training: Pick<Training, 'settings' | 'dataset' | 'model'>;
+  readonly training: Pick<Training, 'settings' | 'phaseSettings' | 'dataset' | 'model'>;
   readonly environment: Environment;
   readonly fingerprint: Fingerprint;
   /** The run directory of the resumed state, if it is another one than `run`; otherwise null. */
@@ -39,7 +40,8 @@ export class RunSink implements Sink {
   /** Writes config.json, copies the logs and best weights of a resumed run from another directory, and opens the logs. */
   begin(facts: RunFacts, progress: Progress): void {
     const { run, reporter, environment, training, origin } = this.input;
-    const { settings, model } = training;
+    const { settings, dataset } = training;
+    const model = buildModel(settings, dataset); // that of the last phase
     run.writeConfig({ ...environment, settings, model: model.config, parameters: model.numParams() });
     if (origin) run.adopt(origin);
     if (progress.best && !run.hasBest(progress.step)) {
@@ -132,7 +134,9 @@ export class RunSink implements Sink {
     const path = this.input.run.checkpoint(name);
     const part = snapshot.weights(kind);
     if (!part) return;
-    const metadata = { ...this.metadata(snapshot), weights: kind };
+    // The settings of the phase, which give the model of these weights.
+    const { phaseSettings: settings } = this.input.training;
+    const metadata = { ...this.metadata(snapshot), settings, weights: kind };
     const content = checkpointContent(snapshot.model.parameters(), { '': part }, metadata);
     await this.save('weights', ending, () => writeContent(path, content));
   }

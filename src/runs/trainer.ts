@@ -1,12 +1,13 @@
 /** A run in a run directory: sets it up, resumes it from a saved state, and trains it with `fit`. */
 import type { Dataset } from '../data/dataset.js';
 import type { Gpu } from '../gpu/gpu.js';
+import type { TensorList } from '../io/safetensors_file.js';
 import type { Model } from '../models/model.js';
-import type { Schedule } from '../optim/schedule.js';
 import type { Settings } from '../recipe/settings.js';
-import { type FitOptions, fit, type Outcome, planOf, snapshotOf } from '../training/fit.js';
+import { type FitOptions, fit, type Outcome, snapshotOf } from '../training/fit.js';
 import { freshProgress, type Progress } from '../training/progress.js';
 import { setup, type Training } from '../training/setup.js';
+import type { LoadWeights } from '../training/trainable.js';
 import { loadInit, loadParts, metadataField, stateParts } from './checkpoint.js';
 import { describeContinuation } from './continuation.js';
 import { type Fingerprint, fingerprint } from './fingerprint.js';
@@ -35,7 +36,6 @@ export class Trainer {
   /** Set it to true to save the state and end after the current step or evaluation batch. */
   stopRequested = false;
   readonly model: Model;
-  readonly schedule: Schedule;
   readonly totalSteps: number;
   /** Steps per epoch. */
   readonly batches: number;
@@ -53,10 +53,9 @@ export class Trainer {
     const { run, reporter, environment } = input;
     this.progress = progress;
     this.sink = new RunSink({ run, reporter, training, environment, fingerprint: data, origin });
-    const { schedule, batches, totalSteps } = planOf(training);
+    const { batches, totalSteps } = training.plan;
     this.model = training.model;
     this.judge = training.validation.name;
-    this.schedule = schedule;
     this.batches = batches;
     this.totalSteps = totalSteps;
   }
@@ -67,14 +66,14 @@ export class Trainer {
    */
   static async prepare(input: TrainerInput): Promise<Trainer> {
     const { gpu, settings, dataset, init, reporter } = input;
-    const training = await setup(gpu, settings, dataset, (arena, model) => {
+    const saved = input.resume ? openState(input, input.resume) : null;
+    const load: LoadWeights = (arena, model) => {
       const note = init && loadInit(init, arena, model);
       if (note) reporter.note(note);
-    });
+    };
+    const training = await setup(gpu, settings, dataset, load, saved?.progress.phase);
     const data = fingerprint(dataset, await dataset.load('train'));
-    const start = input.resume
-      ? restore(input, input.resume, training, data)
-      : { progress: freshProgress(), origin: null };
+    const start = saved ? restore(input, saved, training, data) : { progress: freshProgress(), origin: null };
     return new Trainer(input, training, data, start);
   }
 
@@ -102,13 +101,28 @@ interface Start {
   readonly origin: string | null;
 }
 
-/** Loads the newest undamaged state of `from` onto the device. */
-function restore(input: TrainerInput, from: string, training: Training, data: Fingerprint): Start {
-  const { run, reporter, settings, environment } = input;
+/** A state file with the progress of its run. */
+interface Saved {
+  readonly path: string;
+  readonly file: TensorList;
+  readonly progress: Progress;
+}
+
+/** Finds the newest undamaged state of `from`. */
+function openState({ run, reporter }: TrainerInput, from: string): Saved {
   removeStaleTemporaries(run.path);
   const { path, file, damaged } = findState(from);
   for (const sentence of damaged) reporter.note(`${sentence} The state before it is used instead.`);
-  const progress = metadataField<Progress>(path, file, 'progress');
+  return { path, file, progress: metadataField<Progress>(path, file, 'progress') };
+}
+
+/** Loads a state onto the device. */
+function restore(input: TrainerInput, saved: Saved, training: Training, data: Fingerprint): Start {
+  const { run, reporter, settings, environment } = input;
+  const { path, file } = saved;
+  // States of 0.1.0 count no FLOPs and have one phase.
+  const { flops = training.plan.flopsAt(saved.progress.step), phase = 0 } = saved.progress;
+  const progress = { ...saved.progress, flops, phase };
   const found = runOf(path);
   loadParts(path, stateParts(snapshotOf(training, progress).state));
   training.lossScale?.restore(metadataField<number[]>(path, file, 'loss_scale'));

@@ -1,6 +1,7 @@
 /** The configurations of a sweep, from grids and lists. Each has a name that can be the name of a folder. */
 import { ConfigError } from '../core/errors.js';
-import { kebab, type SettingName, type Settings, settingNames, settingsTable } from '../recipe/settings.js';
+import type { SettingName, Settings } from '../recipe/settings.js';
+import { parseValue, settingOf, snake } from '../recipe/spelled.js';
 
 export interface Configuration {
   /** For example `patch_size=4,depth=3`. */
@@ -15,28 +16,6 @@ export interface Axis {
   readonly values: readonly unknown[];
 }
 
-/** A setting's name in snake_case. */
-export const snake = (name: string): string => kebab(name).replaceAll('-', '_');
-
-/** The setting with this name (patch_size, patch-size or patchSize) or alias; null if there is none. */
-function settingSpelled(text: string): SettingName | null {
-  const spelling = kebab(text).replaceAll('_', '-');
-  const named = (name: SettingName) => {
-    const { alias = [] } = settingsTable[name] as { alias?: readonly string[] };
-    return kebab(name) === spelling || alias.includes(spelling);
-  };
-  return settingNames.find(named) ?? null;
-}
-
-function settingOf(text: string, where: string): SettingName {
-  const name = settingSpelled(text);
-  if (!name)
-    throw new ConfigError(
-      `${where}: there is no setting called ${text}; node dist/train.js --help lists them.`,
-    );
-  return name;
-}
-
 /**
  * Parses `patch_size=2,4,8`. Throws a ConfigError for an unknown setting or a value of another type. Ranges are checked
  * later, with the whole configuration.
@@ -48,19 +27,6 @@ export function parseAxis(text: string): Axis {
     throw new ConfigError(`${where} must be a setting and its values, such as patch_size=2,4,8.`);
   const name = settingOf(spelled, where);
   return { name, values: list.split(',').map((value) => parseValue(value, name, where)) };
-}
-
-function parseValue(text: string, name: SettingName, where: string): unknown {
-  const kind = typeof settingsTable[name].default;
-  const refuse = () => new ConfigError(`${where}: ${snake(name)} is a ${kind}, not "${text}".`);
-  if (kind === 'string') return text;
-  if (kind === 'boolean') {
-    if (text !== 'true' && text !== 'false') throw refuse();
-    return text === 'true';
-  }
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) throw refuse();
-  return value;
 }
 
 /** Larger grids are taken for typing mistakes, which must not fill the memory. */

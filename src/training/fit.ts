@@ -4,21 +4,14 @@
  */
 import { InterruptedError, LimitError, OutOfMemoryError } from '../core/errors.js';
 import { Pace } from '../gpu/pace.js';
-import { learningRate, type Schedule } from '../optim/schedule.js';
-import { endsHigh, scheduleOf } from '../recipe/schedule.js';
-import type { Part } from '../tensor/arena.js';
+import { endsHigh } from '../recipe/schedule.js';
 import { type Evaluation, type EvaluationInput, evaluate } from './evaluate.js';
-import {
-  type EpochEntry,
-  freshEpoch,
-  freshProgress,
-  type Progress,
-  type RunLength,
-  type WeightsKind,
-} from './progress.js';
+import type { Limit } from './plan.js';
+import { type EpochEntry, freshEpoch, freshProgress, type Progress, type WeightsKind } from './progress.js';
 import type { Training } from './setup.js';
 import type { RunFacts, Sink, Snapshot } from './sink.js';
 import { StepLog } from './step_log.js';
+import { partsOf } from './transfer.js';
 
 /** Evaluations of the weights and of their EMA on the same images; `ema` is null without an EMA. */
 export interface Evaluations {
@@ -28,8 +21,8 @@ export interface Evaluations {
 
 /** The result of `fit`. */
 export interface Outcome {
-  /** The reason of the end: all epochs are done, early stopping, the step limit, or a request to stop. */
-  readonly reason: 'finished' | 'patience' | 'max-steps' | 'stopped';
+  /** The reason of the end: all epochs are done, the limit of steps or FLOPs, early stopping, or a request to stop. */
+  readonly reason: Limit | 'patience' | 'stopped';
   /** The best evaluation of the run; null before the first. */
   readonly best: Progress['best'];
   /** The last evaluation of the weights, and of their EMA. */
@@ -59,21 +52,10 @@ type Reason = Exclude<Outcome['reason'], 'stopped'>;
 export const fit = (training: Training, sink: Sink = {}, options: FitOptions = {}): Promise<Outcome> =>
   new Fit(training, sink, options).run();
 
-/** The learning rate schedule of a run, and its length. */
-export function planOf({ settings, sampler }: Pick<Training, 'settings' | 'sampler'>): RunLength & {
-  readonly schedule: Schedule;
-} {
-  const { batches } = sampler;
-  const all = settings.epochs * batches;
-  const totalSteps = settings.maxSteps > 0 ? Math.min(settings.maxSteps, all) : all;
-  return { schedule: scheduleOf(settings, batches), batches, totalSteps };
-}
-
 class Fit {
   private readonly progress: Progress;
   private readonly stopped: () => boolean;
   private readonly facts: RunFacts;
-  private readonly schedule: Schedule;
   private readonly log: StepLog;
   private latest: Evaluations | null = null;
   /** Batch size of the evaluation: that of training, or less if memory is short. */
@@ -84,13 +66,13 @@ class Fit {
     private readonly sink: Sink,
     private readonly options: FitOptions,
   ) {
-    const { settings, model, validation } = training;
-    const { schedule, ...length } = planOf(training);
+    const { settings, model, validation, plan } = training;
+    const { batches, totalSteps } = plan;
     this.progress = options.progress ?? freshProgress();
     this.stopped = options.stopped ?? (() => false);
-    this.schedule = schedule;
-    this.facts = { ...length, model, logInterval: settings.logInterval, validationName: validation.name };
-    this.log = new StepLog(training, sink, length);
+    const { logInterval } = settings;
+    this.facts = { batches, totalSteps, model, logInterval, validationName: validation.name };
+    this.log = new StepLog(training, sink, plan);
     this.evaluationBatch = settings.batchSize;
   }
 
@@ -98,7 +80,7 @@ class Fit {
     const { progress, sink } = this;
     const before = progress.step;
     sink.begin?.(this.facts, progress);
-    const high = endsHigh(this.schedule, this.facts.totalSteps);
+    const high = endsHigh(this.training.plan.schedule, this.facts.totalSteps);
     if (high) sink.note?.(high);
     try {
       const reason = await this.epochs();
@@ -118,19 +100,19 @@ class Fit {
 
   /** Trains the remaining epochs. Throws an InterruptedError at a request to stop. */
   private async epochs(): Promise<Reason> {
-    const { settings } = this.training;
+    const { settings, plan } = this.training;
     const { progress, sink, facts } = this;
     for (;;) {
       if (progress.epoch >= settings.epochs) return 'finished';
       if (settings.patience > 0 && this.waited() >= settings.patience) return 'patience';
-      if (progress.step >= facts.totalSteps && progress.batch === 0) return 'max-steps';
+      if (progress.step >= facts.totalSteps && progress.batch === 0) return plan.limit;
       const before = progress.step;
       await this.trainEpoch();
       // The state is saved before the evaluation, which may run out of memory. A resumed run evaluates the epoch again.
       if (progress.step > before) await sink.state?.(this.snapshot(), { ending: false });
       const entry = await this.finishEpoch();
       // The step limit has cut the epoch short. The counters stay, because a longer run may continue the epoch.
-      if (progress.batch < facts.batches) return 'max-steps';
+      if (progress.batch < facts.batches) return plan.limit;
       progress.history.push(entry);
       Object.assign(progress, freshEpoch(), { epoch: progress.epoch + 1 });
     }
@@ -149,6 +131,7 @@ class Fit {
       finished: `${epoch} epochs are done. Use a larger --epochs to continue`,
       patience: `the last ${this.waited()} evaluations were not better than the best. Use a larger --patience to continue`,
       'max-steps': `${step} steps are done. Use a larger --max-steps to continue`,
+      'max-flops': `${step} steps have spent the FLOPs. Use a larger --max-flops to continue`,
     };
     this.sink.note?.(`Nothing is left to train: ${why[reason]}.`);
   }
@@ -165,30 +148,50 @@ class Fit {
 
   /** Trains to the end of the epoch or to the step limit. Throws an InterruptedError at a request to stop. */
   private async trainEpoch(): Promise<void> {
-    const { settings, gpu, sampler, step: training, optimizer, ema } = this.training;
-    const { progress, log, facts, schedule } = this;
-    const pace = new Pace(gpu);
-    log.resume();
+    const { training, progress, log, facts } = this;
+    const pace = new Pace(training.gpu);
+    log.resume(progress);
     while (progress.batch < facts.batches && progress.step < facts.totalSteps && !this.stopped()) {
-      const records = sampler.batch(progress.epoch, progress.batch);
-      const lr = learningRate(schedule, progress.step);
-      const t = progress.step + 1;
-      training.run(records, {
-        seed: settings.seed,
-        step: progress.step,
-        lr,
-        ...optimizer.corrections(lr, t),
-        emaDecay: ema?.decayAt(t) ?? 0,
-      });
-      log.add({ step: t, images: records.length, lr });
-      progress.step = t;
-      progress.batch++;
+      await this.enterPhase();
+      this.submitStep();
       await pace.next();
-      this.options.onStep?.(t);
-      if (log.isDue(t)) await log.write(progress);
+      this.options.onStep?.(progress.step);
+      if (log.isDue(progress.step)) await log.write(progress);
     }
     await log.write(progress);
     if (this.stopped()) throw new InterruptedError('The run was asked to end.');
+  }
+
+  /** Goes on to the phase of the next step, if that is a later one. */
+  private async enterPhase(): Promise<void> {
+    const { training, progress, log, sink } = this;
+    const phase = training.plan.phaseAt(progress.step);
+    if (phase <= progress.phase) return;
+    await log.write(progress);
+    await training.enter(phase);
+    progress.phase = phase;
+    sink.note?.(`Step ${progress.step}: phase ${phase + 1} begins, ${training.model.label}.`);
+    log.resume(progress);
+  }
+
+  /** Submits the next step, and counts it. */
+  private submitStep(): void {
+    const { training, progress, log } = this;
+    const { settings, sampler, step, optimizer, ema, plan } = training;
+    const records = sampler.batch(progress.epoch, progress.batch);
+    const lr = plan.learningRate(progress.step);
+    const t = progress.step + 1;
+    step.run(records, {
+      seed: settings.seed,
+      step: progress.step,
+      lr,
+      ...optimizer.corrections(lr, t),
+      emaDecay: ema?.decayAt(t) ?? 0,
+    });
+    progress.flops += plan.flopsOf(progress.phase, progress.batch);
+    progress.step = t;
+    progress.batch++;
+    log.add({ step: t, images: records.length, lr, flops: progress.flops });
   }
 
   /** Evaluates the weights if the evaluation interval has passed, passes the epoch to the sink, and returns its entry. */
@@ -209,8 +212,9 @@ class Fit {
       val_accuracy: latest?.raw.top1 ?? null,
       ema_val_loss: latest?.ema?.loss ?? null,
       ema_val_accuracy: latest?.ema?.top1 ?? null,
-      lr: learningRate(this.schedule, progress.step - 1),
+      lr: this.training.plan.learningRate(progress.step - 1),
       seconds,
+      flops: progress.flops,
     };
     const history = [...progress.history, entry];
     const isBest = latest !== null && betterOf(latest).accuracy > (progress.best?.accuracy ?? -1);
@@ -262,12 +266,10 @@ export function snapshotOf(
   { model, arena, optimizer, ema, lossScale }: Training,
   progress: Progress,
 ): Snapshot {
-  const weights: Part = { layout: arena, tensor: arena.values };
-  const average: Part | null = ema && { layout: arena, tensor: ema.average };
+  const state = partsOf({ arena, optimizer, ema });
   return {
-    ...{ model, progress },
-    weights: (kind) => (kind === 'raw' ? weights : average),
-    state: { weights, ...optimizer.state, ...(average ? { ema: average } : {}) },
+    ...{ model, progress, state },
+    weights: (kind) => state[kind === 'raw' ? 'weights' : 'ema'] ?? null,
     lossScale: () => lossScale?.values() ?? null,
   };
 }

@@ -4,8 +4,12 @@ import type { Dataset } from '../data/dataset.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import type { Specialised } from '../gpu/pipeline.js';
+import { phasesOf } from '../recipe/phases.js';
 import type { Settings } from '../recipe/settings.js';
-import { setup } from './setup.js';
+import { owned } from '../tensor/scope.js';
+import { loadSplits, placeImages, type Splits } from './images.js';
+import type { PlannedPhase, StepFlops } from './plan.js';
+import { makeChecked } from './trainable.js';
 
 /** What training steps take. */
 export interface StepMemory {
@@ -15,12 +19,14 @@ export interface StepMemory {
   readonly images: number;
   /** The kernels of the steps, for `gpu.prepare`. */
   readonly kernels: readonly Specialised[];
+  /** The phases of the run, with the floating-point operations of their steps. */
+  readonly phases: readonly PlannedPhase[];
 }
 
 /**
- * The memory of the steps of an epoch: of whole batches and of a smaller last one. Evaluation is not part of it, and uses
- * smaller batches where memory is short. Throws an OutOfMemoryError or a LimitError if the adapter or `budgetBytes`
- * does not allow the steps.
+ * The memory of the steps of an epoch: of whole batches and of a smaller last one, in the phase that takes most. Evaluation is
+ * not part of it, and uses smaller batches where memory is short. Throws an OutOfMemoryError or a LimitError if the
+ * adapter or `budgetBytes` does not allow the steps.
  */
 export async function stepMemory(
   gpu: Gpu,
@@ -28,13 +34,42 @@ export async function stepMemory(
   dataset: Dataset,
   budgetBytes = Number.POSITIVE_INFINITY,
 ): Promise<StepMemory> {
-  const dry = gpu.dryRun(budgetBytes);
-  const { sampler, step, optimizer } = await setup(dry, settings, dataset);
+  const splits = await loadSplits(dataset);
+  const all = phasesOf(settings).map((phase) => {
+    const dry = gpu.dryRun(budgetBytes);
+    const { images, flops } = drySteps(dry, phase.settings, dataset, splits);
+    return { images, bytes: dry.memory.peakBytes, kernels: dry.kernels, phase: { ...phase, flops } };
+  });
+  return {
+    bytes: Math.max(...all.map(({ bytes }) => bytes)),
+    images: (all[0] as { images: number }).images,
+    kernels: all.flatMap(({ kernels }) => kernels),
+    phases: all.map(({ phase }) => phase),
+  };
+}
+
+/** Runs a step of each batch size on a dry device. */
+function drySteps(
+  dry: Gpu,
+  settings: Settings,
+  dataset: Dataset,
+  splits: Splits,
+): { images: number; flops: StepFlops } {
+  const { made } = owned(() => {
+    const images = placeImages(dry, settings, dataset, splits);
+    return { ...images, ...makeChecked(dry, settings, dataset, images) };
+  });
+  const { sampler, step, optimizer } = made;
   const values = { seed: 0, step: 0, lr: 0, ...optimizer.corrections(0, 1), emaDecay: 0 };
-  const last = sampler.count % sampler.batchSize;
-  for (const size of new Set([Math.min(sampler.count, sampler.batchSize), last]))
-    if (size > 0) step.run(new Uint32Array(size), values);
-  return { bytes: dry.memory.peakBytes, images: sampler.count, kernels: dry.kernels };
+  const cost = (size: number) => {
+    const before = dry.flops;
+    step.run(new Uint32Array(size), values);
+    return dry.flops - before;
+  };
+  const { count, batchSize } = sampler;
+  const whole = cost(Math.min(count, batchSize));
+  const rest = count % batchSize;
+  return { images: count, flops: { whole, last: rest > 0 && count > batchSize ? cost(rest) : whole } };
 }
 
 /** The same within the budget of `gpu`. Throws an OutOfMemoryError with a remedy if the steps need more. */

@@ -13,6 +13,11 @@ export interface StepEntry {
   /** Global L2 norm of the gradient before clipping. Null for a step that --amp skipped because of overflow. */
   readonly grad_norm: number | null;
   readonly images_per_second: number;
+  /**
+   * Floating-point operations of training since its start: those of all matrix products and attention, forward, backward and in
+   * the optimizer (Newton-Schulz), a multiply-add being two. Absent in runs of 0.1.0.
+   */
+  readonly flops?: number;
   /** z-score of the loss among the losses before it; only present if the loss is a spike. */
   readonly loss_z?: number;
   /** With --amp: the loss scale, and the number of skipped steps so far. */
@@ -39,6 +44,8 @@ export interface EpochEntry {
   readonly lr: number;
   /** Time of training, without evaluation. */
   readonly seconds: number;
+  /** As in StepEntry. */
+  readonly flops?: number;
 }
 
 /** Counters of the current epoch: the number of finished batches, and sums over them. */
@@ -56,6 +63,10 @@ export interface Progress extends EpochCounters {
   step: number;
   /** Number of finished epochs. */
   epoch: number;
+  /** Floating-point operations of the finished steps, as in StepEntry. */
+  flops: number;
+  /** The phase of the run that the model and its tensors are of, from 0. */
+  phase: number;
   /** Losses of the latest steps, for finding spikes. */
   losses: number[];
   best: { accuracy: number; epoch: number; weights: WeightsKind } | null;
@@ -69,6 +80,8 @@ export const freshEpoch = (): EpochCounters => ({ batch: 0, lossSum: 0, correct:
 export const freshProgress = (): Progress => ({
   step: 0,
   epoch: 0,
+  flops: 0,
+  phase: 0,
   ...freshEpoch(),
   losses: [],
   best: null,

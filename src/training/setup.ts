@@ -1,130 +1,117 @@
-/** From settings to the parts of a run: data on the device, model, parameter arena, optimizer and training step. */
-import { ConfigError } from '../core/errors.js';
-import type { Dataset, Split } from '../data/dataset.js';
-import { Sampler, type SplitIndices, splitIndices } from '../data/sampler.js';
-import { uploadSplit } from '../data/store.js';
-import type { TrainingInput } from '../data/training_batch.js';
+/** From settings to a run that is ready to train: its images, its plan, and its model in each phase. */
+import type { Dataset } from '../data/dataset.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { Model } from '../models/model.js';
-import type { ImageStore } from '../ops/batch.js';
-import { Ema } from '../optim/ema.js';
-import type { LossScale } from '../optim/loss_scale.js';
-import type { Optimizer } from '../optim/optimizer.js';
-import { trainingInput } from '../recipe/augmentation.js';
-import { buildModel } from '../recipe/model.js';
-import { buildLossScale, buildOptimizer } from '../recipe/optimizer.js';
 import type { Settings } from '../recipe/settings.js';
-import type { Arena } from '../tensor/arena.js';
-import { owned } from '../tensor/scope.js';
-import { FiniteCheck } from './health.js';
-import { TrainingStep } from './step.js';
+import { type Owned, owned } from '../tensor/scope.js';
+import { stepMemory } from './forecast.js';
+import { loadSplits, placeImages, type RunImages } from './images.js';
+import { Plan, type PlannedPhase } from './plan.js';
+import { type Checked, type LoadWeights, makeChecked } from './trainable.js';
+import { transfer } from './transfer.js';
 
-/** A model on the device, its optimizer, and its training step. */
-export interface Trainable {
-  readonly gpu: Gpu;
-  readonly settings: Settings;
-  readonly model: Model;
-  readonly arena: Arena;
-  readonly optimizer: Optimizer;
-  readonly ema: Ema | null;
-  readonly lossScale: LossScale | null;
-  readonly step: TrainingStep;
-}
+/** Everything that `fit` needs. `enter` replaces what the phases of a run change: the model, its optimizer and its step. */
+export class Training implements Checked, RunImages {
+  readonly store: RunImages['store'];
+  readonly sampler: RunImages['sampler'];
+  readonly validation: RunImages['validation'];
+  private current: Owned<Checked>;
 
-/** The images for evaluation: `records` are indices into the split, which is on the host and on the device. */
-export interface Validation {
-  readonly store: ImageStore;
-  readonly records: Uint32Array;
-  readonly split: Split;
-  /** `test`, or `validation` if training images are held out. */
-  readonly name: string;
-}
+  constructor(
+    readonly gpu: Gpu,
+    /** The settings of the run. */
+    readonly settings: Settings,
+    readonly dataset: Dataset,
+    readonly plan: Plan,
+    private readonly images: Owned<RunImages>,
+    private readonly phases: readonly PlannedPhase[],
+    /** The phase that it is in, from 0. */
+    public phase: number,
+    load?: LoadWeights,
+  ) {
+    ({ store: this.store, sampler: this.sampler, validation: this.validation } = images.made);
+    this.current = this.make(phase, load);
+  }
 
-/** Everything that `fit` needs. */
-export interface Training extends Trainable {
-  readonly dataset: Dataset;
-  readonly sampler: Sampler;
-  readonly validation: Validation;
-  /** Checks the parameters and the optimizer's moments for NaN and infinity. */
-  readonly finite: FiniteCheck;
+  get model() {
+    return this.current.made.model;
+  }
+  get arena() {
+    return this.current.made.arena;
+  }
+  get optimizer() {
+    return this.current.made.optimizer;
+  }
+  get ema() {
+    return this.current.made.ema;
+  }
+  get lossScale() {
+    return this.current.made.lossScale;
+  }
+  get step() {
+    return this.current.made.step;
+  }
+  get finite() {
+    return this.current.made.finite;
+  }
+
+  /** The settings of the phase that it is in. */
+  get phaseSettings(): Settings {
+    return this.current.made.settings;
+  }
+
+  /** Goes on to a later phase with the weights, the average and the optimizer's moments of the one before it. */
+  async enter(phase: number): Promise<void> {
+    const before = this.current;
+    const next = this.make(phase);
+    await transfer(before.made, next.made);
+    before.made.step.release();
+    before.release();
+    this.current = next;
+    this.phase = phase;
+  }
+
   /** Releases its device memory. */
-  release(): void;
-}
+  release(): void {
+    this.step.release();
+    this.current.release();
+    this.images.release();
+  }
 
-/** Loads weights over the initial values. It is called after these are drawn and before the EMA copies them. */
-export type LoadWeights = (arena: Arena, model: Model) => void;
+  private make(phase: number, load?: LoadWeights): Owned<Checked> {
+    const { settings } = this.phases[phase] as PlannedPhase;
+    return owned(() => makeChecked(this.gpu, settings, this.dataset, this, load));
+  }
+}
 
 /**
  * Builds the model, reads the data, and puts both on the device. Initial weights are drawn by the seed of the settings;
- * `load` may replace them. Throws a ConfigError if the settings do not fit the data set or the adapter, and an
- * OutOfMemoryError.
+ * `load` may replace them. `phase` is the phase to begin in. Throws a ConfigError if the settings do not fit the data set or
+ * the adapter, and an OutOfMemoryError.
  */
 export async function setup(
   gpu: Gpu,
   settings: Settings,
   dataset: Dataset,
   load?: LoadWeights,
+  phase = 0,
 ): Promise<Training> {
-  const model = buildModel(settings, dataset);
-  const train = await dataset.load('train');
-  const test = await dataset.load('test');
-  const { made, release } = owned(() => {
-    const { train: records, validation: held } = recordsOf(settings, train.count);
-    const upload = (split: Split) => uploadSplit(gpu, dataset, split, settings.normalize);
-    const store = upload(train);
-    const validation =
-      held.length > 0
-        ? { store, records: held, split: train, name: 'validation' }
-        : { store: upload(test), records: everyRecord(test), split: test, name: 'test' };
-    const { batchSize, gradAccumSteps, shuffle, seed } = settings;
-    const sampler = new Sampler(records, batchSize * gradAccumSteps, { shuffle, seed });
-    const input = trainingInput(settings, dataset, store, sampler.batches * gradAccumSteps);
-    const trainable = makeTrainable(gpu, model, settings, input, load);
-    const { arena, optimizer } = trainable;
-    const finite = new FiniteCheck(gpu, {
-      parameter: { layout: arena, tensor: arena.values },
-      ...optimizer.state,
-    });
-    return { ...trainable, ...{ dataset, sampler, validation, finite } };
-  });
-  return {
-    ...made,
-    release: () => {
-      made.step.release();
-      release();
-    },
-  };
-}
-
-/** Puts a model on the device, with its optimizer and training step. The caller owns the tensors. */
-export function makeTrainable(
-  gpu: Gpu,
-  model: Model,
-  settings: Settings,
-  input: TrainingInput,
-  load: LoadWeights = () => {},
-): Trainable {
-  const { seed, emaDecay, clipGrad, labelSmoothing, batchSize, gradAccumSteps, logInterval } = settings;
-  const lossScale = buildLossScale(gpu, settings);
-  const { arena, optimizer } = buildOptimizer(gpu, model, settings);
-  if (!gpu.dry) arena.initialise(model.parameters(), seed); // drawing numbers would be most of the time of a dry run
-  load(arena, model);
-  const ema = emaDecay > 0 ? new Ema(arena, emaDecay) : null;
-  const step = new TrainingStep({
-    ...{ model, arena, optimizer, ema, lossScale, input, clipGrad, labelSmoothing },
-    ...{ microBatch: batchSize, accumulate: gradAccumSteps, logInterval },
-  });
-  return { gpu, settings, model, arena, optimizer, ema, lossScale, step };
-}
-
-/** Divides `count` training images into those to train on and those held out. Throws a ConfigError if none are left. */
-function recordsOf({ limitTrain, valSplit, seed }: Settings, count: number): SplitIndices {
-  const used = limitTrain > 0 ? Math.min(limitTrain, count) : count;
-  if (valSplit >= used)
-    throw new ConfigError(
-      `--val-split ${valSplit} leaves no training images: ${used < count ? `--limit-train leaves ${used} of ${count}` : `the data set has ${count}`}. Use a smaller split.`,
+  const { phases } = await stepMemory(gpu, settings, dataset);
+  const splits = await loadSplits(dataset);
+  const images = owned(() => placeImages(gpu, settings, dataset, splits));
+  try {
+    const plan = new Plan(settings, images.made.sampler.batches, phases);
+    return new Training(
+      gpu,
+      settings,
+      dataset,
+      plan,
+      images,
+      phases,
+      Math.min(phase, phases.length - 1),
+      load,
     );
-  return splitIndices(used, valSplit, seed);
+  } catch (error) {
+    images.release();
+    throw error;
+  }
 }
-
-const everyRecord = ({ count }: Split): Uint32Array => Uint32Array.from({ length: count }, (_, i) => i);

@@ -50,8 +50,6 @@ interface Outcome {
 
 /** The training step of a model. Its methods submit work to the device and return before the work is done. */
 export class TrainingStep {
-  /** Floating-point operations of a step per image. The backward pass counts twice as many as the forward pass. */
-  readonly flopsPerImage: number;
   readonly metrics: MetricsRing;
   private readonly gpu: Gpu;
   private readonly state: Tensor;
@@ -70,9 +68,8 @@ export class TrainingStep {
   private readonly activations: FreeList = new Map();
 
   constructor(private readonly parts: StepParts) {
-    const { arena, model, lossScale } = parts;
+    const { arena, lossScale } = parts;
     this.gpu = arena.gpu;
-    this.flopsPerImage = 3 * model.flops();
     this.metrics = new MetricsRing(this.gpu, parts);
     this.state = keep(makeStepState(this.gpu));
     const zeros = (shape: number[], label: string) => keep(Tensor.zeros(this.gpu, shape, 'f32', label));

@@ -13,11 +13,14 @@ export interface Pending {
   readonly step: number;
   readonly images: number;
   readonly lr: number;
+  /** Floating-point operations of this step and of all before it. */
+  readonly flops: number;
 }
 
 export class StepLog {
   private pending: Pending[] = [];
   private since = 0;
+  private flopsBefore = 0;
 
   constructor(
     private readonly training: Pick<Training, 'settings' | 'step' | 'finite' | 'lossScale'>,
@@ -26,8 +29,9 @@ export class StepLog {
   ) {}
 
   /** Starts the clock for the throughput of the next steps. */
-  resume(): void {
+  resume({ flops }: Progress): void {
     this.since = performance.now();
+    this.flopsBefore = flops;
   }
 
   add(entry: Pending): void {
@@ -50,6 +54,8 @@ export class StepLog {
     const seconds = (performance.now() - this.since) / 1000;
     this.since = performance.now();
     const images = pending.reduce((n, entry) => n + entry.images, 0);
+    const flops = progress.flops - this.flopsBefore;
+    this.flopsBefore = progress.flops;
     const scaling = lossScale && (await lossScale.status());
     for (const [i, entry] of pending.entries())
       await this.count(entry, metrics[i] as StepMetrics, { progress, scaling, pace: images / seconds });
@@ -66,7 +72,7 @@ export class StepLog {
       accuracy: progress.images > 0 ? progress.correct / progress.images : null,
       lr: pending.at(-1)?.lr ?? 0,
       imagesPerSecond: images / seconds,
-      gflops: (images * training.flopsPerImage) / seconds / 1e9,
+      gflops: flops / seconds / 1e9,
     });
   }
 
@@ -96,6 +102,7 @@ export class StepLog {
         lr: entry.lr,
         grad_norm: skipped ? null : gradNorm,
         images_per_second: pace,
+        flops: entry.flops,
         ...(z === null ? {} : { loss_z: z }),
         ...(scaling && { loss_scale: scaling.scale, skipped_steps: scaling.skipped }),
       });
