@@ -1,4 +1,7 @@
-/** Patchlight as a library: a tensor engine on WebGPU, a tape, models on it, and their training. */
+/**
+ * Patchlight as a library: a tensor engine on WebGPU, a tape, models on it, and their training. It needs nothing of Node and runs
+ * in pages and Deno, too.
+ */
 export { checkpoint } from './autograd/checkpoint.js';
 export type { Op } from './autograd/op.js';
 export { apply, defineOp } from './autograd/op.js';
@@ -6,14 +9,13 @@ export { Tape } from './autograd/tape.js';
 export * from './core/errors.js';
 export { choice, count, flag, number, type Row, type Rows, type SettingsOf } from './core/setting.js';
 export type { Shape } from './core/shape.js';
-export type { Dataset, ImageFormat, Split } from './data/dataset.js';
-export { openDataset } from './data/sources.js';
+export type { Dataset, DatasetDescription, ImageFormat, Split } from './data/dataset.js';
+export { describeDataset, shapes10 } from './data/named.js';
 export { type ListedAdapter, listAdapters } from './gpu/adapters.js';
 export type { AdapterInfo, OpenOptions } from './gpu/device.js';
 export { Gpu } from './gpu/gpu.js';
 export type { GrantedAdapter, Host, HostAdapter } from './gpu/host.js';
 export { defineKernel } from './gpu/pipeline.js';
-export { type DecodedImage, decodeImage } from './io/image.js';
 export { decodeSafetensors, encodeSafetensors } from './io/safetensors.js';
 export { Model, type ModelImages, type SummaryRow } from './models/model.js';
 export { type ModelKind, registerModel } from './models/registry.js';
@@ -30,9 +32,6 @@ export { learningRate, type Schedule } from './optim/schedule.js';
 export { buildModel } from './recipe/model.js';
 export { presets } from './recipe/presets.js';
 export { resolveSettings, type Settings } from './recipe/settings.js';
-export { RunDirectory } from './runs/run_directory.js';
-export { imagesOf, loadWeights, readRun } from './runs/saved_run.js';
-export { Trainer, type TrainerInput } from './runs/trainer.js';
 export { Arena } from './tensor/arena.js';
 export { Parameter, type Role } from './tensor/parameter.js';
 export { keep, scope } from './tensor/scope.js';

@@ -127,13 +127,18 @@ it('docs/kernels.md shows the top of a kernel as it is', () => {
 describe('with a build', () => {
   withBuild();
 
-  /** Runs a program that imports './dist/index.js' from another folder; returns what it prints. */
+  /** Runs a program that imports the library, from another folder; returns what it prints. */
   function output(program: string): string {
     const folder = mkdtempSync(join(tmpdir(), 'patchlight-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'program.mjs');
-    const library = pathToFileURL(join(ROOT, 'dist/index.js')).href;
-    writeFileSync(file, transformSync(program, { loader: 'ts' }).code.replaceAll('./dist/index.js', library));
+    const built = (name: string) => pathToFileURL(join(ROOT, 'dist', name)).href;
+    writeFileSync(
+      file,
+      transformSync(program, { loader: 'ts' })
+        .code.replace(/'patchlight'|"patchlight"/g, `'${built('index.js')}'`)
+        .replace(/"patchlight\/node"|'patchlight\/node'/g, `'${built('node.js')}'`),
+    );
     const { status, stdout, stderr } = spawnSync(process.execPath, [file], {
       encoding: 'utf8',
       timeout: 100_000,

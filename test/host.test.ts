@@ -8,7 +8,8 @@ import { AdapterError } from '../src/core/errors.js';
 import { adapterName, isSoftware } from '../src/gpu/adapter_info.js';
 import { chooseAdapter, listAdapters } from '../src/gpu/adapters.js';
 import { cacheFolder, type Entry } from '../src/gpu/cache_folder.js';
-import { DawnHost, dawnFlags, hostHere } from '../src/gpu/host.js';
+import { DawnHost, dawnFlags, hostHere } from '../src/gpu/host_node.js';
+import { hostHere as hostInPage } from '../src/gpu/host_web.js';
 import { withBuild } from './faults/commands.js';
 
 const [FOLDER, FILE, LINK] = [0o040000, 0o100000, 0o120000];
@@ -271,11 +272,17 @@ describe('a host without WebGPU', () => {
   afterEach(() => vi.unstubAllGlobals());
 
   it.each([
-    ['Deno', { Deno: {} }, /^This Deno has no WebGPU\. Start it with --unstable-webgpu\.$/],
-    ['a page', { process: undefined }, /^This browser has no WebGPU.*https/],
-  ] as const)('%s, says what to do', async (_, globals, says) => {
+    [
+      'Deno by Node’s file',
+      { Deno: {} },
+      hostHere,
+      /^This Deno has no WebGPU\. Start it with --unstable-webgpu\.$/,
+    ],
+    ['Deno', { Deno: {} }, hostInPage, /^This Deno has no WebGPU\. Start it with --unstable-webgpu\.$/],
+    ['a page', {}, hostInPage, /^This browser has no WebGPU.*https/],
+  ] as const)('%s, says what to do', async (_, globals, here, says) => {
     for (const [name, value] of Object.entries(globals)) vi.stubGlobal(name, value);
-    const error = await hostHere()
+    const error = await here()
       .adapters()
       .catch((reason: unknown) => reason);
     vi.unstubAllGlobals();

@@ -32,20 +32,21 @@ const LEVELS: Record<string, number> = {
   report: 12,
   cli: 13,
   'index.ts': 14,
+  'node.ts': 15,
 };
 
 /** Where Node itself may be used; all else also runs in a page. */
-const NODE = /^src\/(cli|runs|sweeps|io|report)\/|^src\/gpu\/host\.ts$|^src\/data\/sources\.ts$/;
+const NODE = /^src\/(cli|runs|sweeps|io|report)\/|^src\/gpu\/host_node\.ts$|^src\/data\/sources\.ts$/;
 
 /** The one file that reaches WebGPU and the environment; a page has its own. */
-const HOST = /^src\/gpu\/host\.ts$/;
+const HOST = /^src\/gpu\/host_node\.ts$/;
 
 /** Imports that are allowed only in certain files, in addition to the levels. */
 const WALLED_IMPORTS: { what: string; imported: RegExp; allowed: RegExp }[] = [
   { what: 'kernels', imported: /^kernels\//, allowed: /^src\/ops\// },
   { what: 'gpu', imported: /^src\/gpu\//, allowed: /^src\/(?!nn\/)/ },
   { what: "Node's modules", imported: /^node:/, allowed: NODE },
-  { what: 'the WebGPU binding', imported: /^webgpu$/, allowed: /^src\/gpu\/host\.ts$/ },
+  { what: 'the WebGPU binding', imported: /^webgpu$/, allowed: /^src\/gpu\/host_node\.ts$/ },
   { what: 'tuning', imported: /^tuning\//, allowed: /^src\/gpu\/tuning\.ts/ },
   {
     what: 'packages',
@@ -93,6 +94,7 @@ function imports(file: string): string[] {
     /(?:^|[;}\s])(?:import|export)\b[^;'"`()=]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
   return [...code(file).matchAll(statement)].map(([, from, bare]) => {
     const name = from ?? bare ?? '';
+    if (name === '#host') return 'src/gpu/host_node.js';
     return name.startsWith('.')
       ? relative(ROOT, resolve(ROOT, dirname(file), name)).replaceAll('\\', '/')
       : name;

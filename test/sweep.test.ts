@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { commandLine, settingFlags, settingOptions, typedSettings } from '../src/cli/arguments.js';
-import { describeDataset } from '../src/data/sources.js';
+import { describeDataset } from '../src/data/named.js';
 import { presets } from '../src/recipe/presets.js';
 import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { planTable, sweepMarkdown, sweepPage } from '../src/report/sweep.js';

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ConfigError, FormatError } from '../src/core/errors.js';
-import { describeDataset } from '../src/data/sources.js';
+import { describeDataset } from '../src/data/named.js';
 import { lockRun } from '../src/runs/lock.js';
 import { SweepFolder } from '../src/sweeps/folder.js';
 import { crossProduct, parseAxis } from '../src/sweeps/grid.js';

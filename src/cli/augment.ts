@@ -10,10 +10,9 @@ import { resolveSettings } from '../recipe/settings.js';
 import { contactSheet, demandDrawable } from '../report/contact_sheet.js';
 import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { demandPlace, openData } from './files.js';
-import { main, UsageError } from './main.js';
+import { commandName, main, UsageError } from './main.js';
 
-const usage =
-  'node dist/augment.js --grid FILE.png [flags]\n\nDraws a row for each training image: the original, then its augmentation in one training step after another.\nEach column is a batch: mixup and CutMix pair its first image with its last one.';
+const usage = `${commandName('augment')} --grid FILE.png [flags]\n\nDraws a row for each training image: the original, then its augmentation in one training step after another.\nEach column is a batch: mixup and CutMix pair its first image with its last one.`;
 
 /** Settings of the group Data that do not change how one image is augmented. */
 const NOT_OF_IMAGES = ['val-split', 'limit-train', 'shuffle', 'mixup-off-epoch'];

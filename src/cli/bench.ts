@@ -13,12 +13,12 @@ import { Gpu } from '../gpu/gpu.js';
 import { kebab, type SettingName, type Settings } from '../recipe/settings.js';
 import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { demandPlace, writeJson } from './files.js';
-import { main, UsageError } from './main.js';
+import { commandName, main, UsageError } from './main.js';
 import { checkTuneFlags, type TuneFlags, tuneAdapter, tuneOptions, tuningNotes } from './tuning.js';
 
-const usage = `node dist/bench.js [flags]          peak rates of the adapter, every op, and training steps of four models
-node dist/bench.js step [flags]     training steps of one model
-node dist/bench.js tune [flags]     kernels and their parameters for this adapter; --save keeps them for the next start
+const usage = `${commandName('bench')} [flags]          peak rates of the adapter, every op, and training steps of four models
+${commandName('bench')} step [flags]     training steps of one model
+${commandName('bench')} tune [flags]     kernels and their parameters for this adapter; --save keeps them for the next start
 
 Times kernels and training steps on this machine.`;
 
@@ -107,7 +107,7 @@ function check(parsed: Parsed): boolean {
   const ofModel = typed.filter((name) => name !== 'amp' || command === 'tune');
   if (command !== 'step' && (ofModel.length > 0 || parsed.profile || parsed['image-size'] !== 32))
     throw new UsageError(
-      `${ofModel[0] ? `--${kebab(ofModel[0])}` : parsed.profile ? '--profile' : '--image-size'} only works with: node dist/bench.js step`,
+      `${ofModel[0] ? `--${kebab(ofModel[0])}` : parsed.profile ? '--profile' : '--image-size'} only works with: ${commandName('bench')} step`,
     );
   checkTuneFlags(parsed, command === 'tune');
   const { steps } = parsed;
@@ -186,7 +186,7 @@ await main(async () => {
   const effort = parsed.quick ? quick : thorough;
   const wanted = matcher(parsed.filter ?? '');
   const gpu = await Gpu.open({ adapter: parsed.adapter });
-  const command = ['node dist/bench.js', ...process.argv.slice(2)].join(' ');
+  const command = [commandName('bench'), ...process.argv.slice(2)].join(' ');
   const sections = [heading(gpu.info, command)];
   const rows: (OpRow | StepRow)[] = [];
   const say = (text: string) => {

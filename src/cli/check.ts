@@ -8,9 +8,9 @@ import { table } from '../core/table.js';
 import { knownAdapters } from '../gpu/known_adapters.js';
 import { adapterOption, commandLine } from './arguments.js';
 import { demandPlace, writeJson } from './files.js';
-import { main, UsageError } from './main.js';
+import { commandName, main, UsageError } from './main.js';
 
-const usage = `node dist/check.js [flags]
+const usage = `${commandName('check')} [flags]
 
 Runs every op on small inputs, forward and backward, and compares the results with float64 on the host.
 Checks every kernel that this adapter can run, every tile size of the matrix products and every block size

@@ -13,11 +13,10 @@ import { loadWeights, readRun } from '../runs/saved_run.js';
 import { evaluateLogits, predict } from '../training/evaluate.js';
 import { adapterOption, commandLine } from './arguments.js';
 import { demandPlace, openData } from './files.js';
-import { main, UsageError } from './main.js';
+import { commandName, main, UsageError } from './main.js';
 import { describeEvaluation } from './scores.js';
 
-const usage =
-  'node dist/evaluate.js RUN|FILE.safetensors [flags]\n\nEvaluates a run (its best weights; its final ones if there are no best) or a file of weights on the test images, and writes a report.';
+const usage = `${commandName('evaluate')} RUN|FILE.safetensors [flags]\n\nEvaluates a run (its best weights; its final ones if there are no best) or a file of weights on the test images, and writes a report.`;
 
 const options = {
   weights: {

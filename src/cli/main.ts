@@ -6,6 +6,13 @@ export class UsageError extends PatchlightError {
   override name = 'UsageError';
 }
 
+/** Set by `patchlight` (patchlight.ts), also for the processes that it starts. */
+export const AS_PACKAGE = 'PATCHLIGHT_COMMANDS';
+
+/** A command as people type it: `patchlight train` where that started this process, else `node dist/train.js`. */
+export const commandName = (name: string): string =>
+  process.env[AS_PACKAGE] ? `patchlight ${name}` : `node dist/${name}.js`;
+
 /** EPIPE: the program at the other end of the pipe has ended. EIO: the terminal was closed. */
 const READER_GONE = ['EPIPE', 'EIO'];
 

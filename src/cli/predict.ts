@@ -7,10 +7,10 @@ import { buildModel } from '../recipe/model.js';
 import { imagesOf, loadWeights, readRun } from '../runs/saved_run.js';
 import { type Classifier, classify, likeliest, type Prediction } from '../training/predict.js';
 import { adapterOption, commandLine } from './arguments.js';
-import { main, UsageError } from './main.js';
+import { commandName, main, UsageError } from './main.js';
 import { percent } from './progress.js';
 
-const usage = `node dist/predict.js RUN|FILE.safetensors IMAGE... [flags]
+const usage = `${commandName('predict')} RUN|FILE.safetensors IMAGE... [flags]
 
 Classifies images of any size (PNG, JPEG, WebP, GIF, AVIF, TIFF, SVG) with the weights of a run (its best; its final ones
 if there are no best) or of a file.`;

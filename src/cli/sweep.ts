@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { ConfigError } from '../core/errors.js';
-import { describeDataset } from '../data/sources.js';
+import { describeDataset } from '../data/named.js';
 import { writeFileAtomic } from '../io/atomic.js';
 import { readJson } from '../io/read.js';
 import { checkImageSize, type Preset, presetNamed } from '../recipe/presets.js';
@@ -24,12 +24,12 @@ import { adapterOption, commandLine, settingFlags, settingOptions, typedSettings
 import { type ChildEnd, lastSentence, trainInChild } from './child.js';
 import { readConfig } from './config_file.js';
 import { openData } from './files.js';
-import { main, UsageError } from './main.js';
+import { commandName, main, UsageError } from './main.js';
 import { exitCode, stopOnSignals, wasStopped } from './signals.js';
 
-const usage = `node dist/sweep.js --grid patch_size=2,4,8 [--grid depth=3,6] --output sweeps/NAME [flags]
-node dist/sweep.js --list FILE.json --output sweeps/NAME [flags]
-node dist/sweep.js --study NAME --output sweeps/NAME [flags]
+const usage = `${commandName('sweep')} --grid patch_size=2,4,8 [--grid depth=3,6] --output sweeps/NAME [flags]
+${commandName('sweep')} --list FILE.json --output sweeps/NAME [flags]
+${commandName('sweep')} --study NAME --output sweeps/NAME [flags]
 
 Trains one configuration after another, each as a run in the sweep's folder, and compares them in sweep.md, sweep.json and sweep.html. Type the same command again to continue a sweep: finished runs are skipped, and an unfinished run continues from its last saved state.`;
 

@@ -23,13 +23,13 @@ import { demandStepMemory, largestBatchSize } from '../training/forecast.js';
 import { adapterOption, commandLine, settingOptions, typedSettings } from './arguments.js';
 import { readConfig } from './config_file.js';
 import { openData } from './files.js';
-import { main, UsageError } from './main.js';
+import { commandName, main, UsageError } from './main.js';
 import { holdYoungGeneration } from './memory.js';
 import { duration, makeReporter, percent } from './progress.js';
 import { exitCode, Stopping } from './signals.js';
 import { tuningNotes } from './tuning.js';
 
-const usage = 'node dist/train.js [--preset NAME] [flags]\n\nTrains a Vision Transformer on this machine.';
+const usage = `${commandName('train')} [--preset NAME] [flags]\n\nTrains a Vision Transformer on this machine.`;
 
 const ofSettings = settingOptions();
 
@@ -200,8 +200,8 @@ function summary({ outcome, trainer, gpu }: Trained, run: RunDirectory, seconds:
   lines.push(
     `Results: ${run.path} (config.json, history.json, steps.jsonl, checkpoints/)`,
     reason === 'stopped'
-      ? `Continue: node dist/train.js --resume ${run.path}`
-      : `Evaluate: node dist/evaluate.js ${run.path}`,
+      ? `Continue: ${commandName('train')} --resume ${run.path}`
+      : `Evaluate: ${commandName('evaluate')} ${run.path}`,
     `Peak device memory: ${formatBytes(gpu.memory.peakBytes)}.`,
   );
   return lines.join('\n');

@@ -8,10 +8,10 @@ import { ConfigError } from '../core/errors.js';
 import { table } from '../core/table.js';
 import type { AdapterInfo } from '../gpu/device.js';
 import type { Gpu } from '../gpu/gpu.js';
-import { tuningFolders } from '../gpu/host.js';
+import { tuningFolders } from '../gpu/host_node.js';
 import { tuningName } from '../gpu/tuning.js';
 import { reason, writeFileAtomic } from '../io/atomic.js';
-import { UsageError } from './main.js';
+import { commandName, UsageError } from './main.js';
 import { exitCode, stopOnSignals } from './signals.js';
 
 export const tuneOptions = {
@@ -41,7 +41,7 @@ const MOST_SECONDS = 86_400;
 
 export function checkTuneFlags({ seconds, 'save-user': user }: TuneFlags, tuning: boolean): void {
   if (!tuning && (seconds !== undefined || user))
-    throw new UsageError(`--${user ? 'save-user' : 'seconds'} only works with: node dist/bench.js tune`);
+    throw new UsageError(`--${user ? 'save-user' : 'seconds'} only works with: ${commandName('bench')} tune`);
   if (seconds !== undefined && !(seconds > 0 && seconds <= MOST_SECONDS))
     throw new UsageError(`--seconds must be above 0 and at most ${MOST_SECONDS}, not ${seconds}.`);
 }
@@ -138,6 +138,6 @@ export function savingFolder({ user, project }: Folders, forced: boolean): strin
 /** What a person should know about this adapter's tuning: a file's values that it ignores, or that it has no file. */
 export function tuningNotes({ tuning: { file, ignored } }: AdapterInfo, adapter?: string): readonly string[] {
   const chosen = adapter === undefined ? '' : ` --adapter ${JSON.stringify(adapter)}`;
-  const untuned = `This adapter was never tuned: node dist/bench.js tune --save${chosen} takes about a minute.`;
+  const untuned = `This adapter was never tuned: ${commandName('bench')} tune --save${chosen} takes about a minute.`;
   return file === null ? [untuned] : ignored;
 }

@@ -1,17 +1,11 @@
-/** The data sets by name. Opening one only checks its files. Images are read or generated when a split is first loaded. */
+/** Opens data sets by name or folder. That only checks their files: images are read when a split is first loaded. */
 import { join } from 'node:path';
 import { ConfigError } from '../core/errors.js';
-import {
-  CIFAR_ADDRESS,
-  type CifarKind,
-  type CifarLayout,
-  cifarLayouts,
-  type SplitName,
-} from '../io/cifar.js';
+import { CIFAR_ADDRESS, type CifarLayout, cifarLayouts } from '../io/cifar.js';
 import { type FetchOptions, fetchCifar, missingFiles, readCifar } from '../io/cifar_files.js';
 import { statOf } from '../io/read.js';
-import type { Dataset, DatasetDescription, Split } from './dataset.js';
-import { generateShapes10, shapes10Classes } from './shapes10.js';
+import type { Dataset } from './dataset.js';
+import { namedDatasets, shapes10, withSplits } from './named.js';
 
 export interface DatasetOptions extends FetchOptions {
   /** The folder of `cifar-10-batches-bin` and `cifar-100-binary`; `data` if absent. Downloads go there. */
@@ -20,74 +14,15 @@ export interface DatasetOptions extends FetchOptions {
   readonly download?: boolean;
 }
 
-const GEOMETRY = { channels: 3, height: 32, width: 32 } as const;
-
-const descriptions: Readonly<Record<CifarKind | 'shapes10', DatasetDescription>> = {
-  cifar10: {
-    name: 'cifar10',
-    ...GEOMETRY,
-    classes: 'airplane automobile bird cat deer dog frog horse ship truck'.split(' '),
-    mean: [0.4914, 0.4822, 0.4465],
-    std: [0.247, 0.2435, 0.2616],
-  },
-  cifar100: {
-    name: 'cifar100',
-    ...GEOMETRY,
-    classes:
-      `apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-      caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-      forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-      mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-      possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-      sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-      willow_tree wolf woman worm`.split(/\s+/),
-    mean: [0.5071, 0.4867, 0.4408],
-    std: [0.2675, 0.2565, 0.2761],
-  },
-  shapes10: {
-    name: 'shapes10',
-    ...GEOMETRY,
-    classes: shapes10Classes,
-    mean: [0.503, 0.5, 0.503],
-    std: [0.311, 0.37, 0.29],
-  },
-};
-
-/** The description of a named data set, without reading its files; null for a folder, whose files must be read first. */
-export const describeDataset = (name: string): DatasetDescription | null =>
-  Object.hasOwn(descriptions, name) ? descriptions[name as keyof typeof descriptions] : null;
-
-/** The number of images in each split of shapes10. */
-const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, test: 2_000 };
-
 /**
  * Opens the data set called `name` (cifar10, cifar100, shapes10), or the CIFAR files in the folder `name`. Throws a
  * ConfigError that names the missing files and where to put them. `load` throws a FormatError for a damaged file.
  */
 export async function openDataset(name: string, options: DatasetOptions = {}): Promise<Dataset> {
-  if (name === 'shapes10')
-    return withSplits(descriptions.shapes10, (split) => generateShapes10(split, SHAPES10_COUNT[split]));
+  if (name === 'shapes10') return shapes10();
   const { layout, folder } =
     name === 'cifar10' || name === 'cifar100' ? await provide(cifarLayouts[name], options) : recognise(name);
-  return withSplits(descriptions[layout.kind], (split) => readCifar(folder, layout, split));
-}
-
-function withSplits(
-  description: DatasetDescription,
-  read: (split: SplitName) => Omit<Split, 'count'>,
-): Dataset {
-  const splits = new Map<SplitName, Split>();
-  return {
-    ...description,
-    async load(split) {
-      const known = splits.get(split);
-      if (known) return known;
-      const { images, labels } = read(split);
-      const loaded = { images, labels, count: labels.length };
-      splits.set(split, loaded);
-      return loaded;
-    },
-  };
+  return withSplits(namedDatasets[layout.kind], (split) => readCifar(folder, layout, split));
 }
 
 interface Place {

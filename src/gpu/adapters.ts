@@ -1,7 +1,8 @@
 /** Listing the adapters of a machine, and choosing one as `--adapter` does. */
+import { hostHere } from '#host';
 import { AdapterError } from '../core/errors.js';
 import { isSoftware } from './adapter_info.js';
-import { type GrantedAdapter, type Host, type HostAdapter, hostHere } from './host.js';
+import type { GrantedAdapter, Host, HostAdapter } from './host.js';
 
 export interface ListedAdapter {
   readonly name: string;

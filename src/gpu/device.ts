@@ -1,7 +1,8 @@
 /** Opening a device: the adapter, its features, and the limits to request. */
+import { hostHere } from '#host';
 import { adapterName } from './adapter_info.js';
 import { chooseAdapter } from './adapters.js';
-import { type Host, hostHere } from './host.js';
+import type { Host } from './host.js';
 import { SUBGROUP_SIZE } from './pipeline.js';
 import { measuredLanes } from './subgroup_probe.js';
 import { type Knobs, type TuningFile, type TuningSource, tuningName, tuningOf } from './tuning.js';

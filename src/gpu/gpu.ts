@@ -1,4 +1,5 @@
 /** One device: runs kernels, moves bytes, waits, and accounts for memory. */
+import { hostHere } from '#host';
 import { DeviceLostError, KernelError } from '../core/errors.js';
 import { BindGroups } from './bind_groups.js';
 import { type Command, encode, type Recording, stage } from './commands.js';
@@ -9,7 +10,7 @@ import { DeviceLoss } from './device_loss.js';
 import { Diagnostics } from './diagnostics.js';
 import { packParams, shapeGroups, type Workgroups } from './dispatch.js';
 import { dryDevice, type KernelLimits } from './dry_device.js';
-import { type Host, hostHere } from './host.js';
+import type { Host } from './host.js';
 import { DeviceMemory } from './memory.js';
 import {
   type Compiled,

@@ -91,12 +91,13 @@ function refuseOther(path: string): void {
     throw new FormatError(path, `is a folder; name the images in it, as in ${path}/*.`);
 }
 
-async function loadSharp(): Promise<typeof import('sharp')> {
+/** The native module that decodes and encodes images, which programs without images do not load. Throws a ConfigError. */
+export async function loadSharp(): Promise<typeof import('sharp')> {
   try {
     return await import('sharp');
   } catch (error) {
     throw new ConfigError(
-      `sharp, which decodes images, cannot be loaded (${reason(error).split('\n')[0]}); npm install installs it.`,
+      `The package sharp, which reads and writes images, cannot be loaded (${reason(error).split('\n')[0]}). Install it: npm install sharp.`,
     );
   }
 }

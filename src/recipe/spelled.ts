@@ -20,7 +20,7 @@ export function settingOf(text: string, where: string): SettingName {
   const name = settingSpelled(text);
   if (!name)
     throw new ConfigError(
-      `${where}: there is no setting called ${text}; node dist/train.js --help lists them.`,
+      `${where}: there is no setting called ${text}; --help of the command that trains lists them.`,
     );
   return name;
 }

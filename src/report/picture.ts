@@ -1,4 +1,5 @@
 /** Pictures as PNG data URIs. Pixels are bytes. */
+import { loadSharp } from '../io/image.js';
 import { type Html, html } from './html.js';
 
 /** Pixels (height, width, channels): one channel for grey, three for colour. */
@@ -10,7 +11,7 @@ export interface Picture {
 
 async function dataUri({ pixels, height, width }: Picture): Promise<string> {
   const channels = (pixels.length / height / width) as 1 | 3;
-  const { default: sharp } = await import('sharp'); // a native module, which programs that draw nothing do not load
+  const { default: sharp } = await loadSharp();
   const png = await sharp(pixels, { raw: { width, height, channels } })
     .png({ compressionLevel: 9 })
     .toBuffer();

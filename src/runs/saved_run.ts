@@ -1,6 +1,6 @@
 /** Loads a model from a run directory or a weights file. The metadata of the weights are enough; no data set is read. */
 import type { ImageFormat } from '../data/dataset.js';
-import { describeDataset } from '../data/sources.js';
+import { describeDataset } from '../data/named.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { TensorList } from '../io/safetensors_file.js';
 import type { Model } from '../models/model.js';
