@@ -93,9 +93,9 @@ const runRows = {
   learningRate: number('Optimisation', 1e-3, 'peak learning rate', { alias: ['lr'] }),
   schedule: choice(
     'Optimisation',
-    ['cosine', 'constant', 'one-cycle'],
+    ['cosine', 'linear', 'constant', 'one-cycle'],
     'cosine',
-    'learning rate schedule: cosine or constant after warm-up, or OneCycleLR with its own warm-up',
+    'learning rate schedule: after warm-up a cosine, a line or a constant; or OneCycleLR with its own warm-up',
   ),
   scheduleSteps: count(
     'Optimisation',
@@ -104,7 +104,7 @@ const runRows = {
   ),
   warmupEpochs: number('Optimisation', 0, 'epochs of linear warm-up'),
   warmupLr: number('Optimisation', 1e-6, 'learning rate at the start of warm-up'),
-  minLr: number('Optimisation', 0, 'learning rate at the end of the cosine'),
+  minLr: number('Optimisation', 0, 'learning rate at the end of the cosine or the line'),
   optimizer: choice(
     'Optimisation',
     ['adamw', 'muon'],
@@ -200,7 +200,7 @@ function checkTogether(settings: Settings): void {
   const { warmupEpochs, epochs, seed, minLr, learningRate, schedule, layerDecay } = settings;
   if (warmupEpochs > 0 && warmupEpochs >= epochs && settings.maxSteps === 0)
     throw new ConfigError(`--warmup-epochs ${warmupEpochs} must be fewer than --epochs ${epochs}.`);
-  if (schedule === 'cosine' && minLr > learningRate)
+  if ((schedule === 'cosine' || schedule === 'linear') && minLr > learningRate)
     throw new ConfigError(`--min-lr ${minLr} must not exceed --learning-rate ${learningRate}.`);
   if (schedule === 'one-cycle' && (warmupEpochs > 0 || minLr > 0))
     throw new ConfigError(
