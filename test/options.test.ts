@@ -69,6 +69,7 @@ const options: [string, Partial<Settings>, RegExp[]][] = [
   ['constant drop path', { dropPath: 0.2, dropPathMode: 'constant' }, []],
   ['layer decay', { layerDecay: 0.7 }, []],
   ['one cycle', { schedule: 'one-cycle' }, []],
+  ['alternating flips', { flip: 'alternating' }, []],
   ['a line', { schedule: 'linear' }, []],
   ['Muon', { optimizer: 'muon' }, [/^muon\.m\.blocks\.1\.attn\.qkv\.weight$/]],
   [
@@ -295,6 +296,7 @@ describe('settings', () => {
     [{ residualDropout: -2 }, /--residual-dropout must be at least 0, or -1, not -2/],
     [{ schedule: 'one-cycle', warmupEpochs: 1 }, /--schedule one-cycle has a warm-up .* --warmup-epochs 0/],
     [{ schedule: 'one-cycle', minLr: 1e-6 }, /--schedule one-cycle .* --min-lr 0/],
+    [{ flip: 'alternating', augment: 'none' }, /--flip alternating needs flips: --augment flip-crop/],
     [{ schedule: 'linear', minLr: 1 }, /--min-lr 1 must not exceed --learning-rate 0.001/],
     [{ layerDecay: 0 }, /--layer-decay must be above 0 and at most 1, not 0/],
     [{ layerDecay: 1.1 }, /--layer-decay must be above 0 and at most 1, not 1.1/],

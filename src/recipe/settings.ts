@@ -38,6 +38,12 @@ const runRows = {
     'flip-crop',
     'augmentation of training images: crop and flip, then AutoAugment (CIFAR-10), RandAugment or TrivialAugmentWide',
   ),
+  flip: choice(
+    'Data',
+    ['random', 'alternating'],
+    'random',
+    'flips: random in every epoch, or random in the first one and then the opposite of the epoch before',
+  ),
   paddingMode: choice(
     'Data',
     ['zero', 'reflect'],
@@ -212,7 +218,9 @@ function checkTogether(settings: Settings): void {
   if (seed > 0xffffffff) throw new ConfigError(`--seed must be below 4294967296, not ${seed}.`);
 }
 
-function checkAugmentation({ augment, scaleMin, randFlavour, randMagnitude }: Settings): void {
+function checkAugmentation({ augment, flip, scaleMin, randFlavour, randMagnitude }: Settings): void {
+  if (augment === 'none' && flip === 'alternating')
+    throw new ConfigError('--flip alternating needs flips: --augment flip-crop, auto, rand or trivial.');
   if (augment === 'none' && scaleMin > 0)
     throw new ConfigError(
       `--scale-min ${scaleMin} needs a crop: --augment flip-crop, auto, rand or trivial.`,

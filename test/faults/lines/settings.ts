@@ -55,6 +55,7 @@ const pairs: readonly (readonly SettingName[])[] = [
   ['schedule', 'warmupEpochs', 'minLr'],
   ['schedule', 'scheduleSteps', 'maxSteps'],
   ['augment', 'scaleMin', 'ratioMax'],
+  ['augment', 'flip', 'gradAccumSteps'],
   ['augment', 'randFlavour', 'randMagnitude', 'randMstd'],
   ['mixup', 'cutmix', 'mixupOffEpoch'],
   ['pool', 'regTokens', 'posEmbed'],
