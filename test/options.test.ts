@@ -73,6 +73,12 @@ const options: [string, Partial<Settings>, RegExp[]][] = [
   ['a line', { schedule: 'linear' }, []],
   ['Muon', { optimizer: 'muon' }, [/^muon\.m\.blocks\.1\.attn\.qkv\.weight$/]],
   [
+    'Muon with constants of its own',
+    { optimizer: 'muon', muonMomentum: 0.6, muonSteps: 3, muonLearningRate: 0.01 },
+    [/^muon\.m/],
+  ],
+  ['Muon of renormalised matrices', { optimizer: 'muon', muonNorm: 'unit', clipGrad: 0 }, [/^muon\.m/]],
+  [
     'Muon with average and layer decay',
     { optimizer: 'muon', emaDecay: 0.99, layerDecay: 0.7 },
     [/^ema\./, /^muon/],
@@ -298,6 +304,12 @@ describe('settings', () => {
     [{ schedule: 'one-cycle', minLr: 1e-6 }, /--schedule one-cycle .* --min-lr 0/],
     [{ flip: 'alternating', augment: 'none' }, /--flip alternating needs flips: --augment flip-crop/],
     [{ schedule: 'linear', minLr: 1 }, /--min-lr 1 must not exceed --learning-rate 0.001/],
+    [
+      { optimizer: 'muon', muonLearningRate: 0.1, learningRate: 0, minLr: 0 },
+      /--muon-learning-rate 0\.1 follows the schedule of --learning-rate, which must be above 0/,
+    ],
+    [{ muonMomentum: 1 }, /--muon-momentum must be below 1/],
+    [{ muonSteps: 0 }, /--muon-steps must be at least 1/],
     [{ layerDecay: 0 }, /--layer-decay must be above 0 and at most 1, not 0/],
     [{ layerDecay: 1.1 }, /--layer-decay must be above 0 and at most 1, not 1.1/],
     [{ optimizer: 'sgd' }, /--optimizer must be one of adamw, muon/],

@@ -117,6 +117,22 @@ const runRows = {
     'adamw',
     'AdamW, or Muon for the matrices of hidden layers and AdamW for the rest',
   ),
+  muonNorm: choice(
+    'Optimisation',
+    ['rms', 'unit'],
+    'rms',
+    "scale of Muon's updates: the RMS of AdamW's, or that of matrices which are rescaled to one norm before each update and do not decay",
+  ),
+  muonMomentum: number('Optimisation', 0.95, "decay of Muon's Nesterov momentum", { below: 1 }),
+  muonSteps: count('Optimisation', 5, "Newton-Schulz steps that orthogonalise Muon's momentum", {
+    min: 1,
+    most: 100,
+  }),
+  muonLearningRate: number(
+    'Optimisation',
+    0,
+    "peak learning rate of Muon's matrices, on the schedule of the others; 0 for --learning-rate",
+  ),
   weightDecay: number('Optimisation', 0.05, 'decoupled weight decay'),
   decay: choice(
     'Optimisation',
@@ -211,6 +227,10 @@ function checkTogether(settings: Settings): void {
   if (schedule === 'one-cycle' && (warmupEpochs > 0 || minLr > 0))
     throw new ConfigError(
       '--schedule one-cycle has a warm-up and a last rate of its own: it goes with --warmup-epochs 0 and --min-lr 0.',
+    );
+  if (settings.optimizer === 'muon' && settings.muonLearningRate > 0 && learningRate === 0)
+    throw new ConfigError(
+      `--muon-learning-rate ${settings.muonLearningRate} follows the schedule of --learning-rate, which must be above 0.`,
     );
   if (layerDecay === 0 || layerDecay > 1)
     throw new ConfigError(`--layer-decay must be above 0 and at most 1, not ${layerDecay}.`);

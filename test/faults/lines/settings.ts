@@ -60,6 +60,7 @@ const pairs: readonly (readonly SettingName[])[] = [
   ['mixup', 'cutmix', 'mixupOffEpoch'],
   ['pool', 'regTokens', 'posEmbed'],
   ['optimizer', 'layerDecay', 'emaDecay'],
+  ['optimizer', 'muonNorm', 'muonLearningRate', 'learningRate'],
   ['amp', 'learningRate'],
   ['amp', 'optimizer', 'gradAccumSteps'],
   ['clipGrad', 'learningRate'],
