@@ -67,6 +67,7 @@ const named = (tensors: ReadonlyMap<string, unknown>, part: RegExp) =>
 const options: [string, Partial<Settings>, RegExp[]][] = [
   ['rates of dropout', { dropout: 0.1, mlpDropout: 0, embedDropout: 0.2, residualDropout: 0.3 }, []],
   ['constant drop path', { dropPath: 0.2, dropPathMode: 'constant' }, []],
+  ['some of the patches', { keepTokens: 0.5, dropout: 0.1 }, []],
   ['layer decay', { layerDecay: 0.7 }, []],
   ['one cycle', { schedule: 'one-cycle' }, []],
   ['alternating flips', { flip: 'alternating' }, []],
@@ -310,6 +311,7 @@ describe('settings', () => {
     ],
     [{ muonMomentum: 1 }, /--muon-momentum must be below 1/],
     [{ muonSteps: 0 }, /--muon-steps must be at least 1/],
+    [{ keepTokens: 1.1 }, /--keep-tokens must be at most 1/],
     [{ layerDecay: 0 }, /--layer-decay must be above 0 and at most 1, not 0/],
     [{ layerDecay: 1.1 }, /--layer-decay must be above 0 and at most 1, not 1.1/],
     [{ optimizer: 'sgd' }, /--optimizer must be one of adamw, muon/],

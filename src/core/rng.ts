@@ -17,6 +17,7 @@ export const stream = {
   noise: 10,
   mix: 11,
   flip: 12,
+  tokens: 13,
 } as const;
 
 export type Words = [number, number, number, number];

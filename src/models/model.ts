@@ -28,6 +28,10 @@ export abstract class Model extends Module {
   abstract forward(images: Tensor, mode?: Mode): Tensor;
   /** Floating-point operations of the forward pass of one image. A multiply-add counts as two. */
   abstract flops(): number;
+  /** Floating-point operations of a training step per image: the backward pass counts twice as many as the forward pass. */
+  trainingFlops(): number {
+    return 3 * this.flops();
+  }
   /** One line with the kind and sizes of the model, for reports and summaries. */
   abstract describe(): string;
   /** The rows of `summary`. */

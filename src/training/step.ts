@@ -50,7 +50,7 @@ interface Outcome {
 
 /** The training step of a model. Its methods submit work to the device and return before the work is done. */
 export class TrainingStep {
-  /** Floating-point operations of a step per image. The backward pass counts twice as many as the forward pass. */
+  /** Floating-point operations of a step per image. */
   readonly flopsPerImage: number;
   readonly metrics: MetricsRing;
   private readonly gpu: Gpu;
@@ -72,7 +72,7 @@ export class TrainingStep {
   constructor(private readonly parts: StepParts) {
     const { arena, model, lossScale } = parts;
     this.gpu = arena.gpu;
-    this.flopsPerImage = 3 * model.flops();
+    this.flopsPerImage = model.trainingFlops();
     this.metrics = new MetricsRing(this.gpu, parts);
     this.state = keep(makeStepState(this.gpu));
     const zeros = (shape: number[], label: string) => keep(Tensor.zeros(this.gpu, shape, 'f32', label));

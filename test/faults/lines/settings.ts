@@ -59,6 +59,7 @@ const pairs: readonly (readonly SettingName[])[] = [
   ['augment', 'randFlavour', 'randMagnitude', 'randMstd'],
   ['mixup', 'cutmix', 'mixupOffEpoch'],
   ['pool', 'regTokens', 'posEmbed'],
+  ['keepTokens', 'regTokens', 'gradCheckpointing'],
   ['optimizer', 'layerDecay', 'emaDecay'],
   ['optimizer', 'muonNorm', 'muonLearningRate', 'learningRate'],
   ['amp', 'learningRate'],
