@@ -26,7 +26,7 @@ export { LayerNorm, Linear } from './nn/layers.js';
 export { type Mode, Module, partsOf } from './nn/module.js';
 export * from './ops/index.js';
 export { AdamW, type AdamWOptions, adamwDefaults } from './optim/adamw.js';
-export { type HiddenMatrix, hiddenFirst, Muon } from './optim/muon.js';
+export { type HiddenMatrix, hiddenFirst, Muon, type MuonOptions, muonDefaults } from './optim/muon.js';
 export type { Optimizer } from './optim/optimizer.js';
 export { learningRate, type Schedule } from './optim/schedule.js';
 export { buildModel } from './recipe/model.js';

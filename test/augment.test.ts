@@ -1,5 +1,5 @@
 /** Training batches follow their plans, eager and recorded; mixing; evaluation is not augmented. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { pcg4d, stream, unit } from '../src/core/rng.js';
 import { type AugmentationOptions, planImage } from '../src/data/augmentation.js';
 import type { MixingOptions } from '../src/data/mixing.js';
@@ -7,13 +7,16 @@ import { generateShapes10 } from '../src/data/shapes10.js';
 import { TrainingBatch, type TrainingInput } from '../src/data/training_batch.js';
 import { augmentBatch, mixImages, mixTargets } from '../src/ops/augment.js';
 import { gatherBatch, type ImageStore } from '../src/ops/batch.js';
-import { encodeHeader, encodePlans, type Frame, NO_MIX } from '../src/ops/batch_plan.js';
+import { type BatchPlan, encodeHeader, encodePlans, type Frame, NO_MIX } from '../src/ops/batch_plan.js';
 import { augmentationOptions } from '../src/recipe/augmentation.js';
 import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { fit } from '../src/training/fit.js';
+import { setup } from '../src/training/setup.js';
 import { type Image, referenceOp, referenceResize } from './augment_reference.js';
 import { withGpu, worst } from './gpu.js';
+import { images } from './images.js';
 
 const gpuOf = withGpu();
 
@@ -58,7 +61,7 @@ const samples: Image[] = (() => {
 const sampleLabels = samples.map((_, i) => i % 10);
 
 const optionsOf = (settings: Partial<Settings>): AugmentationOptions =>
-  augmentationOptions(resolveSettings(settings), [0.5, 0.25, 0.75]);
+  augmentationOptions(resolveSettings(settings), [0.5, 0.25, 0.75], 1);
 
 const NEVER: MixingOptions = {
   mixup: 0,
@@ -129,7 +132,7 @@ describe('a batch', () => {
     const [seed, step] = [5, 9];
     const actual = await eager(input, seed, step);
     for (let b = 0; b < COUNT; b++) {
-      const { frame, ops } = planImage(options, SIZE, seed, step, b);
+      const { frame, ops } = planImage(options, SIZE, { seed, step, b, record: allRecords[b]! });
       let image = framed(samples[allRecords[b]!]!, frame, options.reflect);
       for (const op of ops)
         image = referenceOp(image, op, options.bilinear, options.fill as [number, number, number]);
@@ -152,7 +155,9 @@ describe('a batch', () => {
       const many = await eager(inputOf({ paddingMode, randomErasing: 1e-9 }), 3, 4);
       expect(many).toEqual(plain);
       for (let b = 0; b < COUNT; b++) {
-        const { frame } = planImage(optionsOf({ paddingMode }), SIZE, 3, 4, b);
+        const { frame } = planImage(optionsOf({ paddingMode }), SIZE, {
+          ...{ seed: 3, step: 4, b, record: allRecords[b]! },
+        });
         const image = framed(samples[allRecords[b]!]!, frame, paddingMode === 'reflect');
         const expected = Float32Array.from(
           { length: 3072 },
@@ -206,6 +211,28 @@ describe('a batch', () => {
       gpuOf().play(recording);
       expect(await batch.images.toFloat32()).toEqual(await eager(inputOf(everything, mixing), 2, step));
     }
+  });
+
+  it('of a run with --flip alternating mirrors each image in every other epoch', async () => {
+    const settings = resolveSettings({
+      ...{ embedDim: 8, depth: 1, numHeads: 1, patchSize: 16, mlpRatio: 1 },
+      // 50 images in steps of 24: the last step of an epoch has 2, which are one micro-batch instead of three.
+      ...{ flip: 'alternating', valSplit: 10, batchSize: 8, gradAccumSteps: 3, epochs: 3 },
+    });
+    const draw = vi.spyOn(TrainingBatch.prototype, 'draw');
+    const training = await setup(gpuOf(), settings, images({ train: 60, test: 5 }));
+    await fit(training);
+    training.release();
+    const flips = new Map<number, boolean[]>();
+    for (const { value } of draw.mock.results) {
+      const { records, images: plans } = value as BatchPlan;
+      for (const [b, { frame }] of plans.entries())
+        flips.set(records[b]!, [...(flips.get(records[b]!) ?? []), frame.flip]);
+    }
+    draw.mockRestore();
+    expect(flips.size).toBe(50);
+    for (const [first, ...later] of flips.values()) expect(later).toEqual([!first, first]);
+    expect(new Set([...flips.values()].map(([first]) => first)).size).toBe(2);
   });
 
   it('for evaluation is the images as they are', async () => {

@@ -1,7 +1,7 @@
 /** The random draws of augmentation: frequencies, ranges, and magnitudes as torchvision and timm define them. */
 import { describe, expect, it } from 'vitest';
 import { Counter, stream } from '../src/core/rng.js';
-import { type AugmentationOptions, planImage } from '../src/data/augmentation.js';
+import { type AugmentationOptions, type ImageKey, planImage } from '../src/data/augmentation.js';
 import { drawMix, symmetricBeta } from '../src/data/mixing.js';
 import {
   autoAugment,
@@ -18,7 +18,9 @@ import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 const SIZE = { height: 32, width: 32 };
 
 const optionsOf = (settings: Partial<Settings>): AugmentationOptions =>
-  augmentationOptions(resolveSettings(settings), [0.5, 0.25, 0.75]);
+  augmentationOptions(resolveSettings(settings), [0.5, 0.25, 0.75], 1);
+
+const keyOf = (b: number): ImageKey => ({ seed: 1, step: 2, b, record: b });
 
 describe('draws', () => {
   const N = 9000;
@@ -32,7 +34,7 @@ describe('draws', () => {
     Array.from({ length: N }, (_, b) => policy.choose(new Counter(1, stream.policy, 0, b * 1024), SIZE));
 
   it('mirror half of the images and shift them evenly by up to four pixels', () => {
-    const frames = Array.from({ length: N }, (_, b) => planImage(optionsOf({}), SIZE, 1, 2, b).frame);
+    const frames = Array.from({ length: N }, (_, b) => planImage(optionsOf({}), SIZE, keyOf(b)).frame);
     expect(frames.filter(({ flip }) => flip).length / N).toBeCloseTo(0.5, 1.5);
     for (const side of ['top', 'left'] as const) {
       const counts = count(frames.map((frame) => String(frame[side])));
@@ -41,10 +43,29 @@ describe('draws', () => {
     }
   });
 
+  it('mirror half of the images in the first epoch with --flip alternating, and then the others in turn', () => {
+    const settings = resolveSettings({ flip: 'alternating' });
+    const [alternating, random] = [augmentationOptions(settings, [0.5], 5), optionsOf({})];
+    const planOf = (options: AugmentationOptions, key: ImageKey) => planImage(options, SIZE, key).frame;
+    const flips = (seed: number, step: number, shift = 0) =>
+      Array.from(
+        { length: N },
+        (_, record) => planOf(alternating, { seed, step, b: record + shift, record }).flip,
+      );
+    const first = flips(1, 0);
+    expect(first.filter((flip) => flip).length / N).toBeCloseTo(0.5, 1.5);
+    expect(flips(2, 0)).not.toEqual(first);
+    // Every fifth step begins an epoch. The place in the batch does not matter.
+    for (const step of [4, 5, 9, 10, 15])
+      expect(flips(1, step, 3)).toEqual(first.map((flip) => flip !== (Math.floor(step / 5) % 2 === 1)));
+    const { flip: _, ...crop } = planOf(alternating, keyOf(7));
+    expect(planOf(random, keyOf(7))).toMatchObject(crop);
+  });
+
   it('take windows of the asked area and proportions, inside of the image', () => {
     const options = optionsOf({ scaleMin: 0.25, ratioMax: 1.5 });
     for (let b = 0; b < 500; b++) {
-      const { top, left, height, width } = planImage(options, SIZE, 1, 2, b).frame;
+      const { top, left, height, width } = planImage(options, SIZE, keyOf(b)).frame;
       expect(top >= 0 && left >= 0 && top + height <= 32 && left + width <= 32).toBe(true);
       expect(height * width).toBeGreaterThan(0.25 * 1024 - 32);
       expect(Math.max(height / width, width / height)).toBeLessThan(1.6);
@@ -75,7 +96,7 @@ describe('draws', () => {
 
   it('erase as often as asked, boxes of 2 % to a third', () => {
     const options = optionsOf({ randomErasing: 0.25 });
-    const boxes = Array.from({ length: N }, (_, b) => planImage(options, SIZE, 1, 2, b).frame.erase).filter(
+    const boxes = Array.from({ length: N }, (_, b) => planImage(options, SIZE, keyOf(b)).frame.erase).filter(
       (box) => box,
     );
     expect(boxes.length / N).toBeCloseTo(0.25, 1.5);

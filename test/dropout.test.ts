@@ -5,6 +5,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import { type Inputs, mapInputs } from '../src/autograd/inputs.js';
 import type { AnyOp } from '../src/autograd/op.js';
+import { stream as ownStreams } from '../src/core/rng.js';
 import type { Shape } from '../src/core/shape.js';
 import type { VisionTransformer } from '../src/models/vit.js';
 import { addOp } from '../src/ops/add.js';
@@ -12,6 +13,7 @@ import { attentionOp } from '../src/ops/attention.js';
 import { dropoutOp } from '../src/ops/dropout.js';
 import { geluOp } from '../src/ops/gelu.js';
 import { im2colOp } from '../src/ops/im2col.js';
+import { keepTokensOp, tokenPlaces } from '../src/ops/keep_tokens.js';
 import { layerNormOp } from '../src/ops/layer_norm.js';
 import { linearOp } from '../src/ops/linear.js';
 import { keyOf, makeStepState, writeStepState } from '../src/ops/step_state.js';
@@ -39,13 +41,14 @@ function specified(op: AnyOp, inputs: Inputs<Value>, attrs?: object): Value {
 const [SEED, STEP] = [5, 7];
 const key: Value = { shape: [2], data: Float64Array.of(SEED, STEP) };
 
-/** Dropout rates by place; drop path has a rate for each block. */
+/** Dropout rates by place; drop path has a rate for each block. `patches` is the number of patches that are kept, of four. */
 interface Rates {
   readonly embedded: number;
   readonly weights: number;
   readonly projected: number;
   readonly hidden: number;
   readonly paths: readonly number[];
+  readonly patches: number;
 }
 
 const dataset = { channels: 3, height: 8, width: 8, mean: [0], std: [1], classes: ['a', 'b', 'c'] };
@@ -69,6 +72,8 @@ function logitsOf(weights: ReadonlyMap<string, Value>, rates: Rates): Float64Arr
   let x = linear(specified(im2colOp, { x: images }, geometry), 'patch_embed.proj');
   x = specified(prependTokenOp, { x, token: weight('cls_token') });
   x = drop(add(x, weight('pos_embed')), rates.embedded, stream++);
+  const kept = { prefix: 1, kept: rates.patches, stream: ownStreams.tokens };
+  if (rates.patches < 4) x = specified(keepTokensOp, { x, key }, kept);
   for (const [i, path] of rates.paths.entries()) {
     const [weightsAt, projectedAt, hiddenAt, mlpAt, path1, path2] = Array.from({ length: 6 }, () => stream++);
     const block = `blocks.${i}`;
@@ -88,7 +93,7 @@ function logitsOf(weights: ReadonlyMap<string, Value>, rates: Rates): Float64Arr
   return linear(norm(specified(takeTokenOp, { x }, { index: 0 }), 'norm'), 'head').data;
 }
 
-const none: Rates = { embedded: 0, weights: 0, projected: 0, hidden: 0, paths: [0, 0] };
+const none: Rates = { embedded: 0, weights: 0, projected: 0, hidden: 0, paths: [0, 0], patches: 4 };
 const variants: [string, Partial<Settings>, Partial<Rates>][] = [
   ['none', {}, {}],
   ['embedded tokens', { embedDropout: 0.4 }, { embedded: 0.4 }],
@@ -97,6 +102,12 @@ const variants: [string, Partial<Settings>, Partial<Rates>][] = [
   ['hidden units of the MLP', { mlpDropout: 0.4 }, { hidden: 0.4 }],
   ['branches of the last block', { dropPath: 0.4 }, { paths: [0, 0.4] }],
   ['branches of all blocks', { dropPath: 0.4, dropPathMode: 'constant' }, { paths: [0.4, 0.4] }],
+  ['half of the patches', { keepTokens: 0.5 }, { patches: 2 }],
+  [
+    'all patches but one, and hidden units',
+    { keepTokens: 0.01, mlpDropout: 0.4 },
+    { patches: 1, hidden: 0.4 },
+  ],
   [
     'all but attention weights and branches, by one rate',
     { dropout: 0.2 },
@@ -149,4 +160,19 @@ it.each(variants)('drops %s', async (_, settings, changed) => {
   expect(
     worst(outside, undisturbed, (i) => 2e-5 * (1 + Math.abs(undisturbed[i]!))).ratio,
   ).toBeLessThanOrEqual(1);
+});
+
+it('keeps every choice of patches equally often, another one for each image and step', () => {
+  const choices = new Map<string, number>();
+  const N = 6000;
+  for (let step = 0; step < N / 6; step++)
+    for (let b = 0; b < 6; b++) {
+      const places = tokenPlaces([3, step], { prefix: 1, stream: ownStreams.tokens }, 6, b);
+      expect([...places].sort()).toEqual([0, 1, 2, 3, 4, 5]);
+      expect(places[0]).toBe(0);
+      const kept = places.flatMap((place, n) => (n > 0 && place < 3 ? n : [])).join();
+      choices.set(kept, (choices.get(kept) ?? 0) + 1);
+    }
+  expect(choices.size).toBe(10); // two of five
+  for (const count of choices.values()) expect(Math.abs(count / N - 0.1)).toBeLessThan(0.02);
 });

@@ -218,7 +218,7 @@ describe('a recorded step', () => {
     ['without dropout, by fused ops', { options: {} }],
     [
       'with every part that a model may have',
-      { options: { ...extras, mlpDropout: 0.2, dropPathMode: 'constant' } },
+      { options: { ...extras, mlpDropout: 0.2, dropPathMode: 'constant', keepTokens: 0.5 } },
     ],
     ['by Muon, with rates by layer', { options: {}, settings: { optimizer: 'muon', layerDecay: 0.8 } }],
   ])('is the eager step bit for bit, and makes nothing anew when it is played: %s', async (_, variant) => {
@@ -297,6 +297,7 @@ describe('the configuration', () => {
     [{ dropout: -0.1 }, /dropout must be at least 0, not -0.1/],
     [{ attentionDropout: 1 }, /attentionDropout must be below 1, not 1/],
     [{ dropPath: Number.NaN }, /dropPath must be a finite number, not NaN/],
+    [{ keepTokens: 0 }, /keep_tokens must be above 0 and at most 1, not 0/],
     [{ layerNormEps: 0 }, /layerNormEps must be positive, not 0/],
     [{ pool: 'max' as 'cls' }, /pool must be one of cls, mean, not "max"/],
     [{ mlpDropout: 1 }, /mlpDropout must be below 1, or -1, not 1/],
@@ -322,6 +323,22 @@ describe('the configuration', () => {
       ...{ dropPathMode: 'linear', layerScale: 0, qkNorm: false, regTokens: 0, prefix: 1, posEmbed: 'learn' },
     });
     expect(new VisionTransformer().config).toMatchObject({ embedDim: 192, heads: 3, headDim: 64 });
+  });
+
+  it('counts the operations of all tokens, and keeps its part of them in training', () => {
+    const half = {
+      embedDim: 8,
+      depth: 3,
+      mlpRatio: 2,
+      patchSize: 16,
+      pool: 'mean' as const,
+      keepTokens: 0.5,
+    };
+    const [D, K, N] = [8, 10, 4];
+    const blocks = 3 * (2 * N * (4 * D * D + 4 * D * D) + 4 * N * N * D);
+    const model = new VisionTransformer(half);
+    expect(model.config.trainingTokens).toBe(2);
+    expect(model.flops()).toBe(2 * N * 768 * D + blocks + 2 * D * K);
   });
 
   const tiny = (D: number) => 49 * D + D + 65 * D + 12 * (12 * D * D + 13 * D) + 2 * D + 10 * (D + 1);

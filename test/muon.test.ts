@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../src/core/errors.js';
 import { softwareLanes } from '../src/gpu/variants.js';
 import { zeros } from '../src/nn/init.js';
-import { NEWTON_SCHULZ, orthogonalize } from '../src/ops/muon.js';
+import { orthogonalize } from '../src/ops/muon.js';
 import { makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { AdamW } from '../src/optim/adamw.js';
-import { hiddenFirst, Muon } from '../src/optim/muon.js';
+import { hiddenFirst, Muon, type MuonOptions, muonDefaults } from '../src/optim/muon.js';
 import { Arena } from '../src/tensor/arena.js';
 import { Parameter } from '../src/tensor/parameter.js';
 import { scope } from '../src/tensor/scope.js';
@@ -25,11 +25,11 @@ const product = (a: Matrix, b: Matrix): Matrix =>
 const transposed = (a: Matrix): Matrix => a[0]!.map((_, c) => a.map((row) => row[c]!));
 
 /** The Newton-Schulz iteration as published, term by term, on the shorter side. */
-function orthogonal(given: Matrix): Matrix {
+function orthogonal(given: Matrix, steps: number): Matrix {
   const tall = given.length > given[0]!.length;
   const norm = Math.hypot(...given.flat());
   let x = (tall ? transposed(given) : given).map((row) => row.map((v) => v / Math.max(norm, 1e-7)));
-  for (let step = 0; step < NEWTON_SCHULZ.steps; step++) {
+  for (let step = 0; step < steps; step++) {
     const gram = product(x, transposed(x));
     const square = product(gram, gram);
     const inner = gram.map((row, i) => row.map((v, j) => -4.775 * v + 2.0315 * square[i]![j]!));
@@ -50,11 +50,11 @@ const SHAPES = [
 it.each(SHAPES)('orthogonalises %i x %i matrices, several at once', async (rows, columns) => {
   const given = normals([3, rows, columns], 5);
   given.fill(0, rows * columns, 2 * rows * columns); // one without any direction
-  const result = scope(() => orthogonalize(Tensor.from(gpuOf(), given.slice(), [3, rows, columns])));
+  const result = scope(() => orthogonalize(Tensor.from(gpuOf(), given.slice(), [3, rows, columns]), 5));
   const actual = await result.toFloat32();
   for (const i of [0, 1, 2]) {
     const span = [i * rows * columns, (i + 1) * rows * columns] as const;
-    const expected = orthogonal(rowsOf(given.subarray(...span), columns)).flat();
+    const expected = orthogonal(rowsOf(given.subarray(...span), columns), 5).flat();
     const { ratio, at } = worst(actual.subarray(...span), expected, () => 2e-5);
     expect(ratio, `matrix ${i} at ${at}`).toBeLessThanOrEqual(1);
     // All singular values are near one, so the squared norm of the kernels' result is near their number.
@@ -83,7 +83,6 @@ function setup() {
 const OPTIONS = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1 };
 const LR = 0.02;
 const CLIP = 0.5;
-const BETA = 0.95;
 
 describe('a step', () => {
   const decays = ({ shape }: Parameter) => shape.length === 2;
@@ -93,11 +92,18 @@ describe('a step', () => {
   const startOf = ({ shape, name }: Parameter) =>
     normals(shape, name.charCodeAt(0) + name.charCodeAt(3), 0.1);
 
-  it('is that of the float64 reference, and of AdamW for the rest', async () => {
+  it.each<[string, Partial<MuonOptions>]>([
+    ['of torch.optim.Muon', {}],
+    ['of torch.optim.Muon with other constants', { momentum: 0.6, steps: 3, rate: 2 }],
+    ['of renormalised matrices', { norm: 'unit' }],
+    ['of renormalised matrices with other constants', { norm: 'unit', momentum: 0.6, steps: 3, rate: 0.5 }],
+  ])('%s is that of the float64 reference, and of AdamW for the rest', async (_, more) => {
+    const { norm, momentum, steps, rate } = { ...muonDefaults, ...more };
+    const unit = norm === 'unit';
     const gpu = gpuOf();
     const { parameters, hidden } = setup();
     const arena = new Arena(gpu, hiddenFirst(parameters, hidden), decays);
-    const muon = new Muon(arena, hidden, OPTIONS, rateScale);
+    const muon = new Muon(arena, hidden, { ...OPTIONS, ...more }, rateScale);
     const twins = setup().parameters;
     const other = new Arena(gpu, twins, decays);
     const adamw = new AdamW(other, OPTIONS, { rateScale });
@@ -123,18 +129,20 @@ describe('a step', () => {
       for (const { parameter, parts } of hidden) {
         const { name, shape } = parameter;
         const [weights, m] = [expected.get(name)!, momenta.get(name)!];
-        const lr = LR * rateScale(parameter);
+        const lr = rate * LR * rateScale(parameter);
         const [rows, columns] = [shape[0]! / parts, shape[1]!];
         const along = Float64Array.from(gradientOf(parameter, step), (g, i) => {
-          m[i] = BETA * m[i]! + (1 - BETA) * CLIP * g;
-          return (1 - BETA) * CLIP * g + BETA * m[i]!;
+          m[i] = momentum * m[i]! + (1 - momentum) * CLIP * g;
+          return (1 - momentum) * CLIP * g + momentum * m[i]!;
         });
         for (let at = 0; at < weights.length; at += rows * columns) {
-          const update = orthogonal(rowsOf(along.subarray(at, at + rows * columns), columns)).flat();
-          for (const [i, u] of update.entries())
-            weights[at + i] =
-              weights[at + i]! * (1 - lr * OPTIONS.weightDecay) -
-              lr * 0.2 * Math.sqrt(Math.max(rows, columns)) * u;
+          const update = orthogonal(rowsOf(along.subarray(at, at + rows * columns), columns), steps).flat();
+          const length = Math.hypot(...weights.subarray(at, at + rows * columns));
+          const kept = unit ? Math.sqrt(rows) / length : 1 - lr * OPTIONS.weightDecay;
+          const factor = unit
+            ? Math.sqrt(Math.max(1, rows / columns))
+            : 0.2 * Math.sqrt(Math.max(rows, columns));
+          for (const [i, u] of update.entries()) weights[at + i] = weights[at + i]! * kept - lr * factor * u;
         }
       }
     }
@@ -159,6 +167,27 @@ describe('a step', () => {
         .sort(),
     );
   });
+
+  it.each(['rms', 'unit'] as const)(
+    '%s leaves everything as it is where a gradient is not finite',
+    async (norm) => {
+      const gpu = gpuOf();
+      const { parameters, hidden } = setup();
+      const arena = new Arena(gpu, hiddenFirst(parameters, hidden), decays);
+      const muon = new Muon(arena, hidden, { ...OPTIONS, norm });
+      arena.write(arena.values, startOf);
+      arena.write(arena.gradients, ({ size }) => new Float32Array(size).fill(Number.NaN));
+      const state = makeStepState(gpu);
+      writeStepState(state, {
+        ...{ seed: 0, step: 0, slot: 0, lr: LR, emaDecay: 0 },
+        ...muon.corrections(LR, 1),
+      });
+      muon.step(Tensor.from(gpu, Float32Array.of(Number.NaN, 0)), state);
+      const values = await arena.read(arena.values);
+      for (const parameter of parameters) expect(values.get(parameter.name)).toEqual(startOf(parameter));
+      expect((await muon.momentum.toFloat32()).every((m) => m === 0)).toBe(true);
+    },
+  );
 
   it('multiplies on the fast path of a software adapter, matrices of one shape together', () => {
     const gpu = gpuOf();

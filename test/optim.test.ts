@@ -251,6 +251,24 @@ describe('learning rates', () => {
     expect(learningRate(schedule, 10 * totalSteps)).toBe(minLr);
   });
 
+  it.each(cases)('warm up for $warmup_steps of $steps steps and follow the line', (expected) => {
+    const { lr, warmup_lr: warmupLr, min_lr: minLr, warmup_steps: warmupSteps, steps: totalSteps } = expected;
+    const schedule = { kind: 'linear' as const, lr, warmupLr, minLr, warmupSteps, totalSteps };
+    // The warm-up is PyTorch's. After it, each rate is that of LinearLR.get_lr, which computes it from the one before.
+    const [start, end, steps] = [1, minLr / lr, totalSteps - warmupSteps];
+    let rate = lr;
+    for (let done = 0; done <= totalSteps; done++) {
+      const t = done - warmupSteps;
+      if (t > 0) rate *= 1 + (end - start) / (steps * start + (t - 1) * (end - start));
+      const reference = t < 0 ? expected.lrs[done]! : rate;
+      expect(Math.abs(learningRate(schedule, done) - reference), `step ${done}`).toBeLessThanOrEqual(
+        1e-14 * lr,
+      );
+    }
+    expect(learningRate(schedule, totalSteps)).toBe(minLr);
+    expect(learningRate(schedule, 10 * totalSteps)).toBe(minLr);
+  });
+
   it.each(one_cycle)('rise and fall in one cycle of $steps steps', ({ lr, steps: totalSteps, lrs }) => {
     const schedule = { kind: 'one-cycle' as const, lr, warmupLr: 0, minLr: 0, warmupSteps: 0, totalSteps };
     for (const [done, rate] of lrs.entries())

@@ -30,11 +30,14 @@ describe('FLOPs', () => {
     const [side, long] = [Math.min(rows, columns), Math.max(rows, columns)];
     return 5 * (2 * side * side * long + 2 * side ** 3 + 2 * side * side * long);
   };
+  // Two of the four patches and the class token.
+  const kept = embedding + head + (products * 3) / N + (attention * 9) / N ** 2;
   const muon = adamw + 4 * square(D, D) + 2 * square(H, D);
 
   it.each([
     ['adamw', {}, adamw],
     ['muon', { optimizer: 'muon' as const }, muon],
+    ['half of the patches', { keepTokens: 0.5 }, kept],
     ['two micro-batches', { gradAccumSteps: 2 }, 2 * adamw],
     // The last block is not computed again, and it is the only one.
     ['checkpointing', { gradCheckpointing: true }, adamw],

@@ -223,6 +223,7 @@ describe('the schedule', () => {
     ['at the end', {}, 100, null],
     ['of a constant rate', { kind: 'constant' }, 50, null],
     ['of one cycle', { kind: 'one-cycle' }, 30, /at a learning rate of 1 instead of 0\.000004/],
+    ['of a line', { kind: 'linear' }, 50, /at a learning rate of 0\.51 instead of 0\./],
     ['above a high floor', { minLr: 0.9 }, 50, /at a learning rate of 0\.952 instead of 0\.9/],
   ])('of a run that ends %s', (_, more, last, says) => {
     const sentence = endsHigh({ ...cosine, ...more }, last);

@@ -16,6 +16,8 @@ export const stream = {
   erase: 9,
   noise: 10,
   mix: 11,
+  flip: 12,
+  tokens: 13,
 } as const;
 
 export type Words = [number, number, number, number];

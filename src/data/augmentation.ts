@@ -1,6 +1,7 @@
 /**
  * The augmentation of training images. The plan of an image has a crop (shifted, or random resized), a flip, the ops of a
- * policy, and a box to erase. It depends only on the options, the seed, the step and the image's index in the batch.
+ * policy, and a box to erase. It depends only on the options, the seed, the step, and the image's places in the batch and in
+ * the data set.
  *
  * The order is that of timm: crop and flip, policy, colour jitter, normalisation, erasing. Published CIFAR recipes for
  * small Vision Transformers use it, too, except that some flip before the crop and some apply the policy first.
@@ -12,6 +13,12 @@ import type { Policy, Size } from './policies.js';
 export interface AugmentationOptions {
   /** True for random crops and flips. */
   readonly flipCrop: boolean;
+  /**
+   * Alternating flips (Jordan, 2024, arXiv 2404.00498): the steps of an epoch, of micro-batches if gradients accumulate. An
+   * image's flip is random in the first epoch, and the opposite of that of the epoch before in every later one. Null for a
+   * random flip in every epoch.
+   */
+  readonly flipEpoch: number | null;
   /** True to pad crops by reflection, false to pad them with black. */
   readonly reflect: boolean;
   /**
@@ -27,13 +34,23 @@ export interface AugmentationOptions {
   readonly erasing: { readonly probability: number; readonly noise: boolean };
 }
 
+/** What the augmentation of an image depends on besides the options. */
+export interface ImageKey {
+  readonly seed: number;
+  readonly step: number;
+  /** The image's place in the batch. */
+  readonly b: number;
+  /** The image's place in the data set. */
+  readonly record: number;
+}
+
 /** Pixels that a shifted crop may reach beyond the image: torchvision's RandomCrop(size, padding=4). */
 export const PADDING = 4;
 
 // The most random numbers that an image may take from each stream.
 const DRAWS = 1024;
 
-const drawsOf = (streamId: number, seed: number, step: number, b: number): Counter =>
+const drawsOf = (streamId: number, { seed, step, b }: ImageKey): Counter =>
   new Counter(seed, streamId, step, b * DRAWS);
 
 /** The most ops that the policies together apply to an image. */
@@ -44,37 +61,33 @@ export const slotsOf = ({ policies }: AugmentationOptions): number =>
 export const isPlain = (options: AugmentationOptions): boolean =>
   slotsOf(options) === 0 && options.resizedCrop === null && options.erasing.probability === 0;
 
-/** The augmentation of image b in the batch of a step. `size` is that of the images. */
-export function planImage(
-  options: AugmentationOptions,
-  size: Size,
-  seed: number,
-  step: number,
-  b: number,
-): ImagePlan {
-  const draw = drawsOf(stream.policy, seed, step, b);
+/** The augmentation of an image in the batch of a step. `size` is that of the images. */
+export function planImage(options: AugmentationOptions, size: Size, key: ImageKey): ImagePlan {
+  const draw = drawsOf(stream.policy, key);
   return {
-    frame: frameOf(options, size, seed, step, b),
+    frame: frameOf(options, size, key),
     ops: options.policies.flatMap((policy) => policy.choose(draw, size)),
   };
 }
 
-function frameOf(
-  { flipCrop, resizedCrop, erasing }: AugmentationOptions,
-  size: Size,
-  seed: number,
-  step: number,
-  b: number,
-): Frame {
-  const erase = eraseBox(drawsOf(stream.erase, seed, step, b), erasing.probability, size);
+function frameOf(options: AugmentationOptions, size: Size, key: ImageKey): Frame {
+  const { flipCrop, flipEpoch, resizedCrop, erasing } = options;
+  const erase = eraseBox(drawsOf(stream.erase, key), erasing.probability, size);
   if (!flipCrop) return { flip: false, top: 0, left: 0, ...size, erase };
   // Crop and flip have their own stream, so that they do not depend on the policy.
-  const [down, across, mirror] = pcg4d(seed, stream.augment, step, b);
+  const [down, across, mirror] = pcg4d(key.seed, stream.augment, key.step, key.b);
   const shift = (word: number) => (word % (2 * PADDING + 1)) - PADDING;
   const window = resizedCrop
-    ? resizedWindow(drawsOf(stream.resize, seed, step, b), resizedCrop, size)
+    ? resizedWindow(drawsOf(stream.resize, key), resizedCrop, size)
     : { top: shift(down), left: shift(across), ...size };
-  return { flip: mirror >>> 31 === 1, ...window, erase };
+  const flip = flipEpoch === null ? mirror >>> 31 === 1 : alternatingFlip(key, flipEpoch);
+  return { flip, ...window, erase };
+}
+
+/** The flip of a record in an epoch of `epoch` steps: a random bit of the record, exclusive or the epoch's parity. */
+function alternatingFlip({ seed, step, record }: ImageKey, epoch: number): boolean {
+  const [word] = pcg4d(seed, stream.flip, 0, record);
+  return word >>> 31 !== Math.floor(step / epoch) % 2;
 }
 
 /** torchvision's RandomResizedCrop.get_params: ten tries of a random area and aspect ratio, else a center crop. */

@@ -29,7 +29,7 @@ export function planBatch(
   const size = { height, width };
   return {
     ...{ seed, step, records },
-    images: Array.from(records, (_, b) => planImage(augmentation, size, seed, step, b)),
+    images: Array.from(records, (record, b) => planImage(augmentation, size, { seed, step, b, record })),
     mix: drawMix(mixing, size, seed, step),
   };
 }

@@ -5,14 +5,15 @@
 
 import { checkpoint } from '../autograd/checkpoint.js';
 import { resizeGrids, resizing, weightResizing } from '../core/resize.js';
-import { Dropout, dropPathRates, Streams } from '../nn/dropout.js';
+import { stream } from '../core/rng.js';
+import { Dropout, dropPathRates, requireKey, Streams } from '../nn/dropout.js';
 import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
 import { type Mode, type ModelPart, partsOf } from '../nn/module.js';
 import { PatchEmbed } from '../nn/patch_embed.js';
 import { sincos2d } from '../nn/positions.js';
 import { Block } from '../nn/transformer.js';
-import { add, averagePool, meanTokens, prependToken, takeToken } from '../ops/index.js';
+import { add, averagePool, keepTokens, meanTokens, prependToken, takeToken } from '../ops/index.js';
 import { type Init, Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Model, type ModelImages, type SummaryRow } from './model.js';
@@ -79,10 +80,19 @@ export class VisionTransformer extends Model {
     if (this.regToken) x = prependToken(x, this.regToken.tensor);
     if (this.clsToken) x = prependToken(x, this.clsToken.tensor); // (B, N, D): class token, registers, patches
     x = this.dropout.forward(add(x, this.posEmbed.tensor), mode);
+    x = this.keepTokens(x, mode);
     for (const block of this.blocks) x = this.run(block, x, mode); // (B, N, D)
     // LayerNorm works on each token alone, so the class token is taken first and the other tokens are not normalised.
     const pooled = this.norm ? this.norm.forward(takeToken(x, 0)) : meanTokens(x, this.config.prefix); // (B, D)
     return this.head.forward(this.fcNorm ? this.fcNorm.forward(pooled) : pooled);
+  }
+
+  /** PatchDropout in training: x (B, N, D) with a random choice of the patches. The identity in evaluation. */
+  private keepTokens(x: Tensor, mode: Mode): Tensor {
+    const { prefix, tokens, trainingTokens } = this.config;
+    if (!mode.training || trainingTokens === tokens) return x;
+    const attrs = { prefix, kept: trainingTokens - prefix, stream: stream.tokens };
+    return keepTokens(x, requireKey(mode), attrs);
   }
 
   private run(block: Block, x: Tensor, mode: Mode): Tensor {
@@ -91,7 +101,7 @@ export class VisionTransformer extends Model {
     return kept ? block.forward(x, mode) : checkpoint((input) => block.forward(input, mode), x);
   }
 
-  /** Floating-point operations of the forward pass of one image: matrix products and attention only. */
+  /** Floating-point operations of the forward pass of one image in evaluation: matrix products and attention only. */
   flops(): number {
     const { embedDim: D, hidden, depth, tokens, grid, classes } = this.config;
     const patches = grid[0] * grid[1];

@@ -61,6 +61,10 @@ export interface VitConfig {
   readonly attentionDropout: number;
   readonly dropPath: number;
   readonly dropPathMode: DropPathMode;
+  /** PatchDropout: the share of the patches that a training step keeps; 1 keeps all. */
+  readonly keepTokens: number;
+  /** Number of tokens of a training step: the prefix, and the patches that are kept. */
+  readonly trainingTokens: number;
   /** True if the backward pass computes the activations of each block again. Changes no result. */
   readonly gradCheckpointing: boolean;
   /** LayerNorm's epsilon; timm uses 1e-6, PyTorch 1e-5. */
@@ -114,9 +118,21 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
   checkPatches(seen, geometry);
   const grid = patchGrid(seen, geometry);
   const prefix = (sizes.pool === 'cls' ? 1 : 0) + sizes.regTokens;
-  const tokens = grid[0] * grid[1] + prefix;
+  const patches = grid[0] * grid[1];
+  const tokens = patches + prefix;
+  const trainingTokens = prefix + Math.max(1, Math.round(sizes.keepTokens * patches));
   const hidden = Math.round(embedDim * sizes.mlpRatio);
-  return { ...sizes, geometry, seen, grid, prefix, tokens, headDim: embedDim / heads, hidden };
+  return {
+    ...sizes,
+    geometry,
+    seen,
+    grid,
+    prefix,
+    tokens,
+    trainingTokens,
+    headDim: embedDim / heads,
+    hidden,
+  };
 }
 
 function refuseUnknown({ stride: _, ...rest }: Partial<VitOptions>): void {
@@ -124,7 +140,10 @@ function refuseUnknown({ stride: _, ...rest }: Partial<VitOptions>): void {
   if (unknown) refuse(`there is no option called ${unknown}.`);
 }
 
-type Sizes = Omit<VitConfig, 'geometry' | 'seen' | 'grid' | 'prefix' | 'tokens' | 'headDim' | 'hidden'>;
+type Sizes = Omit<
+  VitConfig,
+  'geometry' | 'seen' | 'grid' | 'prefix' | 'tokens' | 'trainingTokens' | 'headDim' | 'hidden'
+>;
 
 function checkSizes(sizes: Sizes): void {
   const { channels, classes, heads, embedDim, mlpRatio, posEmbed, qkNorm, eps } = sizes;
@@ -137,6 +156,7 @@ function checkSizes(sizes: Sizes): void {
     refuse(`sincos2d positions need an embed_dim that is divisible by 4 and at least 8, not ${embedDim}.`);
   if (qkNorm && embedDim === heads)
     refuse(`qk_norm needs a head dimension of at least 2: embed_dim ${embedDim} with ${heads} heads has 1.`);
+  if (sizes.keepTokens === 0) refuse('keep_tokens must be above 0 and at most 1, not 0.');
   if (eps === 0) refuse('layerNormEps must be positive, not 0.');
 }
 

@@ -49,6 +49,12 @@ export const vitSettings = {
   mlpDropout: ownRate("dropout rate of MLPs' hidden units"),
   residualDropout: ownRate('dropout rate after the output projections of attention and MLP'),
   attentionDropout: number('Regularisation', 0, 'dropout rate of attention weights', { below: 1 }),
+  keepTokens: number(
+    'Regularisation',
+    1,
+    'share of the patches of an image that a training step keeps, chosen at random (PatchDropout); 1 keeps all',
+    { most: 1 },
+  ),
   dropPath: number(
     'Regularisation',
     0,

@@ -4,9 +4,9 @@ import type { Tensor } from '../tensor/tensor.js';
 
 /** The mode of a forward pass. */
 export interface Mode {
-  /** True to apply dropout and drop path. */
+  /** True to apply dropout, drop path and patch dropout. */
   readonly training: boolean;
-  /** Seed and step (2) of the random numbers. Required for training with dropout or drop path. */
+  /** Seed and step (2) of the random numbers. Required for training with any of them. */
   readonly key?: Tensor | undefined;
   /** Called by each attention layer, in order, with its qkv (B, N, 3·H·head_dim). Use `keep` to read it later. */
   readonly observeAttention?: ((qkv: Tensor) => void) | undefined;

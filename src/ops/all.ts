@@ -7,6 +7,7 @@ export { crossEntropy, crossEntropyOp } from './cross_entropy.js';
 export { dropout, dropoutOp, dropPath } from './dropout.js';
 export { gelu, geluOp } from './gelu.js';
 export { im2col, im2colOp, type PatchGeometry, patchGrid } from './im2col.js';
+export { keepTokens, keepTokensOp } from './keep_tokens.js';
 export { layerNorm, layerNormOp } from './layer_norm.js';
 export { type LinearOptions, linear, linearOp } from './linear.js';
 export { matmul, matmulOp } from './matmul.js';

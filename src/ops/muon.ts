@@ -13,8 +13,8 @@ const normalizeKernel = defineKernel('muon_normalize_step', normalizeSource);
 const polynomialKernel = defineKernel('muon_polynomial_step', polynomialSource);
 const updateKernel = defineKernel('muon_update_step', updateSource);
 
-/** Coefficients that take all singular values near 1 in five steps (Jordan et al., 2024). */
-export const NEWTON_SCHULZ = { steps: 5, alpha: 3.4445, beta: -4.775, gamma: 2.0315 } as const;
+/** Coefficients that take all singular values near 1 in about five steps (Jordan et al., 2024). */
+export const NEWTON_SCHULZ = { alpha: 3.4445, beta: -4.775, gamma: 2.0315 } as const;
 
 const perElement = (n: number): number => groupsFor(n, ELEMENTWISE_WG);
 
@@ -45,12 +45,18 @@ export function muonUpdate(
   operands.x.gpu.run(updateKernel, operands, params, perElement(n));
 }
 
+/** x[b] ← norm · x[b] / max(‖x[b]‖, 1e-7) for matrices x (batch, …); nothing where `clip` is given and drops the step. */
+export function normalizeMatrices(x: Tensor, batch: number, norm: number, clip?: Tensor): void {
+  const params = { batch, n: x.size / batch, norm };
+  x.gpu.run(normalizeKernel, { clip, x }, params, batch, { overrides: { GATED: clip !== undefined } });
+}
+
 /**
- * The nearly orthogonal matrices of x (batch, rows, columns), U·Vᵀ of each one's singular vectors: five steps of
+ * The nearly orthogonal matrices of x (batch, rows, columns), U·Vᵀ of each one's singular vectors: `steps` steps of
  * x ← α x + β (x xᵀ) x + γ (x xᵀ)² x from x over its norm. The squares are on the shorter side, three products a step,
  * all matrices in one. Overwrites x; the result is x or memory of its own.
  */
-export function orthogonalize(x: Tensor): Tensor {
+export function orthogonalize(x: Tensor, steps: number): Tensor {
   const { gpu } = x;
   const [batch, rows, columns] = x.shape as [number, number, number];
   const tall = rows > columns;
@@ -58,8 +64,8 @@ export function orthogonalize(x: Tensor): Tensor {
   const gram = Tensor.empty(gpu, [batch, side, side], 'f32', 'muon.gram');
   const square = Tensor.empty(gpu, gram.shape, 'f32', 'muon.square');
   let [from, to] = [x, Tensor.empty(gpu, x.shape, 'f32', 'muon.x')];
-  gpu.run(normalizeKernel, { x }, { batch, n: rows * columns }, batch);
-  for (let step = 0; step < NEWTON_SCHULZ.steps; step++) {
+  normalizeMatrices(x, batch, 1);
+  for (let step = 0; step < steps; step++) {
     const K = Math.max(rows, columns);
     const inner = { batch, M: side, N: side, K, transA: tall, transB: !tall };
     runMatmul(inner, { a: from, b: from, c: gram });

@@ -1,10 +1,17 @@
 /**
  * Muon (Jordan et al., 2024): hidden weight matrices are updated by their orthogonalised momentum, all other parameters by
- * AdamW. Semantics of torch.optim.Muon with `match_rms_adamw` (Liu et al., 2025): the update is 0.2 √max(rows, columns)
- * times an orthogonal matrix. It has the RMS of AdamW's updates, so AdamW's learning rate and weight decay suit Muon, too.
+ * AdamW. There are two scales of an update, `MuonOptions.norm`.
+ *
+ * `rms`: torch.optim.Muon with `match_rms_adamw` (Liu et al., 2025). The update is 0.2 √max(rows, columns) times an
+ * orthogonal matrix. It has the RMS of AdamW's updates, so AdamW's learning rate and weight decay suit Muon, too.
+ *
+ * `unit`: the Muon of airbench94_muon (Jordan, 2024). Before each update a matrix is rescaled to the norm √rows, with which a
+ * linear layer's outputs have the RMS of its inputs. There is no weight decay. The update is √max(1, rows / columns) times an
+ * orthogonal matrix, which has the norm √rows, too: a step moves every matrix by the learning rate times its norm. airbench
+ * has no factor, because none of its matrices has more rows than columns.
  */
 import { ConfigError } from '../core/errors.js';
-import { muonMomentum, muonUpdate, orthogonalize } from '../ops/muon.js';
+import { muonMomentum, muonUpdate, normalizeMatrices, orthogonalize } from '../ops/muon.js';
 import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { keep, scope } from '../tensor/scope.js';
@@ -12,8 +19,21 @@ import { Tensor } from '../tensor/tensor.js';
 import { AdamW, type AdamWOptions } from './adamw.js';
 import type { Optimizer, RateScale } from './optimizer.js';
 
-/** Decay of the momentum. */
-const BETA = 0.95;
+/** The constants of Muon, besides those of AdamW. */
+export interface MuonOptions {
+  /** How weights and updates are scaled. */
+  readonly norm: 'rms' | 'unit';
+  /** Decay of Nesterov's momentum. */
+  readonly momentum: number;
+  /** Steps of Newton and Schulz, which orthogonalise the momentum. */
+  readonly steps: number;
+  /** The learning rate of hidden matrices, as a multiple of that of the other parameters. */
+  readonly rate: number;
+}
+
+/** Jordan's constants, with the scale of torch.optim.Muon's `match_rms_adamw`. */
+export const muonDefaults: MuonOptions = { norm: 'rms', momentum: 0.95, steps: 5, rate: 1 };
+
 /** RMS of an update, relative to the learning rate. */
 const RMS = 0.2;
 /** The most floats in a batch of matrices. A step needs temporary memory for four times as many. */
@@ -29,6 +49,7 @@ interface Member {
   readonly parameter: Tensor;
   readonly gradient: Tensor;
   readonly m: Tensor;
+  readonly parts: number;
   /** Floats from the start of the batch. */
   readonly at: number;
   readonly scale: number;
@@ -55,6 +76,7 @@ export class Muon implements Optimizer {
   readonly adamw: AdamW;
   readonly state: Readonly<Record<'m' | 'v' | 'momentum', Part>>;
   private readonly batches: readonly Batch[];
+  private readonly options: AdamWOptions & MuonOptions;
 
   /**
    * The arena must have the order of `hiddenFirst`, and the hidden matrices must have weight decay. Throws a ConfigError if
@@ -63,7 +85,7 @@ export class Muon implements Optimizer {
   constructor(
     arena: Arena,
     hidden: readonly HiddenMatrix[],
-    private readonly options: AdamWOptions,
+    options: AdamWOptions & Partial<MuonOptions>,
     rateScale?: RateScale,
   ) {
     if (hidden.length === 0)
@@ -77,6 +99,7 @@ export class Muon implements Optimizer {
       throw new Error(
         'The matrices of Muon must be at the front of the arena and have weight decay. Order the parameters with hiddenFirst.',
       );
+    this.options = { ...muonDefaults, ...options };
     this.momentum = layout.like('muon.momentum');
     const rest = arena.section(end, arena.trained.size);
     this.adamw = new AdamW(arena, options, { layout: rest, rateScale });
@@ -95,14 +118,19 @@ export class Muon implements Optimizer {
   }
 
   private move({ count, rows, columns, members }: Batch, clip: Tensor, step: Tensor): void {
-    const factor = RMS * Math.sqrt(Math.max(rows, columns));
-    const { weightDecay } = this.options;
+    const { norm, momentum, steps, rate } = this.options;
+    const unit = norm === 'unit';
+    const factor = unit ? Math.sqrt(Math.max(1, rows / columns)) : RMS * Math.sqrt(Math.max(rows, columns));
+    const weightDecay = unit ? 0 : this.options.weightDecay;
     scope(() => {
       const x = Tensor.empty(clip.gpu, [count, rows, columns], 'f32', 'muon.x');
-      for (const { gradient, m, at } of members) muonMomentum({ gradient, m, x, clip }, at, BETA);
-      const orthogonal = orthogonalize(x);
-      for (const { parameter, at, scale } of members)
-        muonUpdate({ parameter, x: orthogonal, clip, step }, { at, factor, weightDecay, scale });
+      for (const { gradient, m, at } of members) muonMomentum({ gradient, m, x, clip }, at, momentum);
+      const orthogonal = orthogonalize(x, steps);
+      for (const { parameter, parts, at, scale } of members) {
+        if (unit) normalizeMatrices(parameter, parts, Math.sqrt(rows), clip);
+        const constants = { at, factor, weightDecay, scale: rate * scale };
+        muonUpdate({ parameter, x: orthogonal, clip, step }, constants);
+      }
     });
   }
 }
@@ -131,6 +159,7 @@ function batchesOf(
       parameter: parameter.tensor,
       gradient: parameter.tensor.grad as Tensor,
       m: keep(momentum.view(parameter.shape, start)),
+      parts,
       at: batch.count * rows * columns,
       scale: rateScale(parameter),
     });

@@ -1,13 +1,13 @@
 /** Learning rate schedules, as pure functions of the number of finished steps. */
 
-/** A learning rate schedule: linear warm-up and cosine, linear warm-up and a constant, or OneCycleLR. */
+/** A learning rate schedule: linear warm-up and then a cosine, a line or a constant; or OneCycleLR. */
 export interface Schedule {
-  readonly kind: 'cosine' | 'constant' | 'one-cycle';
+  readonly kind: 'cosine' | 'linear' | 'constant' | 'one-cycle';
   /** The peak learning rate. */
   readonly lr: number;
   /** The learning rate at the start of warm-up. */
   readonly warmupLr: number;
-  /** The learning rate at the end of the cosine. */
+  /** The learning rate at the end of the cosine or the line. */
   readonly minLr: number;
   readonly warmupSteps: number;
   /** The length of the schedule in steps, warm-up included. */
@@ -33,14 +33,16 @@ function oneCycle({ lr, totalSteps }: Schedule, done: number): number {
 }
 
 /**
- * The learning rate of the step that follows `done` finished steps. `cosine` and `constant` have a linear warm-up from
- * warmupLr to lr. Then `cosine` falls to minLr along half a cosine, as torch.optim.lr_scheduler's LinearLR followed by
- * CosineAnnealingLR. `one-cycle` is OneCycleLR and uses only lr and totalSteps.
+ * The learning rate of the step that follows `done` finished steps. `cosine`, `linear` and `constant` have a linear warm-up
+ * from warmupLr to lr, torch.optim.lr_scheduler's LinearLR. Then `cosine` falls to minLr along half a cosine, as
+ * CosineAnnealingLR, and `linear` along a line, as a second LinearLR. `one-cycle` is OneCycleLR and uses only lr and
+ * totalSteps.
  */
 export function learningRate(schedule: Schedule, done: number): number {
   const { kind, lr, warmupLr, minLr, warmupSteps, totalSteps } = schedule;
   if (kind === 'one-cycle') return oneCycle(schedule, done);
   if (done < warmupSteps) return warmupLr + ((lr - warmupLr) * done) / warmupSteps;
   if (kind === 'constant') return lr;
-  return anneal(lr, minLr, (done - warmupSteps) / Math.max(1, totalSteps - warmupSteps));
+  const progress = Math.min(1, (done - warmupSteps) / Math.max(1, totalSteps - warmupSteps));
+  return kind === 'linear' ? minLr + (lr - minLr) * (1 - progress) : anneal(lr, minLr, progress);
 }

@@ -20,13 +20,19 @@ export function trainingInput(
     store,
     shape: [dataset.channels, dataset.height, dataset.width],
     classes: dataset.classes.length,
-    augmentation: augmentationOptions(settings, dataset.mean),
+    augmentation: augmentationOptions(settings, dataset.mean, batches),
     mixing: mixingOptions(settings, batches),
   };
 }
 
-/** `mean` has the data set's mean of each channel, for pixels in [0, 1]. */
-export function augmentationOptions(settings: Settings, mean: readonly number[]): AugmentationOptions {
+/**
+ * `mean` has the data set's mean of each channel, for pixels in [0, 1]; `batches` is the number of micro-batches in an epoch.
+ */
+export function augmentationOptions(
+  settings: Settings,
+  mean: readonly number[],
+  batches: number,
+): AugmentationOptions {
   const { colorJitter: limit, hueJitter: hue, randomErasing, erasingMode } = settings;
   const jitter = colorJitter({ brightness: limit, contrast: limit, saturation: limit, hue });
   const fills: Record<Settings['fill'], (m: number) => number> = {
@@ -36,6 +42,7 @@ export function augmentationOptions(settings: Settings, mean: readonly number[])
   };
   return {
     flipCrop: settings.augment !== 'none',
+    flipEpoch: settings.flip === 'alternating' ? batches : null,
     reflect: settings.paddingMode === 'reflect',
     resizedCrop: settings.scaleMin > 0 ? { scaleMin: settings.scaleMin, ratioMax: settings.ratioMax } : null,
     policies: [...policyOf(settings), jitter],

@@ -4,7 +4,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { Model } from '../models/model.js';
 import { AdamW } from '../optim/adamw.js';
 import { LossScale } from '../optim/loss_scale.js';
-import { type HiddenMatrix, hiddenFirst, Muon } from '../optim/muon.js';
+import { type HiddenMatrix, hiddenFirst, Muon, type MuonOptions } from '../optim/muon.js';
 import type { Optimizer, RateScale } from '../optim/optimizer.js';
 import { Arena } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
@@ -44,6 +44,14 @@ export const hiddenMatrices = (parameters: readonly Parameter[]): HiddenMatrix[]
     return matrices > 0 ? [{ parameter, parts: matrices }] : [];
   });
 
+/** Muon's own constants. Its learning rate follows the schedule, so it is a multiple of --learning-rate. */
+const muonOptions = (settings: Settings): MuonOptions => ({
+  norm: settings.muonNorm,
+  momentum: settings.muonMomentum,
+  steps: settings.muonSteps,
+  rate: settings.muonLearningRate > 0 ? settings.muonLearningRate / settings.learningRate : 1,
+});
+
 /** Allocates the model's parameters in an arena on the device, and makes the optimizer that updates them. */
 export function buildOptimizer(
   gpu: Gpu,
@@ -60,7 +68,8 @@ export function buildOptimizer(
   }
   const hidden = hiddenMatrices(parameters);
   const arena = new Arena(gpu, hiddenFirst(parameters, hidden), decayRule(decay));
-  return { arena, optimizer: new Muon(arena, hidden, constants, rateScale) };
+  const options = { ...constants, ...muonOptions(settings) };
+  return { arena, optimizer: new Muon(arena, hidden, options, rateScale) };
 }
 
 /** The loss scale of --amp; null without --amp. Throws a ConfigError if the adapter lacks shader-f16. */

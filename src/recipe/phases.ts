@@ -18,6 +18,7 @@ export interface Phase {
 /** Settings of a run that a phase may change, besides those that its model allows (`ModelKind.phased`). */
 const PHASED: ReadonlySet<string> = new Set<keyof Settings>([
   'augment',
+  'flip',
   'paddingMode',
   'scaleMin',
   'ratioMax',

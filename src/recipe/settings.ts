@@ -38,6 +38,12 @@ const runRows = {
     'flip-crop',
     'augmentation of training images: crop and flip, then AutoAugment (CIFAR-10), RandAugment or TrivialAugmentWide',
   ),
+  flip: choice(
+    'Data',
+    ['random', 'alternating'],
+    'random',
+    'flips: random in every epoch, or random in the first one and then the opposite of the epoch before',
+  ),
   paddingMode: choice(
     'Data',
     ['zero', 'reflect'],
@@ -103,9 +109,9 @@ const runRows = {
   learningRate: number('Optimisation', 1e-3, 'peak learning rate', { alias: ['lr'] }),
   schedule: choice(
     'Optimisation',
-    ['cosine', 'constant', 'one-cycle'],
+    ['cosine', 'linear', 'constant', 'one-cycle'],
     'cosine',
-    'learning rate schedule: cosine or constant after warm-up, or OneCycleLR with its own warm-up',
+    'learning rate schedule: after warm-up a cosine, a line or a constant; or OneCycleLR with its own warm-up',
   ),
   scheduleSteps: count(
     'Optimisation',
@@ -114,12 +120,28 @@ const runRows = {
   ),
   warmupEpochs: number('Optimisation', 0, 'epochs of linear warm-up'),
   warmupLr: number('Optimisation', 1e-6, 'learning rate at the start of warm-up'),
-  minLr: number('Optimisation', 0, 'learning rate at the end of the cosine'),
+  minLr: number('Optimisation', 0, 'learning rate at the end of the cosine or the line'),
   optimizer: choice(
     'Optimisation',
     ['adamw', 'muon'],
     'adamw',
     'AdamW, or Muon for the matrices of hidden layers and AdamW for the rest',
+  ),
+  muonNorm: choice(
+    'Optimisation',
+    ['rms', 'unit'],
+    'rms',
+    "scale of Muon's updates: the RMS of AdamW's, or that of matrices which are rescaled to one norm before each update and do not decay",
+  ),
+  muonMomentum: number('Optimisation', 0.95, "decay of Muon's Nesterov momentum", { below: 1 }),
+  muonSteps: count('Optimisation', 5, "Newton-Schulz steps that orthogonalise Muon's momentum", {
+    min: 1,
+    most: 100,
+  }),
+  muonLearningRate: number(
+    'Optimisation',
+    0,
+    "peak learning rate of Muon's matrices, on the schedule of the others; 0 for --learning-rate",
   ),
   weightDecay: number('Optimisation', 0.05, 'decoupled weight decay'),
   decay: choice(
@@ -214,11 +236,15 @@ function checkTogether(settings: Settings): void {
     throw new ConfigError(
       `--schedule-steps ${settings.scheduleSteps} does not go with --max-flops, whose schedule runs over FLOPs. Leave one out.`,
     );
-  if (schedule === 'cosine' && minLr > learningRate)
+  if ((schedule === 'cosine' || schedule === 'linear') && minLr > learningRate)
     throw new ConfigError(`--min-lr ${minLr} must not exceed --learning-rate ${learningRate}.`);
   if (schedule === 'one-cycle' && (warmupEpochs > 0 || minLr > 0))
     throw new ConfigError(
       '--schedule one-cycle has a warm-up and a last rate of its own: it goes with --warmup-epochs 0 and --min-lr 0.',
+    );
+  if (settings.optimizer === 'muon' && settings.muonLearningRate > 0 && learningRate === 0)
+    throw new ConfigError(
+      `--muon-learning-rate ${settings.muonLearningRate} follows the schedule of --learning-rate, which must be above 0.`,
     );
   if (layerDecay === 0 || layerDecay > 1)
     throw new ConfigError(`--layer-decay must be above 0 and at most 1, not ${layerDecay}.`);
@@ -226,7 +252,9 @@ function checkTogether(settings: Settings): void {
   if (seed > 0xffffffff) throw new ConfigError(`--seed must be below 4294967296, not ${seed}.`);
 }
 
-function checkAugmentation({ augment, scaleMin, randFlavour, randMagnitude }: Settings): void {
+function checkAugmentation({ augment, flip, scaleMin, randFlavour, randMagnitude }: Settings): void {
+  if (augment === 'none' && flip === 'alternating')
+    throw new ConfigError('--flip alternating needs flips: --augment flip-crop, auto, rand or trivial.');
   if (augment === 'none' && scaleMin > 0)
     throw new ConfigError(
       `--scale-min ${scaleMin} needs a crop: --augment flip-crop, auto, rand or trivial.`,
