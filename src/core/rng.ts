@@ -16,6 +16,7 @@ export const stream = {
   erase: 9,
   noise: 10,
   mix: 11,
+  sample: 12,
 } as const;
 
 export type Words = [number, number, number, number];

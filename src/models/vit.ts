@@ -5,16 +5,17 @@
 
 import { checkpoint } from '../autograd/checkpoint.js';
 import { Dropout, dropPathRates, Streams } from '../nn/dropout.js';
-import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
+import { kaimingUniform, normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
 import { type Mode, type ModelPart, partsOf } from '../nn/module.js';
 import { PatchEmbed } from '../nn/patch_embed.js';
 import { sincos2d } from '../nn/positions.js';
 import { Block } from '../nn/transformer.js';
+import { whiten } from '../nn/whiten.js';
 import { add, meanTokens, prependToken, takeToken } from '../ops/index.js';
 import { type Init, Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { Model, type ModelImages, type SummaryRow } from './model.js';
+import { type ImageInit, Model, type ModelImages, type SummaryRow } from './model.js';
 import { type VitConfig, type VitOptions, vitConfig } from './vit_config.js';
 
 // timm draws the class token with standard deviation 1e-6 and positions with 0.02; PyTorch's tutorials start both at zero.
@@ -22,6 +23,11 @@ const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros };
 // Registers need random initial values in both schemes, because equal registers would stay equal. timm draws them so.
 const registerInit = normal(1e-6);
 const positionInit: Record<Scheme, Init> = { timm: truncNormal(0.02), pytorch: zeros };
+
+/** Rows that do not whiten keep the default of nn.Conv2d. Normalised pixels have mean zero, so no bias is needed. */
+const whitenedInit = { weight: kaimingUniform, bias: () => zeros };
+/** The number of images that a whitened patch embedding is computed from, as in airbench. */
+const WHITENING_IMAGES = 5000;
 
 /** Tokens and positions have no weight decay, as in timm's VisionTransformer.no_weight_decay (1.0.29). */
 const TOKEN = { decays: false };
@@ -59,7 +65,10 @@ export class VisionTransformer extends Model {
       config.posEmbed === 'learn'
         ? new Parameter([1, tokens, D], positionInit[init], TOKEN)
         : new Parameter([1, tokens, D], sincos2d(config.grid, config.prefix), { kind: 'fixed' });
-    this.patchEmbed = new PatchEmbed(channels, D, geometry);
+    this.patchEmbed = new PatchEmbed(channels, D, geometry, {
+      init: config.patchInit === 'whiten' ? whitenedInit : schemes.pytorch,
+      kind: config.freezePatchEmbed ? 'fixed' : 'trained',
+    });
     this.dropout = new Dropout(config.embedDropout, streams);
     this.blocks = dropPathRates(config.dropPath, depth, config.dropPathMode).map(
       (dropPath) => new Block({ ...config, width: D, dropPath }, streams),
@@ -99,6 +108,16 @@ export class VisionTransformer extends Model {
 
   classifier(): readonly Parameter[] {
     return partsOf(this.head);
+  }
+
+  override fromImages(): ImageInit | null {
+    const { patchInit, geometry } = this.config;
+    if (patchInit === 'default') return null;
+    return {
+      parameter: this.patchEmbed.proj.weight,
+      count: WHITENING_IMAGES,
+      amend: (values, images) => whiten(values, images, geometry),
+    };
   }
 
   /** As in BEiT: patch embedding, tokens and positions are one layer, then each block, then the last norm and the head. */

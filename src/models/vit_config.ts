@@ -64,6 +64,10 @@ export interface VitConfig {
   /** LayerNorm's epsilon; timm uses 1e-6, PyTorch 1e-5. */
   readonly eps: number;
   readonly init: Scheme;
+  /** `whiten`: the patch embedding's first values whiten the patches of training images; see `fromImages`. */
+  readonly patchInit: 'default' | 'whiten';
+  /** True if the patch embedding keeps its first values. */
+  readonly freezePatchEmbed: boolean;
 }
 
 const pair = (value: Pair): readonly [number, number] => (typeof value === 'number' ? [value, value] : value);

@@ -34,6 +34,13 @@ export const vitSettings = {
     'timm',
     'weight initialisation: truncated normal 0.02 (timm), or the defaults of PyTorch layers',
   ),
+  patchInit: choice(
+    'Model',
+    ['default', 'whiten'],
+    'default',
+    'initial patch embedding: the default of nn.Conv2d, or one that whitens the patches of 5000 training images',
+  ),
+  freezePatchEmbed: flag('Model', false, 'keep the patch embedding at its initial values'),
   gradCheckpointing: flag(
     'Optimisation',
     false,

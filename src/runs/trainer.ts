@@ -6,7 +6,7 @@ import type { Schedule } from '../optim/schedule.js';
 import type { Settings } from '../recipe/settings.js';
 import { type FitOptions, fit, type Outcome, planOf, snapshotOf } from '../training/fit.js';
 import { freshProgress, type Progress } from '../training/progress.js';
-import { setup, type Training } from '../training/setup.js';
+import { type LoadWeights, setup, type Training } from '../training/setup.js';
 import { loadInit, loadParts, metadataField, stateParts } from './checkpoint.js';
 import { describeContinuation } from './continuation.js';
 import { type Fingerprint, fingerprint } from './fingerprint.js';
@@ -66,11 +66,8 @@ export class Trainer {
    * `resume`. Throws a ConfigError for settings or images that do not fit, and a FormatError for a damaged file.
    */
   static async prepare(input: TrainerInput): Promise<Trainer> {
-    const { gpu, settings, dataset, init, reporter } = input;
-    const training = await setup(gpu, settings, dataset, (arena, model) => {
-      const note = init && loadInit(init, arena, model);
-      if (note) reporter.note(note);
-    });
+    const { gpu, settings, dataset } = input;
+    const training = await setup(gpu, settings, dataset, weightsFrom(input));
     const data = fingerprint(dataset, await dataset.load('train'));
     const start = input.resume
       ? restore(input, input.resume, training, data)
@@ -94,6 +91,16 @@ export class Trainer {
     const { onStep, evaluate } = this.input;
     return fit(training, sink, { progress, onStep, evaluate, stopped: () => this.stopRequested });
   }
+}
+
+/** How a run's weights are loaded: from `init`, or later with the whole state of `resume`; undefined for a new run. */
+function weightsFrom({ init, resume, reporter }: TrainerInput): LoadWeights | undefined {
+  if (init)
+    return (arena, model) => {
+      const note = loadInit(init, arena, model);
+      if (note) reporter.note(note);
+    };
+  return resume ? () => {} : undefined;
 }
 
 interface Start {

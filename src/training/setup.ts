@@ -17,6 +17,7 @@ import type { Settings } from '../recipe/settings.js';
 import type { Arena } from '../tensor/arena.js';
 import { owned } from '../tensor/scope.js';
 import { FiniteCheck } from './health.js';
+import { initialiseFromImages } from './image_init.js';
 import { TrainingStep } from './step.js';
 
 /** A model on the device, its optimizer, and its training step. */
@@ -51,12 +52,13 @@ export interface Training extends Trainable {
   release(): void;
 }
 
-/** Loads weights over the initial values. It is called after these are drawn and before the EMA copies them. */
+/** Writes weights over the initial values. It is called after these are drawn and before the EMA copies them. */
 export type LoadWeights = (arena: Arena, model: Model) => void;
 
 /**
- * Builds the model, reads the data, and puts both on the device. Initial weights are drawn by the seed of the settings;
- * `load` may replace them. Throws a ConfigError if the settings do not fit the data set or the adapter, and an
+ * Builds the model, reads the data, and puts both on the device. Initial weights are drawn by the seed of the settings, and
+ * a model may compute some of them from images. `load` is for weights that come from elsewhere: where it is given, nothing
+ * is computed from images. Throws a ConfigError if the settings do not fit the data set or the adapter, and an
  * OutOfMemoryError.
  */
 export async function setup(
@@ -79,7 +81,8 @@ export async function setup(
     const { batchSize, gradAccumSteps, shuffle, seed } = settings;
     const sampler = new Sampler(records, batchSize * gradAccumSteps, { shuffle, seed });
     const input = trainingInput(settings, dataset, store, sampler.batches * gradAccumSteps);
-    const trainable = makeTrainable(gpu, model, settings, input, load);
+    const computed = initialiseFromImages({ dataset, split: train, records }, settings);
+    const trainable = makeTrainable(gpu, model, settings, input, load ?? computed);
     const { arena, optimizer } = trainable;
     const finite = new FiniteCheck(gpu, {
       parameter: { layout: arena, tensor: arena.values },
