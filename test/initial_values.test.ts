@@ -1,5 +1,6 @@
-/** Initial values that are computed: patch embeddings that whiten the patches of training images. */
+/** Initial values that are computed: whitened patch embeddings, orthogonal weights, mimetic attention, a head of zeros. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Counter, stream } from '../src/core/rng.js';
 import { normalisedImages, sampleRecords } from '../src/data/sample.js';
 import { uploadSplit } from '../src/data/store.js';
 import { VisionTransformer } from '../src/models/vit.js';
@@ -208,3 +209,132 @@ describe('a run with --patch-init whiten', () => {
     expect(new VisionTransformer(options).fromImages() !== null).toBe(asks);
   });
 });
+
+/** The initial values of a model's parameters, by name. */
+function initial(options: VitOptions, seed = 5): Map<string, Float32Array> {
+  const model = new VisionTransformer({ imageSize: 8, ...options });
+  return new Map(model.parameters().map((parameter, i) => [parameter.name, parameter.initial(seed, i)]));
+}
+
+/** aᵀ · b of two matrices with D columns each. */
+function acrossRows(a: Float32Array, b: Float32Array, D: number): Float64Array {
+  return Float64Array.from({ length: D * D }, (_, at) => {
+    let sum = 0;
+    for (let k = 0; k < a.length / D; k++) sum += a[k * D + Math.floor(at / D)]! * b[k * D + (at % D)]!;
+    return sum;
+  });
+}
+
+describe('--init-scheme orthogonal', () => {
+  const D = 24;
+  const model = { embedDim: D, depth: 2, numHeads: 3, mlpRatio: 2, classes: 5 };
+  const values = initial({ ...model, initScheme: 'orthogonal' });
+
+  it.each<[string, number, number, number]>([
+    ['attn.qkv.weight', 3, D, D],
+    ['attn.proj.weight', 1, D, D],
+    ['mlp.fc1.weight', 1, 2 * D, D],
+    ['mlp.fc2.weight', 1, D, 2 * D],
+  ])(
+    '%s: %i matrices (%i, %i) with orthonormal rows or columns, and a zero bias',
+    (name, parts, rows, columns) => {
+      for (const block of ['blocks.0', 'blocks.1']) {
+        const weight = values.get(`${block}.${name}`)!;
+        expect(weight).toHaveLength(parts * rows * columns);
+        for (let part = 0; part < parts; part++) {
+          const at = (i: number, j: number) => weight[(part * rows + i) * columns + j]!;
+          const few = Math.min(rows, columns);
+          for (let i = 0; i < few; i++)
+            for (let j = 0; j < few; j++) {
+              let sum = 0;
+              for (let k = 0; k < Math.max(rows, columns); k++)
+                sum += rows <= columns ? at(i, k) * at(j, k) : at(k, i) * at(k, j);
+              expect(Math.abs(sum - Number(i === j))).toBeLessThan(1e-6);
+            }
+        }
+        expect(new Set(values.get(`${block}.${name.replace('weight', 'bias')}`))).toEqual(new Set([0]));
+      }
+      expect(values.get(`blocks.0.${name}`)).not.toEqual(values.get(`blocks.1.${name}`));
+    },
+  );
+
+  it('leaves everything that is no linear layer as timm has it', () => {
+    const timm = initial(model);
+    for (const [name, expected] of timm)
+      if (!/(qkv|proj|fc1|fc2|head)\.weight$/.test(name) || name.startsWith('patch_embed'))
+        expect(values.get(name), name).toEqual(expected);
+    expect(values.get('head.weight')).not.toEqual(timm.get('head.weight'));
+  });
+});
+
+describe('--attention-init mimetic', () => {
+  const [D, heads, depth, seed] = [24, 3, 2, 5];
+  const size = D / heads;
+  const model: VitOptions = { embedDim: D, depth, numHeads: heads, mlpRatio: 2 };
+  const values = initial({ ...model, attentionInit: 'mimetic', initScheme: 'pytorch' }, seed);
+  const weight = (block: number, name: string) => values.get(`blocks.${block}.attn.${name}.weight`)!;
+  /** The matrix that a block draws as its number `place`: spread · Z + diagonal · I. */
+  const drawn = (block: number, place: number, spread: number, diagonal: number) => {
+    const counter = new Counter(seed, stream.pair, block, place * D * D);
+    return Float64Array.from({ length: D * D }, (_, i) => {
+      const identity = Math.floor(i / D) === i % D ? diagonal : 0;
+      return (spread / Math.sqrt(D)) * counter.normal() + identity;
+    });
+  };
+
+  it.each([0, 1])('values times output projection of block %i are 0.4 Z − 0.4 I', (block) => {
+    const value = weight(block, 'qkv').subarray(2 * D * D);
+    const proj = weight(block, 'proj');
+    // x · Wvᵀ · Wprojᵀ for the unit vectors x.
+    const found = Float64Array.from({ length: D * D }, (_, at) => {
+      let sum = 0;
+      for (let k = 0; k < D; k++) sum += value[k * D + Math.floor(at / D)]! * proj[(at % D) * D + k]!;
+      return sum;
+    });
+    const expected = drawn(block, heads, 0.4, -0.4);
+    for (const [i, each] of expected.entries()) expect(Math.abs(found[i]! - each)).toBeLessThan(1e-6);
+  });
+
+  it.each([0, 1])(
+    'queries times keys of block %i are the best part of rank head_dim of 0.7 Z + 0.7 I',
+    (block) => {
+      const qkv = weight(block, 'qkv');
+      for (let head = 0; head < heads; head++) {
+        const part = (from: number) => qkv.subarray((from + head * size) * D, (from + (head + 1) * size) * D);
+        const scores = acrossRows(part(0), part(D), D); // q · kᵀ = x · Wqᵀ · Wk · xᵀ
+        const whole = drawn(block, head, 0.7, 0.7);
+        const rest = Float32Array.from(whole, (value, i) => value - scores[i]!);
+        // What is left shares no direction with what is kept, and has a smaller norm than anything else would leave.
+        const shared = acrossRows(rest, Float32Array.from(scores), D);
+        expect(Math.max(...shared.map(Math.abs))).toBeLessThan(1e-5);
+        const square = (x: ArrayLike<number>) => Array.from(x).reduce((sum, value) => sum + value * value, 0);
+        expect(square(rest)).toBeCloseTo(square(whole) - square(scores), 4);
+        expect(square(scores) / square(whole)).toBeGreaterThan(1.5 * (size / D));
+      }
+    },
+  );
+
+  it('has zero biases, new numbers in every block, head and seed, and changes nothing else', () => {
+    const plain = initial({ ...model, initScheme: 'pytorch' }, seed);
+    for (const [name, expected] of plain)
+      if (!/attn\.(qkv|proj)\./.test(name)) expect(values.get(name), name).toEqual(expected);
+      else if (name.endsWith('bias')) expect(new Set(values.get(name)), name).toEqual(new Set([0]));
+    expect(weight(0, 'qkv')).not.toEqual(weight(1, 'qkv'));
+    expect(weight(0, 'qkv').subarray(0, size * D)).not.toEqual(
+      weight(0, 'qkv').subarray(size * D, 2 * size * D),
+    );
+    const others = initial({ ...model, attentionInit: 'mimetic' }, seed + 1);
+    expect(others.get('blocks.0.attn.proj.weight')).not.toEqual(weight(0, 'proj'));
+  });
+});
+
+it.each(['timm', 'pytorch', 'orthogonal'] as const)(
+  '--zero-head with %s starts the head at zero, and nothing else',
+  (initScheme) => {
+    const model = { embedDim: 8, depth: 1, initScheme };
+    const [plain, zero] = [initial(model), initial({ ...model, zeroHead: true })];
+    for (const [name, expected] of plain)
+      if (name.startsWith('head.')) expect(new Set(zero.get(name))).toEqual(new Set([0]));
+      else expect(zero.get(name), name).toEqual(expected);
+  },
+);

@@ -90,6 +90,8 @@ const options: [string, Partial<Settings>, RegExp[]][] = [
     { posEmbed: 'sincos2d', emaDecay: 0.9, decay: 'all' },
     [/^pos_embed$/, /^ema\.pos_embed$/],
   ],
+  ['orthogonal weights and a head of zeros', { initScheme: 'orthogonal', zeroHead: true }, []],
+  ['mimetic attention', { attentionInit: 'mimetic', optimizer: 'muon' }, []],
   ['a whitened patch embedding', { patchInit: 'whiten' }, []],
   ['a frozen patch embedding', { freezePatchEmbed: true }, [/^patch_embed\.proj\.weight$/]],
   [

@@ -17,6 +17,7 @@ export const stream = {
   noise: 10,
   mix: 11,
   sample: 12,
+  pair: 13,
 } as const;
 
 export type Words = [number, number, number, number];
@@ -71,6 +72,11 @@ export class Counter {
     /** The first element. Two counters of one step share no draw if they start far enough apart. */
     private element = 0,
   ) {}
+
+  /** A counter of the same seed, for another use. */
+  other(streamId: number, step: number, element = 0): Counter {
+    return new Counter(this.seed, streamId, step, element);
+  }
 
   /** Uniform in [0, 1). */
   uniform(): number {

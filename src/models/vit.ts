@@ -19,13 +19,20 @@ import { type ImageInit, Model, type ModelImages, type SummaryRow } from './mode
 import { type VitConfig, type VitOptions, vitConfig } from './vit_config.js';
 
 // timm draws the class token with standard deviation 1e-6 and positions with 0.02; PyTorch's tutorials start both at zero.
-const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros };
+// Orthogonal weights say nothing about vectors, which start as timm's.
+const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros, orthogonal: normal(1e-6) };
 // Registers need random initial values in both schemes, because equal registers would stay equal. timm draws them so.
 const registerInit = normal(1e-6);
-const positionInit: Record<Scheme, Init> = { timm: truncNormal(0.02), pytorch: zeros };
+const positionInit: Record<Scheme, Init> = {
+  timm: truncNormal(0.02),
+  pytorch: zeros,
+  orthogonal: truncNormal(0.02),
+};
 
 /** Rows that do not whiten keep the default of nn.Conv2d. Normalised pixels have mean zero, so no bias is needed. */
 const whitenedInit = { weight: kaimingUniform, bias: () => zeros };
+/** A head whose first logits are all zero: the first loss is ln K, and the first step moves the head alone. */
+const zeroInit = { weight: zeros, bias: () => zeros };
 /** The number of images that a whitened patch embedding is computed from, as in airbench. */
 const WHITENING_IMAGES = 5000;
 
@@ -71,11 +78,11 @@ export class VisionTransformer extends Model {
     });
     this.dropout = new Dropout(config.embedDropout, streams);
     this.blocks = dropPathRates(config.dropPath, depth, config.dropPathMode).map(
-      (dropPath) => new Block({ ...config, width: D, dropPath }, streams),
+      (dropPath, index) => new Block({ ...config, width: D, dropPath, index }, streams),
     );
     this.norm = config.pool === 'cls' ? new LayerNorm(D, eps) : null;
     this.fcNorm = config.pool === 'mean' ? new LayerNorm(D, eps) : null;
-    this.head = new Linear(D, classes, schemes[init]);
+    this.head = new Linear(D, classes, config.zeroHead ? zeroInit : schemes[init]);
     this.parameters(); // names the parameters
   }
 

@@ -64,6 +64,10 @@ export interface VitConfig {
   /** LayerNorm's epsilon; timm uses 1e-6, PyTorch 1e-5. */
   readonly eps: number;
   readonly init: Scheme;
+  /** True if the classifier's weight and bias start at zero. */
+  readonly zeroHead: boolean;
+  /** `mimetic`: attention starts as in trained networks (Trockman and Kolter, 2023). */
+  readonly attentionInit: 'default' | 'mimetic';
   /** `whiten`: the patch embedding's first values whiten the patches of training images; see `fromImages`. */
   readonly patchInit: 'default' | 'whiten';
   /** True if the patch embedding keeps its first values. */

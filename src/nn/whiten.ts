@@ -4,6 +4,7 @@
  * them is correlated with another.
  */
 import { symmetricEigen } from '../core/eigen.js';
+import { gram } from '../core/gram.js';
 import { type PatchGeometry, patchGrid } from '../ops/index.js';
 
 /** Added to every eigenvalue, as in airbench: directions that hardly occur in the images are not blown up to noise. */
@@ -24,32 +25,16 @@ export interface NormalisedImages {
   readonly width: number;
 }
 
-/** Patches that are added to the moments in one pass over them. */
-type Group = [Float64Array, Float64Array, Float64Array, Float64Array];
-
 /**
  * The mean of p·pᵀ over all patches p of the images (n, n), n = C·PH·PW, in float64. As in airbench no mean is subtracted:
  * the pixels are normalised, and the bias is zero.
  */
 export function patchMoments(images: NormalisedImages, geometry: PatchGeometry): Float64Array {
-  const n = images.channels * geometry.patch[0] * geometry.patch[1];
-  const moments = new Float64Array(n * n);
-  const patch = () => new Float64Array(n);
-  const group: Group = [patch(), patch(), patch(), patch()];
-  let count = 0;
-  for (const cut of patches(images, geometry)) {
-    cut(group[count++ % group.length] as Float64Array);
-    if (count % group.length === 0) addMoments(moments, group);
-  }
-  for (const rest of group.slice(count % group.length)) rest.fill(0);
-  if (count % group.length > 0) addMoments(moments, group);
-  for (let i = 0; i < n; i++)
-    for (let j = 0; j <= i; j++) {
-      const mean = (moments[i * n + j] as number) / count;
-      moments[i * n + j] = mean;
-      moments[j * n + i] = mean;
-    }
-  return moments;
+  const { pixels, channels, height, width } = images;
+  const [rows, columns] = patchGrid([height, width], geometry);
+  const count = (pixels.length / (channels * height * width)) * rows * columns;
+  const n = channels * geometry.patch[0] * geometry.patch[1];
+  return gram(n, patches(images, geometry)).map((sum) => sum / count);
 }
 
 /** For each patch in turn, a function that writes its values, with zeros beyond the border. */
@@ -75,19 +60,6 @@ function* patches(
             }
       };
     }
-}
-
-/** moments += Σ p·pᵀ on and below the diagonal. */
-function addMoments(moments: Float64Array, [p, q, r, s]: Group): void {
-  const n = p.length;
-  for (let i = 0; i < n; i++) {
-    const [pi, qi, ri, si] = [p[i] as number, q[i] as number, r[i] as number, s[i] as number];
-    const row = moments.subarray(i * n, i * n + i + 1);
-    for (let j = 0; j < row.length; j++) {
-      const first = pi * (p[j] as number) + qi * (q[j] as number);
-      row[j] = (row[j] as number) + first + ri * (r[j] as number) + si * (s[j] as number);
-    }
-  }
 }
 
 /**
