@@ -80,7 +80,7 @@ interface Cases {
     };
     readonly bounds: Record<string, number>;
   }[];
-  readonly laws: Record<Settings['initScheme'], Record<string, Law>>;
+  readonly laws: Record<'timm' | 'pytorch', Record<string, Law>>;
   readonly decays: Record<string, boolean>;
 }
 

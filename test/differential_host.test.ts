@@ -7,7 +7,7 @@ import { emaDecay } from '../src/optim/ema.js';
 import { learningRate } from '../src/optim/schedule.js';
 import { decayRule } from '../src/recipe/optimizer.js';
 import { scheduleOf } from '../src/recipe/schedule.js';
-import { resolveSettings, type Settings } from '../src/recipe/settings.js';
+import { resolveSettings } from '../src/recipe/settings.js';
 import { cases, type Law, numbered, vitOptions } from './differential.js';
 
 describe('learning rates', () => {
@@ -84,7 +84,7 @@ function expectLaw(
   expect(most, `largest of ${name}`).toBeGreaterThanOrEqual(scale * (1 - Math.min(1, 14 / n)));
 }
 
-describe.each(['timm', 'pytorch'] as const)('first values as %s', (scheme: Settings['initScheme']) => {
+describe.each(['timm', 'pytorch'] as const)('first values as %s', (scheme) => {
   const laws = cases.laws[scheme];
 
   it.each(numbered(cases.init))('model $i: every parameter has its law', ({ setting }) => {

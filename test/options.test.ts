@@ -3,19 +3,25 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Tape } from '../src/autograd/tape.js';
 import { ConfigError } from '../src/core/errors.js';
-import { asFloat32, decodeSafetensors } from '../src/io/safetensors.js';
+import { asFloat32, decodeSafetensors, type TensorData } from '../src/io/safetensors.js';
+import { VisionTransformer } from '../src/models/vit.js';
+import type { VitOptions } from '../src/models/vit_config.js';
 import { zeros } from '../src/nn/init.js';
+import { crossEntropy } from '../src/ops/index.js';
 import { buildModel } from '../src/recipe/model.js';
 import { buildOptimizer, decayRule, hiddenMatrices, layerDecayScale } from '../src/recipe/optimizer.js';
 import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import type { Reporter } from '../src/runs/reporter.js';
 import { RunDirectory } from '../src/runs/run_directory.js';
 import { Trainer } from '../src/runs/trainer.js';
+import { Arena } from '../src/tensor/arena.js';
 import { Parameter } from '../src/tensor/parameter.js';
+import { Tensor } from '../src/tensor/tensor.js';
 import { type Evaluation, evaluate } from '../src/training/evaluate.js';
 import { betterOf } from '../src/training/fit.js';
-import { withGpu } from './gpu.js';
+import { normals, withGpu } from './gpu.js';
 import { images } from './images.js';
 
 const gpuOf = withGpu();
@@ -93,6 +99,15 @@ const options: [string, Partial<Settings>, RegExp[]][] = [
     { posEmbed: 'sincos2d', emaDecay: 0.9, decay: 'all' },
     [/^pos_embed$/, /^ema\.pos_embed$/],
   ],
+  ['orthogonal weights and a head of zeros', { initScheme: 'orthogonal', zeroHead: true }, []],
+  ['mimetic attention', { attentionInit: 'mimetic', optimizer: 'muon' }, []],
+  ['a whitened patch embedding', { patchInit: 'whiten' }, []],
+  ['a frozen patch embedding', { freezePatchEmbed: true }, [/^patch_embed\.proj\.weight$/]],
+  [
+    'a whitened patch embedding that is frozen, by Muon',
+    { patchInit: 'whiten', freezePatchEmbed: true, optimizer: 'muon', posEmbed: 'sincos2d', pool: 'mean' },
+    [/^patch_embed\.proj\.bias$/],
+  ],
 ];
 
 describe('training with', () => {
@@ -131,6 +146,64 @@ describe('training with', () => {
     );
     expect(tensors.get('ema.pos_embed')!.bytes).toEqual(tensors.get('pos_embed')!.bytes);
     expect(tensors.has('adamw.m.pos_embed')).toBe(false);
+  });
+});
+
+describe('a frozen patch embedding', () => {
+  const frozen = { freezePatchEmbed: true, emaDecay: 0.9, decay: 'all', weightDecay: 0.5 } as const;
+  const of = (tensors: ReadonlyMap<string, TensorData>) =>
+    [...tensors].filter(([name]) => name.startsWith('patch_embed.'));
+
+  it.each(['adamw', 'muon'] as const)(
+    'keeps its first values to the bit by %s, and has no moments',
+    async (optimizer) => {
+      const { checkpoint } = await train(`frozen by ${optimizer}`, { ...frozen, optimizer });
+      const still = await train(`not moved by ${optimizer}`, {
+        ...frozen,
+        learningRate: 0,
+        warmupLr: 0,
+        maxSteps: 1,
+      });
+      const { tensors } = checkpoint('last.state.safetensors');
+      const kept = of(tensors);
+      expect(kept.map(([name]) => name)).toEqual(['patch_embed.proj.weight', 'patch_embed.proj.bias']);
+      expect(kept).toEqual(of(still.checkpoint('final.safetensors').tensors));
+      for (const [name, tensor] of kept) expect(tensors.get(`ema.${name}`)).toEqual(tensor);
+      expect(named(tensors, /^(adamw|muon)\..*patch_embed/)).toEqual([]);
+    },
+  );
+
+  // With fixed positions nothing before the first block is trained, so the gradient ends inside that block.
+  it.each<[string, VitOptions]>([
+    ['with learned positions', {}],
+    ['with fixed positions', { posEmbed: 'sincos2d', pool: 'mean' }],
+    [
+      'with fixed positions and checkpointing',
+      { posEmbed: 'sincos2d', pool: 'mean', gradCheckpointing: true },
+    ],
+  ])('leaves the gradients of all other parameters as they are, %s', async (_, options) => {
+    const gpu = gpuOf();
+    const gradients = async (freezePatchEmbed: boolean) => {
+      const model = new VisionTransformer({
+        ...{ embedDim: 24, depth: 2, numHeads: 3, patchSize: 8, freezePatchEmbed },
+        ...options,
+      });
+      const arena = new Arena(gpu, model.parameters(), () => true);
+      arena.initialise(model.parameters(), 3);
+      const x = Tensor.from(gpu, normals([4, 3, 32, 32], 1), [4, 3, 32, 32]);
+      const tape = new Tape();
+      tape.backward(
+        tape.run(() => crossEntropy(model.forward(x), Tensor.from(gpu, Uint32Array.of(0, 3, 6, 3)))),
+      );
+      return arena.trained.read(arena.trained.of(arena.gradients));
+    };
+    const all = await gradients(false);
+    const most = await gradients(true);
+    expect([...all.keys()].filter((name) => !most.has(name))).toEqual([
+      'patch_embed.proj.weight',
+      'patch_embed.proj.bias',
+    ]);
+    for (const [name, gradient] of most) expect(gradient, name).toEqual(all.get(name));
   });
 });
 

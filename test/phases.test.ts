@@ -154,7 +154,7 @@ describe('--phases', () => {
 
 describe('a run of three phases', () => {
   const phased = settings({
-    phases: '0.3: patch_size=8, augment=none; 0.7: input_size=16',
+    phases: '0.3: patch_size=8, augment=none, freeze_patch_embed=true; 0.7: input_size=16, keep_tokens=0.5',
     optimizer: 'muon',
   });
 

@@ -18,6 +18,8 @@ export const stream = {
   mix: 11,
   flip: 12,
   tokens: 13,
+  sample: 14,
+  pair: 15,
 } as const;
 
 export type Words = [number, number, number, number];
@@ -72,6 +74,11 @@ export class Counter {
     /** The first element. Two counters of one step share no draw if they start far enough apart. */
     private element = 0,
   ) {}
+
+  /** A counter of the same seed, for another use. */
+  other(streamId: number, step: number, element = 0): Counter {
+    return new Counter(this.seed, streamId, step, element);
+  }
 
   /** Uniform in [0, 1). */
   uniform(): number {

@@ -9,7 +9,7 @@ import type { ImageFormat, Split } from './dataset.js';
 export type Normalize = 'cifar' | 'half';
 
 /** (value / 255 − mean) / std as one multiply-add for each channel: the factors, then the addends. */
-function normalisation(dataset: ImageFormat, normalize: Normalize): Float32Array<ArrayBuffer> {
+export function normalisation(dataset: ImageFormat, normalize: Normalize): Float32Array<ArrayBuffer> {
   const mean = normalize === 'half' ? dataset.mean.map(() => 0.5) : dataset.mean;
   const std = normalize === 'half' ? dataset.std.map(() => 0.5) : dataset.std;
   return Float32Array.from([

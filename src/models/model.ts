@@ -1,6 +1,7 @@
 /** The base class of models. Training, evaluation, checkpoints and reports work with any image classifier that extends it. */
 import type { ImageFormat } from '../data/dataset.js';
 import { type Mode, Module } from '../nn/module.js';
+import type { NormalisedImages } from '../nn/whiten.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 
@@ -13,6 +14,15 @@ export interface SummaryRow {
   /** The shape of its output, such as `(B, 65, 192)`; B is the batch size. */
   readonly shape: string;
   readonly parameters: readonly Parameter[];
+}
+
+/** Initial values of a parameter that depend on training images. */
+export interface ImageInit {
+  readonly parameter: Parameter;
+  /** The number of images; fewer are given if there are not so many. */
+  readonly count: number;
+  /** Changes the parameter's drawn values in place. */
+  amend(values: Float32Array, images: NormalisedImages): void;
 }
 
 /** An image classifier. `docs/library.md` shows how to write one. */
@@ -49,10 +59,18 @@ export abstract class Model extends Module {
 
   /**
    * The values that a parameter of this model takes over from one of another size in the model `from`, such as positions on
-   * another grid of patches. Models that the phases of a run may resize override it.
+   * another grid of patches; null if it keeps its initial values. Models that the phases of a run may resize override it.
    */
-  resampled(name: string, _values: Float32Array, from: Model): Float32Array {
+  resampled(name: string, _values: Float32Array, from: Model): Float32Array | null {
     throw new Error(`${name} of ${from.label} does not fit ${this.label}.`);
+  }
+
+  /**
+   * Initial values that are computed from training images; null if none are. `setup` computes them for a new run. Weights
+   * that are loaded replace them.
+   */
+  fromImages(): ImageInit | null {
+    return null;
   }
 
   /** The number of parameters, trained and fixed. */

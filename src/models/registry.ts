@@ -23,7 +23,7 @@ const vit: ModelKind<typeof vitSettings> = {
   settings: vitSettings,
   phased: [
     ...['patchSize', 'inputSize', 'gradCheckpointing', 'dropout', 'embedDropout', 'mlpDropout'],
-    ...['residualDropout', 'attentionDropout', 'dropPath', 'dropPathMode', 'keepTokens'],
+    ...['residualDropout', 'attentionDropout', 'dropPath', 'dropPathMode', 'keepTokens', 'freezePatchEmbed'],
   ],
   build: (settings, { height, width, channels, classes }) =>
     new VisionTransformer({ ...settings, imageSize: [height, width], channels, classes: classes.length }),

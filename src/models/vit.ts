@@ -7,23 +7,36 @@ import { checkpoint } from '../autograd/checkpoint.js';
 import { resizeGrids, resizing, weightResizing } from '../core/resize.js';
 import { stream } from '../core/rng.js';
 import { Dropout, dropPathRates, requireKey, Streams } from '../nn/dropout.js';
-import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
+import { kaimingUniform, normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
 import { type Mode, type ModelPart, partsOf } from '../nn/module.js';
 import { PatchEmbed } from '../nn/patch_embed.js';
 import { sincos2d } from '../nn/positions.js';
 import { Block } from '../nn/transformer.js';
+import { whiten } from '../nn/whiten.js';
 import { add, averagePool, keepTokens, meanTokens, prependToken, takeToken } from '../ops/index.js';
 import { type Init, Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { Model, type ModelImages, type SummaryRow } from './model.js';
+import { type ImageInit, Model, type ModelImages, type SummaryRow } from './model.js';
 import { type VitConfig, type VitOptions, vitConfig } from './vit_config.js';
 
 // timm draws the class token with standard deviation 1e-6 and positions with 0.02; PyTorch's tutorials start both at zero.
-const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros };
+// Orthogonal weights say nothing about vectors, which start as timm's.
+const tokenInit: Record<Scheme, Init> = { timm: normal(1e-6), pytorch: zeros, orthogonal: normal(1e-6) };
 // Registers need random initial values in both schemes, because equal registers would stay equal. timm draws them so.
 const registerInit = normal(1e-6);
-const positionInit: Record<Scheme, Init> = { timm: truncNormal(0.02), pytorch: zeros };
+const positionInit: Record<Scheme, Init> = {
+  timm: truncNormal(0.02),
+  pytorch: zeros,
+  orthogonal: truncNormal(0.02),
+};
+
+/** Rows that do not whiten keep the default of nn.Conv2d. Normalised pixels have mean zero, so no bias is needed. */
+const whitenedInit = { weight: kaimingUniform, bias: () => zeros };
+/** A head whose first logits are all zero: the first loss is ln K, and the first step moves the head alone. */
+const zeroInit = { weight: zeros, bias: () => zeros };
+/** The number of images that a whitened patch embedding is computed from, as in airbench. */
+const WHITENING_IMAGES = 5000;
 
 /** Tokens and positions have no weight decay, as in timm's VisionTransformer.no_weight_decay (1.0.29). */
 const TOKEN = { decays: false };
@@ -61,14 +74,17 @@ export class VisionTransformer extends Model {
       config.posEmbed === 'learn'
         ? new Parameter([1, tokens, D], positionInit[init], TOKEN)
         : new Parameter([1, tokens, D], sincos2d(config.grid, config.prefix), { kind: 'fixed' });
-    this.patchEmbed = new PatchEmbed(channels, D, geometry);
+    this.patchEmbed = new PatchEmbed(channels, D, geometry, {
+      init: config.patchInit === 'whiten' ? whitenedInit : schemes.pytorch,
+      kind: config.freezePatchEmbed ? 'fixed' : 'trained',
+    });
     this.dropout = new Dropout(config.embedDropout, streams);
     this.blocks = dropPathRates(config.dropPath, depth, config.dropPathMode).map(
-      (dropPath) => new Block({ ...config, width: D, dropPath }, streams),
+      (dropPath, index) => new Block({ ...config, width: D, dropPath, index }, streams),
     );
     this.norm = config.pool === 'cls' ? new LayerNorm(D, eps) : null;
     this.fcNorm = config.pool === 'mean' ? new LayerNorm(D, eps) : null;
-    this.head = new Linear(D, classes, schemes[init]);
+    this.head = new Linear(D, classes, config.zeroHead ? zeroInit : schemes[init]);
     this.parameters(); // names the parameters
   }
 
@@ -114,6 +130,16 @@ export class VisionTransformer extends Model {
     return partsOf(this.head);
   }
 
+  override fromImages(): ImageInit | null {
+    const { patchInit, geometry } = this.config;
+    if (patchInit === 'default') return null;
+    return {
+      parameter: this.patchEmbed.proj.weight,
+      count: WHITENING_IMAGES,
+      amend: (values, images) => whiten(values, images, geometry),
+    };
+  }
+
   /** As in BEiT: patch embedding, tokens and positions are one layer, then each block, then the last norm and the head. */
   override layers(): readonly (readonly Parameter[])[] {
     const { clsToken, regToken, posEmbed, patchEmbed, blocks, norm, fcNorm, head } = this;
@@ -128,7 +154,7 @@ export class VisionTransformer extends Model {
    * Learned positions on another grid are resized as timm's resample_abs_pos_embed does, the class token and registers apart. The
    * weights of patches of another size are resized as FlexiViT does (timm's resample_patch_embed).
    */
-  override resampled(name: string, values: Float32Array, from: Model): Float32Array {
+  override resampled(name: string, values: Float32Array, from: Model): Float32Array | null {
     if (!(from instanceof VisionTransformer)) throw new Error(`${name} is not of a Vision Transformer.`);
     const { config: own } = this;
     const { config: other } = from;
@@ -142,6 +168,7 @@ export class VisionTransformer extends Model {
       return resizeGrids(values, own.embedDim * own.channels, axes, 1);
     }
     if (name !== 'pos_embed') throw new Error(`${name} has no other sizes.`);
+    if (!this.posEmbed.trained) return null;
     const prefix = values.subarray(0, other.prefix * other.embedDim);
     const axes = along(resizing, other.grid, own.grid);
     return concatenated(prefix, resizeGrids(values.subarray(prefix.length), 1, axes, own.embedDim));

@@ -70,6 +70,14 @@ export interface VitConfig {
   /** LayerNorm's epsilon; timm uses 1e-6, PyTorch 1e-5. */
   readonly eps: number;
   readonly init: Scheme;
+  /** True if the classifier's weight and bias start at zero. */
+  readonly zeroHead: boolean;
+  /** `mimetic`: attention starts as in trained networks (Trockman and Kolter, 2023). */
+  readonly attentionInit: 'default' | 'mimetic';
+  /** `whiten`: the patch embedding's first values whiten the patches of training images; see `fromImages`. */
+  readonly patchInit: 'default' | 'whiten';
+  /** True if the patch embedding keeps its first values. */
+  readonly freezePatchEmbed: boolean;
 }
 
 const pair = (value: Pair): readonly [number, number] => (typeof value === 'number' ? [value, value] : value);
@@ -115,6 +123,8 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
   const seen = inputSize > 0 ? ([inputSize, inputSize] as const) : sizes.imageSize;
   if (seen.some((size, i) => size > (sizes.imageSize[i] as number)))
     refuse(`inputSize ${inputSize} must be at most the size of the images, ${sizes.imageSize.join(' x ')}.`);
+  if (inputSize > 0 && sizes.patchInit === 'whiten')
+    refuse('patchInit whiten is computed from whole images: leave inputSize out, or use patchInit default.');
   checkPatches(seen, geometry);
   const grid = patchGrid(seen, geometry);
   const prefix = (sizes.pool === 'cls' ? 1 : 0) + sizes.regTokens;

@@ -35,10 +35,24 @@ export const vitSettings = {
   layerNormEps: number('Model', 1e-6, "LayerNorm's epsilon"),
   initScheme: choice(
     'Model',
-    ['timm', 'pytorch'],
+    ['timm', 'pytorch', 'orthogonal'],
     'timm',
-    'weight initialisation: truncated normal 0.02 (timm), or the defaults of PyTorch layers',
+    'weight initialisation: truncated normal 0.02 (timm), the defaults of PyTorch layers, or orthogonal matrices',
   ),
+  zeroHead: flag('Model', false, 'start the weight and bias of the classifier at zero'),
+  attentionInit: choice(
+    'Model',
+    ['default', 'mimetic'],
+    'default',
+    "initial weights of attention: those of init-scheme, or mimetic: products of weights start as trained networks' do",
+  ),
+  patchInit: choice(
+    'Model',
+    ['default', 'whiten'],
+    'default',
+    'initial patch embedding: the default of nn.Conv2d, or one that whitens the patches of 5000 training images',
+  ),
+  freezePatchEmbed: flag('Model', false, 'keep the patch embedding at its initial values'),
   gradCheckpointing: flag(
     'Optimisation',
     false,

@@ -4,8 +4,9 @@ import { add, attention, gelu, mlp, qkNorm } from '../ops/index.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Dropout, DropPath, requireKey, type Streams } from './dropout.js';
-import { attentionOutput, packedAttention, type Scheme, schemes } from './init.js';
+import { attentionOutput, type LayerInit, packedAttention, type Scheme, schemes, zeros } from './init.js';
 import { LayerNorm, LayerScale, Linear } from './layers.js';
+import { mimeticAttention } from './mimetic.js';
 import { type Mode, Module } from './module.js';
 
 /** Sizes and rates of a block. */
@@ -29,6 +30,10 @@ export interface BlockOptions {
   readonly qkNorm: boolean;
   readonly eps: number;
   readonly init: Scheme;
+  /** `mimetic`: the weights of attention's projections start as in `mimetic.ts`, whatever the scheme. */
+  readonly attentionInit: 'default' | 'mimetic';
+  /** The number of the block in the model, from 0. */
+  readonly index: number;
 }
 
 /** LayerScale and drop path, which are applied to a branch before it is added to the residual stream. */
@@ -48,6 +53,19 @@ class Branch {
   }
 }
 
+/** The initial values of attention's two projections. */
+function projectionInits({
+  init,
+  attentionInit,
+  heads,
+  index,
+}: BlockOptions): Record<'qkv' | 'proj', LayerInit> {
+  if (attentionInit === 'default') return { qkv: packedAttention[init], proj: attentionOutput[init] };
+  const { qkv, proj } = mimeticAttention(heads, index);
+  const bias = () => zeros;
+  return { qkv: { weight: qkv, bias }, proj: { weight: proj, bias } };
+}
+
 /** Multi-head self-attention (timm's Attention): qkv projection, softmax(q·kᵀ / √head_dim)·v, output projection. */
 export class Attention extends Module {
   readonly qkv: Linear;
@@ -61,12 +79,13 @@ export class Attention extends Module {
 
   constructor(options: BlockOptions, streams: Streams) {
     super();
-    const { width, heads, attentionDropout, residualDropout, eps, init } = options;
+    const { width, heads, attentionDropout, residualDropout, eps } = options;
+    const { qkv, proj } = projectionInits(options);
     const norm = () => (options.qkNorm ? new LayerNorm(width / heads, eps) : null);
-    this.qkv = new Linear(width, 3 * width, packedAttention[init], 3); // queries, keys and values
+    this.qkv = new Linear(width, 3 * width, qkv, 3); // queries, keys and values
     this.qNorm = norm();
     this.kNorm = norm();
-    this.proj = new Linear(width, width, attentionOutput[init], 1);
+    this.proj = new Linear(width, width, proj, 1);
     this.heads = heads;
     this.rate = attentionDropout;
     this.stream = streams.take();

@@ -65,13 +65,9 @@ export class Trainer {
    * `resume`. Throws a ConfigError for settings or images that do not fit, and a FormatError for a damaged file.
    */
   static async prepare(input: TrainerInput): Promise<Trainer> {
-    const { gpu, settings, dataset, init, reporter } = input;
+    const { gpu, settings, dataset } = input;
     const saved = input.resume ? openState(input, input.resume) : null;
-    const load: LoadWeights = (arena, model) => {
-      const note = init && loadInit(init, arena, model);
-      if (note) reporter.note(note);
-    };
-    const training = await setup(gpu, settings, dataset, load, saved?.progress.phase);
+    const training = await setup(gpu, settings, dataset, weightsFrom(input), saved?.progress.phase);
     const data = fingerprint(dataset, await dataset.load('train'));
     const start = saved ? restore(input, saved, training, data) : { progress: freshProgress(), origin: null };
     return new Trainer(input, training, data, start);
@@ -93,6 +89,16 @@ export class Trainer {
     const { onStep, evaluate } = this.input;
     return fit(training, sink, { progress, onStep, evaluate, stopped: () => this.stopRequested });
   }
+}
+
+/** How a run's weights are loaded: from `init`, or later with the whole state of `resume`; undefined for a new run. */
+function weightsFrom({ init, resume, reporter }: TrainerInput): LoadWeights | undefined {
+  if (init)
+    return (arena, model) => {
+      const note = loadInit(init, arena, model);
+      if (note) reporter.note(note);
+    };
+  return resume ? () => {} : undefined;
 }
 
 interface Start {

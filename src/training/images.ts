@@ -18,6 +18,8 @@ export interface Validation {
 
 /** The images of a run. */
 export interface RunImages {
+  /** Indices of the images to train on. */
+  readonly records: Uint32Array;
   readonly store: ImageStore;
   readonly sampler: Sampler;
   readonly validation: Validation;
@@ -50,7 +52,7 @@ export function placeImages(
       : { store: upload(test), records: everyRecord(test), split: test, name: 'test' };
   const { batchSize, gradAccumSteps, shuffle, seed } = settings;
   const sampler = new Sampler(records, batchSize * gradAccumSteps, { shuffle, seed });
-  return { store, sampler, validation };
+  return { records, store, sampler, validation };
 }
 
 /** Divides `count` training images into those to train on and those held out. Throws a ConfigError if none are left. */

@@ -4,6 +4,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { Settings } from '../recipe/settings.js';
 import { type Owned, owned } from '../tensor/scope.js';
 import { stepMemory } from './forecast.js';
+import { initialiseFromImages } from './image_init.js';
 import { loadSplits, placeImages, type RunImages } from './images.js';
 import { Plan, type PlannedPhase } from './plan.js';
 import { type Checked, type LoadWeights, makeChecked } from './trainable.js';
@@ -11,6 +12,7 @@ import { transfer } from './transfer.js';
 
 /** Everything that `fit` needs. `enter` replaces what the phases of a run change: the model, its optimizer and its step. */
 export class Training implements Checked, RunImages {
+  readonly records: RunImages['records'];
   readonly store: RunImages['store'];
   readonly sampler: RunImages['sampler'];
   readonly validation: RunImages['validation'];
@@ -28,7 +30,12 @@ export class Training implements Checked, RunImages {
     public phase: number,
     load?: LoadWeights,
   ) {
-    ({ store: this.store, sampler: this.sampler, validation: this.validation } = images.made);
+    ({
+      records: this.records,
+      store: this.store,
+      sampler: this.sampler,
+      validation: this.validation,
+    } = images.made);
     this.current = this.make(phase, load);
   }
 
@@ -85,7 +92,9 @@ export class Training implements Checked, RunImages {
 
 /**
  * Builds the model, reads the data, and puts both on the device. Initial weights are drawn by the seed of the settings;
- * `load` may replace them. `phase` is the phase to begin in. Throws a ConfigError if the settings do not fit the data set or
+ * a
+ * model may compute some of them from images. `load` is for weights that come from elsewhere: where it is given, nothing is
+ * computed from images. `phase` is the phase to begin in. Throws a ConfigError if the settings do not fit the data set or
  * the adapter, and an OutOfMemoryError.
  */
 export async function setup(
@@ -99,7 +108,9 @@ export async function setup(
   const splits = await loadSplits(dataset);
   const images = owned(() => placeImages(gpu, settings, dataset, splits));
   try {
-    const plan = new Plan(settings, images.made.sampler.batches, phases);
+    const { sampler, records } = images.made;
+    const plan = new Plan(settings, sampler.batches, phases);
+    const computed = initialiseFromImages({ dataset, split: splits.train, records }, settings);
     return new Training(
       gpu,
       settings,
@@ -108,7 +119,7 @@ export async function setup(
       images,
       phases,
       Math.min(phase, phases.length - 1),
-      load,
+      load ?? computed,
     );
   } catch (error) {
     images.release();

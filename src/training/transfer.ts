@@ -18,8 +18,8 @@ export const partsOf = ({
 
 /**
  * Copies what `from` has learned into `to`, whose parameters have the same names. A parameter of another shape is resampled by
- * its model; the second moment of AdamW becomes its mean there, because it is no linear function of the weights. Fixed
- * parameters of another shape keep the values that `to` gives them, and parameters that were not trained before have no moments.
+ * its model; the second moment of AdamW becomes its mean there, because it is no linear function of the weights. Parameters
+ * that were not trained before have no moments.
  */
 export async function transfer(from: Trainable, to: Trainable): Promise<void> {
   const source = partsOf(from);
@@ -32,7 +32,6 @@ export async function transfer(from: Trainable, to: Trainable): Promise<void> {
       const [old, shape] = [values.get(parameter.name), shapes.get(parameter.name)];
       if (!old || !shape) return null;
       if (sameShape(shape, parameter.shape)) return old;
-      if (!parameter.trained) return null;
       if (kind === 'v')
         return new Float32Array(parameter.size).fill(old.reduce((sum, x) => sum + x, 0) / old.length);
       return to.model.resampled(parameter.name, old, from.model);
