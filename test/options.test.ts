@@ -86,6 +86,11 @@ const options: [string, Partial<Settings>, RegExp[]][] = [
   ],
   ['LayerScale', { layerScale: 0.1 }, [/^blocks\.0\.ls1\.gamma$/, /^adamw\.v\.blocks\.1\.ls2\.gamma$/]],
   ['qk-norm', { qkNorm: true }, [/^blocks\.0\.attn\.q_norm\.weight$/, /^blocks\.1\.attn\.k_norm\.bias$/]],
+  [
+    'locality self-attention',
+    { locality: true },
+    [/^blocks\.0\.attn\.temperature$/, /^adamw\.v\.blocks\.1\.attn\.temperature$/],
+  ],
   ['registers', { regTokens: 2 }, [/^reg_token$/]],
   ['registers under the mean', { regTokens: 2, pool: 'mean' }, [/^reg_token$/]],
   [
@@ -239,6 +244,16 @@ describe('parameters', () => {
     expect(layerDecayScale(0.5, model.layers())(parameter)).toBe(scale);
     const hidden = hiddenMatrices([parameter]);
     expect(hidden.map((it) => it.parts)).toEqual(parts === 0 ? [] : [parts]);
+  });
+
+  it('of locality self-attention are a temperature a head, which does not decay', () => {
+    const local = buildModel(resolveSettings({ ...small, locality: true }), dataset);
+    const own = local.parameters().filter(({ name }) => name.endsWith('.attn.temperature'));
+    expect(own.map(({ name }) => name)).toEqual(['blocks.0.attn.temperature', 'blocks.1.attn.temperature']);
+    expect([...own[1]!.initial(1, 0)]).toEqual(Array(3).fill(Math.fround(1 / Math.sqrt(8))));
+    expect(decayRule('matrices')(own[1]!)).toBe(false);
+    expect(layerDecayScale(0.5, local.layers())(own[1]!)).toBe(0.5);
+    expect(hiddenMatrices(own)).toEqual([]);
   });
 
   it('refuses --layer-decay for a parameter that is in no layer, by its name', () => {
