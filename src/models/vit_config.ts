@@ -119,7 +119,7 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
   const trainingTokens = prefix + Math.max(1, Math.round(sizes.keepTokens * patches));
   if (sizes.locality && trainingTokens < 2)
     refuse(
-      'locality needs two tokens, because a token does not attend to itself, and there is one. Use smaller patches or a class token.',
+      'locality needs two tokens, because a token does not attend to itself; a training step has one. Use smaller patches, a class token or a larger keep_tokens.',
     );
   const hidden = Math.round(embedDim * sizes.mlpRatio);
   return { ...sizes, geometry, grid, prefix, tokens, trainingTokens, headDim: embedDim / heads, hidden };
