@@ -41,6 +41,8 @@ const trials: [string, SubgroupMatrixConfig, [number, number, number], Attention
   ['tall matrices, large blocks, dropout', units('f16', 16, 8, 16), [16, 64, 32], { B: 1, N: 70, H: 1, head: 48, rate: 0.5, half: true }],
   ['flat matrices, many invocations, f16', units('f16', 16, 16, 8), [64, 16, 16], { B: 1, N: 97, H: 1, head: 20, half: true, f16: true }],
   ['float32', units('f32', 8, 8, 8), [16, 32, 16], { B: 1, N: 33, H: 3, head: 16, rate: 0.2 }],
+  ['no token to itself, f16', units('f16', 16, 8, 16), [16, 64, 32], { B: 1, N: 70, H: 1, head: 20, half: true, f16: true, masked: true }],
+  ['no token to itself, float32', units('f32', 8, 8, 8), [16, 32, 16], { B: 1, N: 33, H: 2, head: 16, rate: 0.2, masked: true }],
 ]; // biome-ignore format: one trial a line
 
 describe('emulated matrix units', () => {
@@ -89,6 +91,7 @@ describe('emulated matrix units', () => {
 const plain: [string, AttentionTrial][] = [
   ['f32', { B: 1, N: 9, H: 2, head: 5, rate: 0.3 }],
   ['f16', { B: 2, N: 9, H: 3, head: 5, rate: 0.3, half: true, f16: true }],
+  ['f16, no token to itself', { B: 2, N: 9, H: 3, head: 5, half: true, f16: true, masked: true }],
 ];
 
 it.each(plain)('by every kernel that the adapter can run: %s', async (_, trial) => {
@@ -104,6 +107,7 @@ it.each(plain)('by every kernel that the adapter can run: %s', async (_, trial) 
 it.each<[string, AttentionTrial]>([
   ['f32', { B: 1, N: 9, H: 2, head: 20, rate: 0.3 }],
   ['f16', { B: 2, N: 7, H: 1, head: 16, half: true, f16: true }],
+  ['f32, no token to itself', { B: 1, N: 9, H: 2, head: 20, rate: 0.3, masked: true }],
 ])('by shared rows, as many keys at a time as on a GPU: %s', async (_, trial) => {
   const gpu = gpuOf();
   const found = await checkAttention(gpu, trial, (family) =>

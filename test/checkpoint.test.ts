@@ -182,6 +182,7 @@ describe('training with --grad-checkpointing has the same bits', () => {
       { optimizer: 'muon', pool: 'mean', layerScale: 0.1, qkNorm: true },
     ],
     ['in mixed precision, with dropout', { ...random, amp: true }],
+    ['with locality self-attention', { ...random, locality: true }],
     ['with some of the patches and registers', { ...random, keepTokens: 0.4, regTokens: 2 }],
     ['with one block, which is not computed again', { depth: 1 }],
   ])('%s', async (_, more) => {

@@ -16,6 +16,7 @@ import { im2colOp } from '../src/ops/im2col.js';
 import { keepTokensOp, tokenPlaces } from '../src/ops/keep_tokens.js';
 import { layerNormOp } from '../src/ops/layer_norm.js';
 import { linearOp } from '../src/ops/linear.js';
+import { scaleQueriesOp } from '../src/ops/scale_queries.js';
 import { keyOf, makeStepState, writeStepState } from '../src/ops/step_state.js';
 import { prependTokenOp, takeTokenOp } from '../src/ops/tokens.js';
 import { buildModel } from '../src/recipe/model.js';
@@ -79,8 +80,15 @@ function logitsOf(weights: ReadonlyMap<string, Value>, rates: Rates): Float64Arr
     const block = `blocks.${i}`;
     const sample = x.data.length / x.shape[0]!;
     const qkv = linear(norm(x, `${block}.norm1`), `${block}.attn.qkv`);
-    const attrs = { heads: HEADS, rate: rates.weights, stream: weightsAt! };
-    const mixed = linear(specified(attentionOp, { qkv, key }, attrs), `${block}.attn.proj`);
+    const temperature = weights.get(`${block}.attn.temperature`);
+    const scaled = temperature ? specified(scaleQueriesOp, { qkv, temperature }) : qkv;
+    const attrs = {
+      heads: HEADS,
+      rate: rates.weights,
+      stream: weightsAt!,
+      masked: temperature !== undefined,
+    };
+    const mixed = linear(specified(attentionOp, { qkv: scaled, key }, attrs), `${block}.attn.proj`);
     x = add(x, drop(drop(mixed, rates.projected, projectedAt!), path, path1!, sample));
     const hidden = specified(
       geluOp,
@@ -137,9 +145,9 @@ const weightsOf = (model: VisionTransformer): Map<string, Value> =>
       .map(({ name, shape }, i) => [name, { shape, data: Float64Array.from(valuesOf(i, shape)) }]),
   );
 
-it.each(variants)('drops %s', async (_, settings, changed) => {
+/** Logits of a model in training and in evaluation. */
+async function computed(model: VisionTransformer): Promise<Record<'training' | 'evaluation', Float32Array>> {
   const gpu = gpuOf();
-  const model = modelWith(settings);
   const arena = new Arena(gpu, model.parameters(), () => true);
   const order = model.parameters();
   arena.write(arena.values, (parameter) => valuesOf(order.indexOf(parameter), parameter.shape));
@@ -147,19 +155,34 @@ it.each(variants)('drops %s', async (_, settings, changed) => {
   const still = { slot: 0, lr: 0, stepSize: 0, rootC2: 1, emaDecay: 0 };
   writeStepState(state, { seed: SEED, step: STEP, ...still });
   const images = Tensor.from(gpu, pixels, IMAGES);
-  const rates = { ...none, ...changed };
-  const expected = logitsOf(weightsOf(model), rates);
-  const actual = await model.forward(images, { training: true, key: keyOf(state) }).toFloat32();
+  const logits = (training: boolean) => model.forward(images, { training, key: keyOf(state) }).toFloat32();
+  return { training: await logits(true), evaluation: await logits(false) };
+}
+
+function expectLogits(actual: Float32Array, expected: Float64Array): void {
   const { ratio, at } = worst(actual, expected, (i) => 2e-5 * (1 + Math.abs(expected[i]!)));
   expect(ratio, `logit ${at}: ${actual[at]} for ${expected[at]}`).toBeLessThanOrEqual(1);
+}
+
+it.each(variants)('drops %s', async (_, settings, changed) => {
+  const model = modelWith(settings);
+  const { training, evaluation } = await computed(model);
+  const expected = logitsOf(weightsOf(model), { ...none, ...changed });
+  expectLogits(training, expected);
   // Dropping changes the logits far more than rounding does.
   const apart = worst(expected, undisturbed, () => 2e-3).ratio;
   expect(apart > 1).toBe(Object.keys(changed).length > 0);
   // In evaluation nothing is dropped.
-  const outside = await model.forward(images, { training: false, key: keyOf(state) }).toFloat32();
-  expect(
-    worst(outside, undisturbed, (i) => 2e-5 * (1 + Math.abs(undisturbed[i]!))).ratio,
-  ).toBeLessThanOrEqual(1);
+  expectLogits(evaluation, undisturbed);
+});
+
+it('masks and scales attention with --locality, in training and in evaluation', async () => {
+  const model = modelWith({ locality: true, attentionDropout: 0.4, keepTokens: 0.75 });
+  const { training, evaluation } = await computed(model);
+  const outside = logitsOf(weightsOf(model), none);
+  expectLogits(training, logitsOf(weightsOf(model), { ...none, weights: 0.4, patches: 3 }));
+  expectLogits(evaluation, outside);
+  expect(worst(outside, undisturbed, () => 2e-3).ratio).toBeGreaterThan(1);
 });
 
 it('keeps every choice of patches equally often, another one for each image and step', () => {

@@ -212,7 +212,9 @@ describe('a recorded step', () => {
     };
   }
 
-  const extras: VitOptions = { layerScale: 0.1, qkNorm: true, regTokens: 2, posEmbed: 'sincos2d' };
+  const extras: VitOptions = {
+    ...{ layerScale: 0.1, qkNorm: true, regTokens: 2, posEmbed: 'sincos2d', locality: true },
+  };
   it.each<[string, { options?: VitOptions; settings?: Partial<Settings> }]>([
     ['with dropout', {}],
     ['without dropout, by fused ops', { options: {} }],
@@ -298,6 +300,10 @@ describe('the configuration', () => {
     [{ attentionDropout: 1 }, /attentionDropout must be below 1, not 1/],
     [{ dropPath: Number.NaN }, /dropPath must be a finite number, not NaN/],
     [{ keepTokens: 0 }, /keep_tokens must be above 0 and at most 1, not 0/],
+    [
+      { locality: true, patchSize: 32, pool: 'mean' },
+      /locality needs two tokens.* has one\. Use smaller patches/,
+    ],
     [{ layerNormEps: 0 }, /layerNormEps must be positive, not 0/],
     [{ pool: 'max' as 'cls' }, /pool must be one of cls, mean, not "max"/],
     [{ mlpDropout: 1 }, /mlpDropout must be below 1, or -1, not 1/],

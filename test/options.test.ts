@@ -92,6 +92,11 @@ const options: [string, Partial<Settings>, RegExp[]][] = [
   ],
   ['LayerScale', { layerScale: 0.1 }, [/^blocks\.0\.ls1\.gamma$/, /^adamw\.v\.blocks\.1\.ls2\.gamma$/]],
   ['qk-norm', { qkNorm: true }, [/^blocks\.0\.attn\.q_norm\.weight$/, /^blocks\.1\.attn\.k_norm\.bias$/]],
+  [
+    'locality self-attention',
+    { locality: true },
+    [/^blocks\.0\.attn\.temperature$/, /^adamw\.v\.blocks\.1\.attn\.temperature$/],
+  ],
   ['registers', { regTokens: 2 }, [/^reg_token$/]],
   ['registers under the mean', { regTokens: 2, pool: 'mean' }, [/^reg_token$/]],
   [
@@ -172,39 +177,6 @@ describe('a frozen patch embedding', () => {
       expect(named(tensors, /^(adamw|muon)\..*patch_embed/)).toEqual([]);
     },
   );
-
-  // With fixed positions nothing before the first block is trained, so the gradient ends inside that block.
-  it.each<[string, VitOptions]>([
-    ['with learned positions', {}],
-    ['with fixed positions', { posEmbed: 'sincos2d', pool: 'mean' }],
-    [
-      'with fixed positions and checkpointing',
-      { posEmbed: 'sincos2d', pool: 'mean', gradCheckpointing: true },
-    ],
-  ])('leaves the gradients of all other parameters as they are, %s', async (_, options) => {
-    const gpu = gpuOf();
-    const gradients = async (freezePatchEmbed: boolean) => {
-      const model = new VisionTransformer({
-        ...{ embedDim: 24, depth: 2, numHeads: 3, patchSize: 8, freezePatchEmbed },
-        ...options,
-      });
-      const arena = new Arena(gpu, model.parameters(), () => true);
-      arena.initialise(model.parameters(), 3);
-      const x = Tensor.from(gpu, normals([4, 3, 32, 32], 1), [4, 3, 32, 32]);
-      const tape = new Tape();
-      tape.backward(
-        tape.run(() => crossEntropy(model.forward(x), Tensor.from(gpu, Uint32Array.of(0, 3, 6, 3)))),
-      );
-      return arena.trained.read(arena.trained.of(arena.gradients));
-    };
-    const all = await gradients(false);
-    const most = await gradients(true);
-    expect([...all.keys()].filter((name) => !most.has(name))).toEqual([
-      'patch_embed.proj.weight',
-      'patch_embed.proj.bias',
-    ]);
-    for (const [name, gradient] of most) expect(gradient, name).toEqual(all.get(name));
-  });
 });
 
 describe('the moving average', () => {
@@ -312,6 +284,16 @@ describe('parameters', () => {
     expect(layerDecayScale(0.5, model.layers())(parameter)).toBe(scale);
     const hidden = hiddenMatrices([parameter]);
     expect(hidden.map((it) => it.parts)).toEqual(parts === 0 ? [] : [parts]);
+  });
+
+  it('of locality self-attention are a temperature a head, which does not decay', () => {
+    const local = buildModel(resolveSettings({ ...small, locality: true }), dataset);
+    const own = local.parameters().filter(({ name }) => name.endsWith('.attn.temperature'));
+    expect(own.map(({ name }) => name)).toEqual(['blocks.0.attn.temperature', 'blocks.1.attn.temperature']);
+    expect([...own[1]!.initial(1, 0)]).toEqual(Array(3).fill(Math.fround(1 / Math.sqrt(8))));
+    expect(decayRule('matrices')(own[1]!)).toBe(false);
+    expect(layerDecayScale(0.5, local.layers())(own[1]!)).toBe(0.5);
+    expect(hiddenMatrices(own)).toEqual([]);
   });
 
   it('refuses --layer-decay for a parameter that is in no layer, by its name', () => {

@@ -61,25 +61,33 @@ it('HTML escapes what is put into it', () => {
 
 describe('attention', () => {
   it.each([
-    [1, 1, 4],
-    [5, 2, 8],
-    [17, 3, 16],
-  ])('of %i tokens, %i heads of %i is that of the fused op', async (tokens, heads, dim) => {
-    const values = normals([1, tokens, 3 * heads * dim], 5);
-    const fused = attention(Tensor.from(gpuOf(), values, [1, tokens, 3 * heads * dim]), heads);
-    const expected = await fused.toFloat32();
-    const weights = attentionWeights({ qkv: values, tokens, heads });
-    expect(weights).toHaveLength(heads);
-    for (const [h, matrix] of weights.entries())
-      for (let i = 0; i < tokens; i++) {
-        const row = matrix.subarray(i * tokens, (i + 1) * tokens);
-        expect(row.reduce((sum, w) => sum + w, 0)).toBeCloseTo(1, 12);
-        for (let d = 0; d < dim; d++) {
-          const output = row.reduce((sum, w, j) => sum + w * values[((j * 3 + 2) * heads + h) * dim + d]!, 0);
-          expect(output).toBeCloseTo(expected[(i * heads + h) * dim + d]!, 5);
+    [1, 1, 4, false],
+    [5, 2, 8, false],
+    [17, 3, 16, false],
+    [9, 2, 8, true],
+  ])(
+    'of %i tokens, %i heads of %i, masked %s, is that of the fused op',
+    async (tokens, heads, dim, masked) => {
+      const values = normals([1, tokens, 3 * heads * dim], 5);
+      const qkv = Tensor.from(gpuOf(), values, [1, tokens, 3 * heads * dim]);
+      const fused = attention(qkv, heads, undefined, masked);
+      const expected = await fused.toFloat32();
+      const weights = attentionWeights({ qkv: values, tokens, heads, masked });
+      expect(weights).toHaveLength(heads);
+      for (const [h, matrix] of weights.entries())
+        for (let i = 0; i < tokens; i++) {
+          const row = matrix.subarray(i * tokens, (i + 1) * tokens);
+          expect(row.reduce((sum, w) => sum + w, 0)).toBeCloseTo(1, 12);
+          for (let d = 0; d < dim; d++) {
+            const output = row.reduce(
+              (sum, w, j) => sum + w * values[((j * 3 + 2) * heads + h) * dim + d]!,
+              0,
+            );
+            expect(output).toBeCloseTo(expected[(i * heads + h) * dim + d]!, 5);
+          }
         }
-      }
-  });
+    },
+  );
 
   it('rolls out as computed by hand', () => {
     // A' is [[3/4, 1/4], [0, 1]] and then [[1, 0], [1/4, 3/4]].

@@ -1,5 +1,6 @@
 // attention_forward: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),   lse[i] = log Σ_j exp(scale · q[i]·k[j])
 //   qkv (B, N, 3, H, HEAD), o (B, N, H, HEAD): Element   lse (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One invocation per query, head and image; one pass over the keys with a running maximum (online softmax), so scores
 //   never leave registers. All invocations of a workgroup read the same key at the same time.
 // Any N, H, B; HEAD floats of registers twice.   As torch.nn.functional.scaled_dot_product_attention.
@@ -7,6 +8,7 @@
 //   compiler unrolls the loops, turns array accesses into branches, and takes a minute.
 // Tuned: Element, HEAD (the head dimension).
 import package::attention::dropout::{kept_weight};
+import package::attention::mask::{seen};
 requires immediate_address_space;
 
 alias Element = f32; // tune
@@ -14,6 +16,7 @@ const HEAD = 64u; // tune
 const ROOM = max(HEAD, 40u);
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, head: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -36,6 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   var highest = -3.402823466e38;
   var mass = 0.0;
   for (var j = 0u; j < p.N; j++) {
+    if (!seen(i, j)) { continue; }
     let k = image + j * 3u * width + width;
     var score = 0.0;
     for (var d = 0u; d < p.head; d++) { score += q[d] * f32(qkv[k + d]); }

@@ -1,12 +1,14 @@
 // attention_forward_subgroup: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),
 //   lse[i] = log Σ_j exp(scale · q[i]·k[j])   as torch.nn.functional.scaled_dot_product_attention
 //   qkv (B, N, 3, H, 4·HEAD4), o (B, N, H, 4·HEAD4): Element   lse (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // SHARE neighbouring lanes for ROWS queries of a head and image: each holds every SHARE-th quad of q and o in registers, and they
 //   add up their parts of each score. One pass over the keys, AT_ONCE at a time, with a running maximum (online softmax). All
 //   queries of a workgroup read the same keys at the same time.
 // Any N, H, B; every subgroup has at least four lanes, and they are neighbours in the workgroup.
 // Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4), ROWS: loops over both are written out.
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen};
 import package::attention::shares::{OWN, SHARE, own, total};
 enable subgroups;
 requires immediate_address_space;
@@ -17,6 +19,7 @@ const AT_ONCE = 4u; // tune
 const ROWS = 2u; // tune
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -61,7 +64,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
         for (var r = 0u; r < ROWS; r++) { part[r] += dot(q[OWN * r + n], other); }
       }
       // unroll
-      for (var r = 0u; r < ROWS; r++) { score[AT_ONCE * r + l] = select(LEAST, total(part[r]), j0 + l < p.N); }
+      for (var r = 0u; r < ROWS; r++) {
+        let inside = j0 + l < p.N && seen(first + r * (WG / SHARE), j0 + l);
+        score[AT_ONCE * r + l] = select(LEAST, total(part[r]), inside);
+      }
     }
     // unroll
     for (var r = 0u; r < ROWS; r++) {

@@ -1,6 +1,7 @@
 // attention_forward_subgroup_matrix: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),
 //   lse[i] = log Σ_j exp(scale · q[i]·k[j])   (FlashAttention-2; Dao, 2023)
 //   qkv (B, N, 3, H, HEAD), o (B, N, H, HEAD): Element   lse (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One workgroup per block of QUERIES, head and image; it passes once over blocks of KEYS with a running maximum. Queries, then
 //   keys, then values (loaded meanwhile), and the block's weights p go through workgroup memory as elements of type Part. Subgroup s
 //   owns SM rows of both products, from row SM · (s mod DOWN) on. The elements of a matrix cannot be accessed, so products go through workgroup
@@ -10,6 +11,7 @@
 //   Weights are at most 1 / (1 − rate): if q, k and v are finite as Part, so is every operand.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), Element, HEAD, QUERIES, KEYS, WG (4 to 8 times QUERIES).
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen_quad};
 import package::attention::matrices::{ACROSS, DOWN, HEAD4, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, SCORES_PITCH, SHARE, WIDE};
 import package::attention::matrices::{add_rows, fetch, multiply_rows, put, store_sums};
 enable subgroups;
@@ -30,6 +32,7 @@ const QUERIES = 32u; // tune
 const KEYS = 32u; // tune
 
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -49,6 +52,11 @@ const WEIGHTS = OTHERS + KEYS * PITCH;
 // Offsets and strides of subgroupMatrixLoad and subgroupMatrixStore count elements of these arrays, which are quads.
 var<workgroup> parts: array<vec4<Part>, WEIGHTS + QUERIES * SCORES_PITCH>;
 var<workgroup> results: array<vec4f, QUERIES * RESULTS_PITCH>;
+
+// If the query sees keys j to j + 3 and they exist.
+fn counted(i: u32, j: u32) -> vec4<bool> {
+  return (j + vec4u(0u, 1u, 2u, 3u) < vec4u(p.N)) & seen_quad(i, j);
+}
 
 @compute @subgroup_size(LANES) @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32,
@@ -82,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
     var now = highest;
     for (var c = share; c < KEYS / 4u; c += SHARE) {
       let score = p.scale * results[row * RESULTS_PITCH + c];
-      let most = select(vec4f(LEAST), score, j0 + 4u * c + vec4u(0u, 1u, 2u, 3u) < vec4u(p.N));
+      let most = select(vec4f(LEAST), score, counted(i, j0 + 4u * c));
       now = max(now, max(max(most.x, most.y), max(most.z, most.w)));
     }
     for (var other = 1u; other < SHARE; other *= 2u) { now = max(now, subgroupShuffleXor(now, other)); }
@@ -91,7 +99,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
     mass *= shrink;
     for (var c = share; c < KEYS / 4u; c += SHARE) {
       let score = p.scale * results[row * RESULTS_PITCH + c];
-      let weight = select(vec4f(0.0), exp(score - now), j0 + 4u * c + vec4u(0u, 1u, 2u, 3u) < vec4u(p.N));
+      let weight = select(vec4f(0.0), exp(score - now), counted(i, j0 + 4u * c));
       mass += dot(weight, vec4f(1.0));
       parts[WEIGHTS + row * SCORES_PITCH + c] = vec4<Part>(weight * kept_quad(draws, j0 / 4u + c));
     }

@@ -1,10 +1,12 @@
 // attention_forward_texture: o[i] = Σ_j dropout(p[i, j]) v[j],   p[i] = softmax_j(scale · q[i]·k[j]),   lse[i] = log Σ_j exp(scale · q[i]·k[j])
 //   qkv (B, N, 3, H, 4·HEAD4)   o (B, N, H, 4·HEAD4)   lse (B, H, N)   key (2): seed, step   all f32 but the key, u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One subgroup per LANES·ROWS queries, head and image. Lane l owns queries l, l + LANES, ...: their running maxima and outputs
 //   are in its registers, so the softmax exchanges nothing. Keys and values come from a texture in tiles, see tiles.wgsl.
 // Head dimension a multiple of 4 up to 64; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size), HEAD4 (a quarter of the head dimension), ROWS, TILE (4 or 8, at most LANES).
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen};
 import package::attention::tiles::{combine, fetched, products, Rows, Tile, Weights};
 import package::lib::texel::{texel};
 enable subgroups;
@@ -15,6 +17,7 @@ const HEAD4 = 16u; // tune
 const ROWS = 3u; // tune
 const TILE = 8u; // tune
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -55,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       var now = highest[r];
       // unroll
       for (var j = 0u; j < TILE; j++) {
-        s[TILE * r + j] = select(LOWEST, s[TILE * r + j], j < left);
+        s[TILE * r + j] = select(LOWEST, s[TILE * r + j], j < left && seen(first + LANES * r, j0 + j));
         now = max(now, s[TILE * r + j]);
       }
       shrink[r] = exp(highest[r] - now);

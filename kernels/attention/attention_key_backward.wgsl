@@ -1,12 +1,14 @@
 // attention_key_backward: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i],   ds as in attention_query_backward
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
 //   qkv, dqkv (B, N, 3, H, HEAD), dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One invocation per key, head and image, one pass over the queries; writes the k and v parts of dqkv.
 // Any N, H, B; HEAD floats of registers four times.
 // Loops end at the parameter `head`, which equals HEAD, and arrays have more than 32 elements. Otherwise a CPU driver's
 //   compiler unrolls the loops, turns array accesses into branches, and takes a minute.
 // Tuned: Element, HEAD (the head dimension).
 import package::attention::dropout::{kept_weight};
+import package::attention::mask::{seen};
 requires immediate_address_space;
 
 alias Element = f32; // tune
@@ -14,6 +16,7 @@ const HEAD = 64u; // tune
 const ROOM = max(HEAD, 40u);
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, head: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -42,6 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     v[d] = f32(qkv[mine + width + d]);
   }
   for (var i = 0u; i < p.N; i++) {
+    if (!seen(i, j)) { continue; }
     let q = image + i * 3u * width;
     let dy = (group.z * p.N + i) * width + group.y * HEAD;
     var score = 0.0;

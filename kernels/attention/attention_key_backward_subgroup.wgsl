@@ -1,11 +1,13 @@
 // attention_key_backward_subgroup: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i]
 //   ds as in attention_query_backward,   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
 //   qkv, dqkv (B, N, 3, H, 4·HEAD4), dout (B, N, H, 4·HEAD4): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // SHARE neighbouring lanes for ROWS keys of a head and image: each holds every SHARE-th quad of k, v, dk and dv in registers, and
 //   they add up their parts of products. One pass over the queries, AT_ONCE at a time; writes the k and v parts of dqkv.
 // Any N, H, B; every subgroup has at least four lanes, and they are neighbours in the workgroup.
 // Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4), ROWS: loops over both are written out.
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen};
 import package::attention::shares::{OWN, SHARE, own, own_gradient, total};
 enable subgroups;
 requires immediate_address_space;
@@ -16,6 +18,7 @@ const AT_ONCE = 4u; // tune
 const ROWS = 2u; // tune
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -74,7 +77,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       for (var r = 0u; r < ROWS; r++) {
         let token = min(first + r * (WG / SHARE), p.N - 1u);
         let keep = kept_quad(rows + i, token / 4u)[token % 4u];
-        let p_ij = select(0.0, exp(total(score[r]) - log_mass), i0 + l < p.N);
+        let inside = i0 + l < p.N && seen(i0 + l, token);
+        let p_ij = select(0.0, exp(total(score[r]) - log_mass), inside);
         ds[AT_ONCE * r + l] = p_ij * (keep * total(dp[r]) - d_sum);
         weight[AT_ONCE * r + l] = keep * p_ij;
       }

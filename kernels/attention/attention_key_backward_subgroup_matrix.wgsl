@@ -1,6 +1,7 @@
 // attention_key_backward_subgroup_matrix: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i],   ds as in attention_query_backward
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   (FlashAttention-2; Dao, 2023)
 //   qkv, dqkv (B, N, 3, H, HEAD), dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One workgroup per block of KEYS, head and image; it passes over blocks of QUERIES. Keys, values, queries, the gradients
 //   of their outputs, and the block's p and ds (a row for each query) go through workgroup memory as elements of type Part. Subgroups take
 //   the matrices of a product in turn. The elements of a matrix cannot be accessed, so products go through workgroup memory to the
@@ -10,6 +11,7 @@
 //   SHARE. Any N, H, B. A gradient too large for Part becomes infinite, and dk and dv are then not finite.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), Element, HEAD, QUERIES, KEYS, WG (4 to 8 times QUERIES).
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen_quad};
 import package::attention::matrices::{BESIDE, DOWN, HEAD4, Left, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, Right, SCORES_PITCH, SHARE, WIDE};
 import package::attention::matrices::{fetch, fetch_gradient, place, put};
 enable subgroups;
@@ -30,6 +32,7 @@ const QUERIES = 32u; // tune
 const KEYS = 32u; // tune
 
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -145,7 +148,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
     for (var c = share; c < KEYS / 4u; c += SHARE) {
       let at = row * SCORES_PITCH + c;
       // Queries beyond N have no lse; results of keys beyond N are not stored.
-      let weight = select(vec4f(0.0), exp(p.scale * results[at] - log_mass), i0 + row < p.N);
+      let inside = vec4<bool>(i0 + row < p.N) & seen_quad(i, first + 4u * c);
+      let weight = select(vec4f(0.0), exp(p.scale * results[at] - log_mass), inside);
       let keep = kept_quad(rows + i, first / 4u + c);
       parts[WEIGHTS + at] = vec4<Part>(keep * weight);
       parts[DS + at] = vec4<Part>(weight * (keep * results[SECOND + at] - d_sum));

@@ -1,11 +1,13 @@
 // attention_key_backward_texture: dk[j] = scale · Σ_i ds[i, j] q[i],   dv[j] = Σ_i keep[i, j] p[i, j] do[i]
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again; ds as in attention_query_backward_texture
 //   qkv, dqkv (B, N, 3, H, 4·HEAD4)   dout (B, N, H, 4·HEAD4)   lse, delta (B, H, N)   key (2)   all f32 but the key, u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One subgroup per LANES·ROWS keys, head and image. Lane l owns keys l, l + LANES, ...; queries and their gradients come in
 //   tiles, as in attention_forward_texture. Writes the k and v parts of dqkv.
 // Head dimension a multiple of 4 up to 64; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size), HEAD4 (a quarter of the head dimension), ROWS, TILE (4 or 8, at most LANES).
 import package::attention::dropout::{kept_weight};
+import package::attention::mask::{seen};
 import package::attention::tiles::{combine, fetched, products, Rows, Tile, Weights};
 import package::lib::texel::{texel};
 enable subgroups;
@@ -16,6 +18,7 @@ const HEAD4 = 16u; // tune
 const ROWS = 3u; // tune
 const TILE = 8u; // tune
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -65,7 +68,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       let row_sum = subgroupBroadcast(d_sum, l);
       // unroll
       for (var r = 0u; r < ROWS; r++) {
-        let weight = select(0.0, exp(s[TILE * r + l] - row_mass), l < left);
+        let inside = l < left && seen(i0 + l, first + LANES * r);
+        let weight = select(0.0, exp(s[TILE * r + l] - row_mass), inside);
         let keep = kept_weight(rows + i0 + l, min(first + LANES * r, p.N - 1u));
         dp[TILE * r + l] = weight * (keep * dp[TILE * r + l] - row_sum);
         s[TILE * r + l] = keep * weight;

@@ -1,12 +1,14 @@
 // attention_query_backward: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta),   delta[i] = do[i]·o[i]
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
 //   qkv, dqkv (B, N, 3, H, HEAD), o, dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One invocation per query, head and image, one pass over the keys; writes the q part of dqkv, and delta for the pass over keys.
 // Any N, H, B; HEAD floats of registers three times.
 // Loops end at the parameter `head`, which equals HEAD, and arrays have more than 32 elements. Otherwise a CPU driver's
 //   compiler unrolls the loops, turns array accesses into branches, and takes a minute.
 // Tuned: Element, HEAD (the head dimension).
 import package::attention::dropout::{kept_weight};
+import package::attention::mask::{seen};
 requires immediate_address_space;
 
 alias Element = f32; // tune
@@ -14,6 +16,7 @@ const HEAD = 64u; // tune
 const ROOM = max(HEAD, 40u);
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, head: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -45,6 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
   delta[row] = d_sum;
   for (var j = 0u; j < p.N; j++) {
+    if (!seen(i, j)) { continue; }
     let k = image + j * 3u * width + width;
     var score = 0.0;
     var dp = 0.0;

@@ -1,12 +1,14 @@
 // attention_query_backward_subgroup: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta)
 //   delta[i] = do[i]·o[i],   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again
 //   qkv, dqkv (B, N, 3, H, 4·HEAD4), o, dout (B, N, H, 4·HEAD4): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // SHARE neighbouring lanes for ROWS queries of a head and image: each holds every SHARE-th quad of q, do and dq in registers, and
 //   they add up their parts of products. One pass over the keys, AT_ONCE at a time; writes the q part of dqkv, and delta for the
 //   pass over keys.
 // Any N, H, B; every subgroup has at least four lanes, and they are neighbours in the workgroup.
 // Tuned: Element, HEAD4 (a quarter of the head dimension), AT_ONCE (1, 2 or 4), ROWS: loops over both are written out.
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen};
 import package::attention::shares::{OWN, SHARE, own, own_gradient, total};
 enable subgroups;
 requires immediate_address_space;
@@ -17,6 +19,7 @@ const AT_ONCE = 4u; // tune
 const ROWS = 2u; // tune
 override WG: u32 = 64u;
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -78,7 +81,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       }
       // unroll
       for (var r = 0u; r < ROWS; r++) {
-        let weight = select(0.0, exp(total(score[r]) - log_mass[r]), j0 + l < p.N);
+        let inside = j0 + l < p.N && seen(first + r * (WG / SHARE), j0 + l);
+        let weight = select(0.0, exp(total(score[r]) - log_mass[r]), inside);
         ds[AT_ONCE * r + l] = weight * (keep[r][(j0 + l) % 4u] * total(dp[r]) - d_sum[r]);
       }
     }

@@ -1,6 +1,7 @@
 // attention_query_backward_subgroup_matrix: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta),   delta[i] = do[i]·o[i]
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   (FlashAttention-2; Dao, 2023)
 //   qkv, dqkv (B, N, 3, H, HEAD), o, dout (B, N, H, HEAD): Element   lse, delta (B, H, N): f32   key (2): seed, step: u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One workgroup per block of QUERIES, head and image; it passes over blocks of KEYS. Queries, the gradients of their outputs,
 //   keys, values and the block's ds go through workgroup memory as elements of type Part. Subgroup s owns SM rows
 //   of all products, from row SM · (s mod DOWN) on. The elements of a matrix cannot be accessed, so products go through workgroup memory to the invocations.
@@ -10,6 +11,7 @@
 //   A gradient too large for Part becomes infinite, and dq is then not finite.
 // Tuned: Part, SM, SN, SK (the adapter's), LANES (its subgroup size), Element, HEAD, QUERIES, KEYS, WG (4 to 8 times QUERIES).
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen_quad};
 import package::attention::matrices::{ACROSS, DOWN, HEAD4, MOVED_KEYS, MOVED_QUERIES, PITCH, Result, SCORES_PITCH, SHARE, WIDE};
 import package::attention::matrices::{add_rows, fetch, fetch_gradient, multiply_rows, put, store_sums};
 enable subgroups;
@@ -30,6 +32,7 @@ const QUERIES = 32u; // tune
 const KEYS = 32u; // tune
 
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -99,7 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32
     for (var c = share; c < KEYS / 4u; c += SHARE) {
       let weight = exp(p.scale * results[row * SCORES_PITCH + c] - log_mass);
       let ds = weight * (kept_quad(draws, j0 / 4u + c) * results[SECOND + row * SCORES_PITCH + c] - d_sum);
-      let inside = j0 + 4u * c + vec4u(0u, 1u, 2u, 3u) < vec4u(p.N);
+      let inside = (j0 + 4u * c + vec4u(0u, 1u, 2u, 3u) < vec4u(p.N)) & seen_quad(i, j0 + 4u * c);
       parts[DS + row * SCORES_PITCH + c] = vec4<Part>(select(vec4f(0.0), ds, inside));
     }
     workgroupBarrier();

@@ -1,11 +1,13 @@
 // attention_query_backward_texture: dq[i] = scale · Σ_j ds[i, j] k[j],   ds = p ∘ (keep ∘ (do·vᵀ) − delta),   delta[i] = do[i]·o[i]
 //   p[i, j] = exp(scale · q[i]·k[j] − lse[i]), computed again   qkv, dqkv (B, N, 3, H, 4·HEAD4)   o, dout (B, N, H, 4·HEAD4)
 //   lse, delta (B, H, N)   key (2): seed, step   all f32 but the key, u32
+//   MASKED: the sums leave j = i out; N is at least 2 then
 // One subgroup per LANES·ROWS queries, head and image. Lane l owns queries l, l + LANES, ...; keys and values come in tiles, as
 //   in attention_forward_texture. Writes the q part of dqkv, and delta for the pass over keys.
 // Head dimension a multiple of 4 up to 64; workgroup = one subgroup of LANES lanes.
 // Tuned: LANES (the adapter's subgroup size), HEAD4 (a quarter of the head dimension), ROWS, TILE (4 or 8, at most LANES).
 import package::attention::dropout::{kept_quad};
+import package::attention::mask::{seen};
 import package::attention::tiles::{combine, fetched, products, Rows, Tile, Weights};
 import package::lib::texel::{texel};
 enable subgroups;
@@ -16,6 +18,7 @@ const HEAD4 = 16u; // tune
 const ROWS = 3u; // tune
 const TILE = 8u; // tune
 override DROPOUT: bool = false;
+override MASKED: bool = false;
 
 struct Params { N: u32, H: u32, stream: u32, rate: f32, scale: f32 }
 
@@ -71,7 +74,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         // unroll
         for (var j = 0u; j < 4u; j++) {
           let at = TILE * r + 4u * b + j;
-          let weight = select(0.0, exp(s[at] - log_mass[r]), 4u * b + j < left);
+          let inside = 4u * b + j < left && seen(first + LANES * r, j0 + 4u * b + j);
+          let weight = select(0.0, exp(s[at] - log_mass[r]), inside);
           s[at] = weight * (kept[j] * dp[at] - d_sum[r]);
         }
       }

@@ -30,6 +30,8 @@ export interface AttentionTrial {
   readonly H: number;
   readonly head: number;
   readonly rate?: number;
+  /** No token attends to itself. */
+  readonly masked?: boolean;
   /** Mixed precision: the multiplied elements may be rounded to f16. */
   readonly half?: boolean;
   /** qkv, the output and their gradients are f16. */
@@ -43,6 +45,8 @@ export const attentionTrials: readonly AttentionTrial[] = [
   { B: 2, N: 65, H: 2, head: 64, rate: 0.3 },
   { B: 1, N: 197, H: 1, head: 48 },
   { B: 1, N: 40, H: 1, head: 128, rate: 0.5 },
+  { B: 2, N: 33, H: 2, head: 12, masked: true },
+  { B: 1, N: 70, H: 1, head: 64, rate: 0.3, masked: true },
 ].flatMap((trial) => [trial, { ...trial, half: true }, { ...trial, half: true, f16: true }]);
 
 export const describeAttention = ({ B, N, H, head, ...rest }: AttentionTrial): string =>
@@ -107,8 +111,8 @@ function setting(
   gpu: Gpu,
   trial: AttentionTrial,
 ): { inputs: Readonly<Record<string, Guarded>>; expected: Readonly<Record<16 | 32, Results>> } {
-  const { f16 = false, rate = 0 } = trial;
-  const size = { ...trial, rate, stream: STREAM, bits: f16 ? 16 : 32 } as const;
+  const { f16 = false, rate = 0, masked = false } = trial;
+  const size = { ...trial, rate, masked, stream: STREAM, bits: f16 ? 16 : 32 } as const;
   const { round } = rounding[size.bits];
   const shapes = shapesOf(trial);
   const values = {
@@ -165,7 +169,8 @@ async function run(gpu: Gpu, trial: AttentionTrial, plan: Plan): Promise<Finding
     }),
   );
   const operands = { ...inputs, ...tensors(outputs) } as AttentionOperands;
-  const attrs = { heads: trial.H, rate: trial.rate ?? 0, stream: STREAM };
+  const { H: heads, rate = 0, masked = false } = trial;
+  const attrs = { heads, rate, stream: STREAM, masked };
   const dispatch = () => runAttention(family, operands, attrs, choice);
   if (trial.half) autocast(dispatch);
   else dispatch();

@@ -50,6 +50,8 @@ export interface AttentionCase {
   readonly head: number;
   readonly rate: number;
   readonly stream: number;
+  /** No token attends to itself. */
+  readonly masked: boolean;
   /** Bits of an element of an operand; and of a stored element of qkv, the output and their gradients. */
   readonly part: Bits;
   readonly bits: Bits;
@@ -80,7 +82,7 @@ type Sums = Readonly<Record<'o' | 'lse' | 'delta' | 'dq' | 'dkv', Bounded>>;
 
 /** Adds the contributions of one query of a head and an image. */
 function addRow(
-  { N, H, head, rate, stream, part }: AttentionCase,
+  { N, H, head, rate, stream, masked, part }: AttentionCase,
   values: AttentionValues,
   { qkv, dout }: { qkv: Float64Array; dout: Float64Array },
   row: number,
@@ -105,7 +107,8 @@ function addRow(
     }
     return { sum, size };
   };
-  const keys = Array.from({ length: N }, (_, j) => {
+  const others = Array.from({ length: N }, (_, j) => j).filter((j) => !masked || j !== i);
+  const keys = others.map((j) => {
     const { sum, size } = product(qkv, at(i, 0), qkv, at(j, 1));
     const keep = keepMask(Float64Array.from(values.key), { rate, stream }, row * 4 * Math.ceil(N / 4) + j);
     return { j, score: scale * sum, size: scale * size, keep };

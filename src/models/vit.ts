@@ -175,10 +175,10 @@ export class VisionTransformer extends Model {
   }
 
   describe(): string {
-    const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry } = this.config;
+    const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry, locality } = this.config;
     return (
       `Vision Transformer of width ${embedDim}, ${depth} blocks, ${heads} heads of ${headDim}, MLP of ${hidden}, ` +
-      `patches of ${geometry.patch.join(' x ')} (${tokens} tokens), ${pool === 'cls' ? 'class token' : 'mean pooling'}`
+      `patches of ${geometry.patch.join(' x ')} (${tokens} tokens), ${pool === 'cls' ? 'class token' : 'mean pooling'}${locality ? ', locality self-attention' : ''}`
     );
   }
 

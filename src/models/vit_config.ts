@@ -50,6 +50,8 @@ export interface VitConfig {
   /** Initial gamma of LayerScale; 0 for no LayerScale. */
   readonly layerScale: number;
   readonly qkNorm: boolean;
+  /** Locality self-attention: a learned temperature for each head, and no attention of a token to itself. */
+  readonly locality: boolean;
   /** Number of register tokens between class token and patches. The classifier ignores them. */
   readonly regTokens: number;
   /** Position embedding: learned, or fixed sines and cosines. Both cover all tokens (timm without no_embed_class). */
@@ -131,6 +133,10 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
   const patches = grid[0] * grid[1];
   const tokens = patches + prefix;
   const trainingTokens = prefix + Math.max(1, Math.round(sizes.keepTokens * patches));
+  if (sizes.locality && trainingTokens < 2)
+    refuse(
+      'locality needs two tokens, because a token does not attend to itself; a training step has one. Use smaller patches, a class token or a larger keep_tokens.',
+    );
   const hidden = Math.round(embedDim * sizes.mlpRatio);
   return {
     ...sizes,

@@ -25,6 +25,11 @@ export const vitSettings = {
   ),
   layerScale: number('Model', 0, 'initial gamma of LayerScale, such as 1e-5; 0 for no LayerScale'),
   qkNorm: flag('Model', false, 'LayerNorm of queries and keys, head by head'),
+  locality: flag(
+    'Model',
+    false,
+    'locality self-attention: a learned temperature for each head, and no attention of a token to itself',
+  ),
   regTokens: count('Model', 0, 'register tokens between class token and patches'),
   posEmbed: choice(
     'Model',

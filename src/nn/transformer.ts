@@ -1,10 +1,19 @@
 /** The parts of a pre-norm transformer encoder: attention, MLP, block. x is always (B, N, C). */
 import { productType } from '../autograd/autocast.js';
-import { add, attention, gelu, mlp, qkNorm } from '../ops/index.js';
+import { add, attention, gelu, mlp, qkNorm, scaleQueries } from '../ops/index.js';
+import { Parameter } from '../tensor/parameter.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { Dropout, DropPath, requireKey, type Streams } from './dropout.js';
-import { attentionOutput, type LayerInit, packedAttention, type Scheme, schemes, zeros } from './init.js';
+import {
+  attentionOutput,
+  constant,
+  type LayerInit,
+  packedAttention,
+  type Scheme,
+  schemes,
+  zeros,
+} from './init.js';
 import { LayerNorm, LayerScale, Linear } from './layers.js';
 import { mimeticAttention } from './mimetic.js';
 import { type Mode, Module } from './module.js';
@@ -28,6 +37,11 @@ export interface BlockOptions {
   readonly layerScale: number;
   /** True for a LayerNorm of queries and keys in each head. */
   readonly qkNorm: boolean;
+  /**
+   * True for locality self-attention (Lee, Lee and Song, 2021, "Vision Transformer for Small-Size Datasets"): a learned
+   * temperature for each head in place of 1 / √head_dim, and no attention of a token to itself.
+   */
+  readonly locality: boolean;
   readonly eps: number;
   readonly init: Scheme;
   /** `mimetic`: the weights of attention's projections start as in `mimetic.ts`, whatever the scheme. */
@@ -71,6 +85,8 @@ export class Attention extends Module {
   readonly qkv: Linear;
   readonly qNorm: LayerNorm | null;
   readonly kNorm: LayerNorm | null;
+  /** Factors of the scores (heads), 1 / √head_dim at first; null for that constant. */
+  readonly temperature: Parameter | null;
   readonly proj: Linear;
   private readonly heads: number;
   private readonly rate: number;
@@ -85,6 +101,7 @@ export class Attention extends Module {
     this.qkv = new Linear(width, 3 * width, qkv, 3); // queries, keys and values
     this.qNorm = norm();
     this.kNorm = norm();
+    this.temperature = options.locality ? new Parameter([heads], constant(Math.sqrt(heads / width))) : null;
     this.proj = new Linear(width, width, proj, 1);
     this.heads = heads;
     this.rate = attentionDropout;
@@ -96,11 +113,16 @@ export class Attention extends Module {
   forward(x: Tensor, mode: Mode, residual: Tensor, branch: Branch): Tensor {
     const drop = this.rate > 0 && mode.training;
     const random = drop ? { rate: this.rate, stream: this.stream, key: requireKey(mode) } : undefined;
-    const qkv = this.projected(x);
+    const qkv = this.scaled(this.projected(x));
     mode.observeAttention?.(qkv);
-    const mixed = attention(qkv, this.heads, random);
+    const mixed = attention(qkv, this.heads, random, this.temperature !== null);
     if (!this.dropout.active(mode) && branch.plain(mode)) return this.proj.forward(mixed, { residual });
     return add(residual, branch.forward(this.dropout.forward(this.proj.forward(mixed), mode), mode));
+  }
+
+  /** qkv with queries that the temperatures scale, if there are any. */
+  private scaled(qkv: Tensor): Tensor {
+    return this.temperature ? scaleQueries(qkv, this.temperature.tensor) : qkv;
   }
 
   /** Queries, keys and values (B, N, 3·C), after the QK norm if there is one. */

@@ -15,6 +15,7 @@ export { mlp, mlpOp } from './mlp.js';
 export { qkNorm, qkNormOp } from './qk_norm.js';
 export { scale, scaleOp } from './scale.js';
 export { scaleChannels, scaleChannelsOp } from './scale_channels.js';
+export { scaleQueries, scaleQueriesOp } from './scale_queries.js';
 export { softmax, softmaxOp } from './softmax.js';
 export { sum, sumOp } from './sum.js';
 export { meanTokens, meanTokensOp, prependToken, prependTokenOp, takeToken, takeTokenOp } from './tokens.js';

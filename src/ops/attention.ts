@@ -12,11 +12,16 @@ export interface AttentionAttrs {
   readonly heads: number;
   /** Probability of dropping an attention weight; 0 disables dropout. */
   readonly rate: number;
-  /** The random stream of this layer's mask. */
+  /** The random stream of this layer's dropout. */
   readonly stream: number;
+  /** True if a token does not attend to itself. */
+  readonly masked?: boolean;
 }
 
-function sizesOf(qkv: Shape, { heads }: AttentionAttrs): Pick<AttentionSizes, 'B' | 'N' | 'H' | 'head'> {
+function sizesOf(
+  qkv: Shape,
+  { heads }: Pick<AttentionAttrs, 'heads'>,
+): Pick<AttentionSizes, 'B' | 'N' | 'H' | 'head'> {
   const [B, N, width] = qkv as [number, number, number];
   return { B, N, H: heads, head: width / 3 / heads };
 }
@@ -36,10 +41,10 @@ export function runAttention(
   const choice = given ?? qkv.gpu.pick(kernels, sizes);
   const { kernel, tune } = choice;
   const { B, N, H, head } = sizes;
-  const { rate, stream } = attrs;
+  const { rate, stream, masked = false } = attrs;
   const params = { N, H, head, stream, rate, scale: 1 / Math.sqrt(head) };
   const groups = [groupsFor(N, rowsOf(choice)), H, B] as const;
-  qkv.gpu.run(kernel, operands, params, groups, { tune, overrides: { DROPOUT: rate > 0 } });
+  qkv.gpu.run(kernel, operands, params, groups, { tune, overrides: { DROPOUT: rate > 0, MASKED: masked } });
 }
 
 /** Floating-point operations of the forward pass: two products of N x N x head_dim a head. */
@@ -52,23 +57,28 @@ function flopsOf(qkv: Shape, attrs: AttentionAttrs): number {
 const BACKWARD_FLOPS = 2.5;
 
 /** Images and tokens, heads, channels of a head; the key is left out where nothing is dropped. */
-const row = ([B, N]: readonly [number, number], heads: number, head: number, rate = 0) => ({
+const row = ([B, N]: readonly [number, number], heads: number, head: number, rate = 0, masked = false) => ({
   inputs: { qkv: [B, N, 3 * heads * head], key: rate > 0 ? { u32: [2], below: 1000 } : undefined },
-  attrs: { heads, rate, stream: 20 },
+  attrs: { heads, rate, stream: 20, masked },
 });
 
 export const attentionOp = defineOp({
   name: 'attention',
   inputs: ['qkv', 'key?'],
   formula:
-    'o[i] = Σ_j dropout(softmax_j(q[i]·k[j] / √head_dim)) v[j],   qkv (B, N, 3·H·head_dim), o (B, N, H·head_dim)',
-  shape: ({ qkv }, { heads }: AttentionAttrs) => {
+    'o[i] = Σ_j dropout(softmax_j(q[i]·k[j] / √head_dim)) v[j], without j = i if masked,   qkv (B, N, 3·H·head_dim), o (B, N, H·head_dim)',
+  shape: ({ qkv }, { heads, masked }: AttentionAttrs) => {
     need(qkv.length === 3, 'attention', `qkv ${formatShape(qkv)} must be (B, N, 3·C).`);
     const [B, N, width] = qkv as [number, number, number];
     need(
       width % (3 * heads) === 0,
       'attention',
       `last axis of qkv ${formatShape(qkv)} must divide by 3 times ${heads} heads.`,
+    );
+    need(
+      !masked || N > 1,
+      'attention',
+      `qkv ${formatShape(qkv)} has one token, which must not attend to itself: there is nothing to attend to.`,
     );
     return [B, N, width / 3];
   },
@@ -104,6 +114,7 @@ export const attentionOp = defineOp({
       for (let h = 0; h < H; h++)
         for (let i = 0; i < N; i++) {
           const scores = Array.from({ length: N }, (_, j) => {
+            if (attrs.masked && i === j) return Number.NEGATIVE_INFINITY;
             let dot = 0;
             for (let d = 0; d < head; d++) dot += x[at(b, i, 0, h) + d]! * x[at(b, j, 1, h) + d]!;
             return dot / Math.sqrt(head);
@@ -132,6 +143,10 @@ export const attentionOp = defineOp({
     row([1, 18], 2, 8, 0.5),
     row([1, 5], 1, 3, 0.2),
     row([1, 5], 1, 68),
+    row([2, 2], 2, 4, 0, true),
+    row([1, 35], 2, 8, 0.3, true),
+    row([2, 9], 1, 5, 0, true),
+    row([1, 66], 1, 32, 0, true),
   ],
   bench: [row([64, 65], 3, 64)],
   errors: [
@@ -140,18 +155,25 @@ export const attentionOp = defineOp({
       attrs: { heads: 2, rate: 0, stream: 0 },
       says: /\[attention\] last axis of qkv \(2, 3, 10\)/,
     },
+    {
+      shapes: { qkv: [2, 1, 12], key: [2] },
+      attrs: { heads: 2, rate: 0, stream: 0, masked: true },
+      says: /\[attention\] qkv \(2, 1, 12\) has one token/,
+    },
   ],
 });
 
 /**
  * Scaled dot-product attention of all heads (torch.nn.functional.scaled_dot_product_attention): qkv (B, N, 3·H·head_dim), as timm
  * packs it, of f32 or f16, to (B, N, H·head_dim). `dropout` drops attention weights; its `key` (2) of u32 holds seed and step.
+ * With `masked` no token attends to itself (Lee, Lee and Song, 2021).
  */
 export function attention(
   qkv: Tensor,
   heads: number,
   dropout?: { rate: number; stream: number; key: Tensor },
+  masked = false,
 ): Tensor {
   const { rate = 0, stream = 0, key } = dropout ?? {};
-  return apply(attentionOp, { qkv, key }, { heads, rate, stream });
+  return apply(attentionOp, { qkv, key }, { heads, rate, stream, masked });
 }

@@ -24,7 +24,7 @@ export async function attentionMaps(
   store: ImageStore,
   records: readonly number[],
 ): Promise<AttentionMaps[]> {
-  const { tokens: N, heads, grid, pool } = model.config;
+  const { tokens: N, heads, grid, pool, locality: masked } = model.config;
   const layers: Tensor[] = [];
   forward(model, store, Uint32Array.from(records), (qkv) => layers.push(keep(qkv))).release();
   const packed = await Promise.all(layers.map((qkv) => qkv.toFloat32()));
@@ -33,7 +33,8 @@ export async function attentionMaps(
   return records.map((_, i) => {
     const weights = packed.map((values) => {
       const size = values.length / records.length;
-      return attentionWeights({ qkv: values.subarray(i * size, (i + 1) * size), tokens: N, heads });
+      const qkv = values.subarray(i * size, (i + 1) * size);
+      return attentionWeights({ qkv, tokens: N, heads, masked });
     });
     return {
       heads: weights.at(-1)!.map((head) => overPatches(head, N, patches, pool)),

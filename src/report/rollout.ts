@@ -5,6 +5,8 @@ export interface PackedAttention {
   readonly qkv: ArrayLike<number>;
   readonly tokens: number;
   readonly heads: number;
+  /** True if no token attends to itself. */
+  readonly masked?: boolean;
 }
 
 const headDim = ({ qkv, tokens, heads }: PackedAttention): number => qkv.length / tokens / 3 / heads;
@@ -13,7 +15,7 @@ const headDim = ({ qkv, tokens, heads }: PackedAttention): number => qkv.length 
 const offset = (packed: PackedAttention, token: number, part: number, head: number): number =>
   ((token * 3 + part) * packed.heads + head) * headDim(packed);
 
-/** softmax_j(q[i]·k[j] / √head_dim): a matrix (N, N) for each head. Each row sums to 1. */
+/** softmax_j(q[i]·k[j] / √head_dim), without j = i if masked: a matrix (N, N) for each head. Each row sums to 1. */
 export function attentionWeights(packed: PackedAttention): Float64Array[] {
   const { qkv, tokens: N, heads } = packed;
   const d = headDim(packed);
@@ -26,6 +28,7 @@ export function attentionWeights(packed: PackedAttention): Float64Array[] {
         const k = offset(packed, j, 1, h);
         for (let c = 0; c < d; c++) row[j]! += (qkv[q + c]! * qkv[k + c]!) / Math.sqrt(d);
       }
+      if (packed.masked) row[i] = Number.NEGATIVE_INFINITY;
       const highest = Math.max(...row);
       for (let j = 0; j < N; j++) row[j] = Math.exp(row[j]! - highest);
       divideBySum(row);

@@ -38,7 +38,7 @@ export const KERNEL_BUGS: readonly Bug[] = [
   layerNorm('= for +=', 'layer_norm/layer_norm_backward_subgroup', 'bias_sum[q] += counted * d;', 'bias_sum[q] = counted * d;'),
   layerNorm('a surplus row counted', 'layer_norm/layer_norm_backward_subgroup', 'select(0.0, 1.0, row < p.R)', '1.0'),
   layerNorm('a term forgotten', 'layer_norm/layer_norm_backward_subgroup', 'g[q] - mean_g - normal[q] * mean_gx', 'g[q] - mean_g'),
-  attention('keys beyond the last counted', 'attention/attention_forward_texture', 's[TILE * r + j], j < left)', 's[TILE * r + j], j <= left)'),
+  attention('keys beyond the last counted', 'attention/attention_forward_texture', 's[TILE * r + j], j < left &&', 's[TILE * r + j], j <= left &&'),
   attention('no rescaling when the maximum moves', 'attention/attention_forward_texture', 'mass[r] *= shrink[r];', 'mass[r] *= 1.0;'),
   attention('k for v', 'attention/attention_forward_texture', 'tile = fetched(qkv, k + width, lane)', 'tile = fetched(qkv, k, lane)'),
   attention('dropout after the sum only', 'attention/attention_forward_texture', 's[TILE * r + 4u * b + j] *= kept[j];', ''),

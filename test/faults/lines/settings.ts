@@ -60,6 +60,7 @@ const pairs: readonly (readonly SettingName[])[] = [
   ['mixup', 'cutmix', 'mixupOffEpoch'],
   ['pool', 'regTokens', 'posEmbed'],
   ['keepTokens', 'regTokens', 'gradCheckpointing'],
+  ['locality', 'keepTokens', 'pool'],
   ['optimizer', 'layerDecay', 'emaDecay'],
   ['optimizer', 'muonNorm', 'muonLearningRate', 'learningRate'],
   ['amp', 'learningRate'],
