@@ -12,6 +12,12 @@ export const vitSettings = {
   mlpRatio: number('Model', 4, 'hidden width of the MLP, as a multiple of embed-dim'),
   ffnDim: count('Model', 0, 'hidden width of the MLP itself; 0 to use mlp-ratio'),
   patchSize: count('Model', 4, 'pixels of a patch, down and across', { min: 1 }),
+  tokenizer: choice(
+    'Model',
+    ['patch', 'shifted', 'conv'],
+    'patch',
+    'tokens from patches, from patches with four diagonal shifts of the image, or from a convolutional stem',
+  ),
   pool: choice(
     'Model',
     ['cls', 'mean'],
