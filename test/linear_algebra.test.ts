@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { symmetricEigen } from '../src/core/eigen.js';
 import { balancedFactors, orthonormal } from '../src/core/factors.js';
-import { gram } from '../src/core/gram.js';
+import { gram } from '../src/core/products.js';
 import { Counter } from '../src/core/rng.js';
 
 const matrix = (n: number, value: (i: number, j: number) => number): Float64Array =>

@@ -98,6 +98,12 @@ const options: [string, Partial<Settings>, RegExp[]][] = [
     { posEmbed: 'sincos2d', emaDecay: 0.9, decay: 'all' },
     [/^pos_embed$/, /^ema\.pos_embed$/],
   ],
+  ['shifted patches', { tokenizer: 'shifted' }, [/^patch_embed\.linear\.weight$/]],
+  [
+    'a convolutional stem',
+    { tokenizer: 'conv', optimizer: 'muon', emaDecay: 0.9, layerDecay: 0.7 },
+    [/^ema\.patch_embed\.stages\.2\.conv\.weight$/, /^adamw\.v\.patch_embed\.stages\.0\.norm\.bias$/],
+  ],
   ['orthogonal weights and a head of zeros', { initScheme: 'orthogonal', zeroHead: true }, []],
   ['mimetic attention', { attentionInit: 'mimetic', optimizer: 'muon' }, []],
   ['a whitened patch embedding', { patchInit: 'whiten' }, []],

@@ -208,4 +208,11 @@ describe('a run of three phases', () => {
     expect(final.get('pos_embed')!.shape).toEqual([1, 5, 16]);
     expect(final.get('patch_embed.proj.weight')!.shape).toEqual([16, 3, 16, 16]);
   });
+
+  it('is refused at once where the next model cannot take over', async () => {
+    const shifted = settings({ tokenizer: 'shifted', phases: '0.5: patch_size=8' });
+    await expect(setup(gpuOf(), shifted, few)).rejects.toThrow(
+      /^--phases cannot change the size of patch_embed\./,
+    );
+  });
 });

@@ -1,5 +1,5 @@
 // im2col_backward: dx[b, c, h, w] (+)= Σ dy over the patches that contain the pixel (col2im)
-//   dx (B, C, H, W)   dy (B, outH·outW, C·PH·PW)   all f32
+//   dx (B, C, H, W), or with TOKENS (B, H·W, C)   dy (B, outH·outW, C·PH·PW)   all f32
 // One invocation per pixel and channel gathers from the patches in order, so no two invocations write to the same place.
 // Any patch, stride and padding.
 // Tuned: nothing.
@@ -7,6 +7,7 @@ requires immediate_address_space;
 
 override WG: u32 = 256u;
 override ACCUMULATE: bool = false;
+override TOKENS: bool = false;
 
 struct Params {
   n: u32, C: u32, H: u32, W: u32, PH: u32, PW: u32, SH: u32, SW: u32, padH: u32, padW: u32, outH: u32, outW: u32,
@@ -20,9 +21,10 @@ var<immediate> p: Params;
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let at = (group.y * groups.x + group.x) * WG + local;
   if (at >= p.n) { return; }
-  let column = at % p.W + p.padW;
-  let row = at / p.W % p.H + p.padH;
-  let c = at / (p.W * p.H) % p.C;
+  let pixel = select(at, at / p.C, TOKENS);
+  let column = pixel % p.W + p.padW;
+  let row = pixel / p.W % p.H + p.padH;
+  let c = select(at / (p.W * p.H), at, TOKENS) % p.C;
   let b = at / (p.W * p.H * p.C);
   // Patches oy with oy·SH ≤ row < oy·SH + PH.
   let oy_last = min(row / p.SH, p.outH - 1u);

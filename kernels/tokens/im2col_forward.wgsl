@@ -1,5 +1,5 @@
 // im2col_forward: y[b, n, (c·PH + i)·PW + j] = x[b, c, oy·SH − padH + i, ox·SW − padW + j],   n = oy·outW + ox
-//   x (B, C, H, W)   y (B, outH·outW, C·PH·PW)   all f32;   zero outside the image
+//   x (B, C, H, W), or with TOKENS (B, H·W, C)   y (B, outH·outW, C·PH·PW)   all f32;   zero outside the image
 // One workgroup per row of y, so that the patch is computed once. y · weightᵀ with weight (D, C, PH, PW) is
 //   torch.nn.functional.conv2d.
 // Any stride and padding; C·PH·PW below 2²³ (lib/quotient.wgsl).
@@ -8,6 +8,7 @@ import package::lib::quotient::{quotient};
 requires immediate_address_space;
 
 override WG: u32 = 64u;
+override TOKENS: bool = false;
 
 struct Params {
   rows: u32, C: u32, H: u32, W: u32, PH: u32, PW: u32, SH: u32, SW: u32, padH: u32, padW: u32, outH: u32, outW: u32,
@@ -33,7 +34,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let row = oy * p.SH + i - p.padH;
     let column = ox * p.SW + j - p.padW;
     var value = 0.0;
-    if (row < p.H && column < p.W) { value = x[((b * p.C + c) * p.H + row) * p.W + column]; }
+    if (row < p.H && column < p.W) {
+      value = x[select(((b * p.C + c) * p.H + row) * p.W + column, ((b * p.H + row) * p.W + column) * p.C + c, TOKENS)];
+    }
     y[patch_index * p.C * area + e] = value;
   }
 }

@@ -1,4 +1,5 @@
 /** Eigenvalues and eigenvectors of symmetric matrices on the host, in float64. Matrices are row-major. */
+import { dot } from './products.js';
 
 /** Eigenvalues in descending order; row i of `vectors` (n, n) is the unit eigenvector of value i. */
 export interface Eigen {
@@ -106,12 +107,6 @@ function reflect(A: Float64Array, v: Float64Array, from: number, n: number): voi
 function project(x: Float64Array, v: Float64Array): void {
   const along = dot(x, v);
   for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) - along * (v[i] as number);
-}
-
-function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
 }
 
 /**

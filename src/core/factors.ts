@@ -1,6 +1,6 @@
 /** Factors of matrices on the host, in float64: the truncated singular value decomposition, and orthonormal vectors. */
 import { symmetricEigen } from './eigen.js';
-import { gram } from './gram.js';
+import { dot, gram } from './products.js';
 
 /** Two matrices (rank, n) whose product leftᵀ · right approximates a third one. */
 export interface Factors {
@@ -17,17 +17,12 @@ export interface Factors {
  */
 export function balancedFactors(A: Float64Array, n: number, rank: number): Factors {
   const rowsOfA = Array.from({ length: n }, (_, i) => A.subarray(i * n, (i + 1) * n));
-  const { vectors } = symmetricEigen(
-    gram(
-      n,
-      rowsOfA.map((row) => (into) => into.set(row)),
-    ),
-    n,
-  );
+  const fills = rowsOfA.map((row) => (into: Float64Array) => into.set(row));
+  const { vectors } = symmetricEigen(gram(n, fills), n); // of Aᵀ·A
   const [left, right] = [new Float64Array(rank * n), new Float64Array(rank * n)];
   for (let i = 0; i < rank; i++) {
     const v = vectors.subarray(i * n, (i + 1) * n);
-    const image = rowsOfA.map((row) => dot(row, v)); // σ·u
+    const image = Float64Array.from(rowsOfA, (row) => dot(row, v)); // σ·u
     const root = Math.sqrt(Math.sqrt(dot(image, image)));
     for (let j = 0; j < n; j++) {
       left[i * n + j] = root > 0 ? (image[j] as number) / root : 0;
@@ -36,6 +31,9 @@ export function balancedFactors(A: Float64Array, n: number, rank: number): Facto
   }
   return { left, right };
 }
+
+/** A vector of a smaller squared length is rounding, and is drawn again; that happens once in a million square matrices. */
+const NO_DIRECTION = 1e-12;
 
 /**
  * `count` orthonormal vectors of `length` ≥ `count` elements, one after the other. Each is drawn from a normal distribution
@@ -58,13 +56,4 @@ export function orthonormal(count: number, length: number, normal: () => number)
     for (let i = 0; i < length; i++) v[i] = (v[i] as number) / norm;
   }
   return vectors;
-}
-
-/** A vector of a smaller squared length is rounding, and is drawn again; that happens once in a million square matrices. */
-const NO_DIRECTION = 1e-12;
-
-function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
 }

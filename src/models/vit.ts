@@ -4,21 +4,22 @@
  */
 
 import { checkpoint } from '../autograd/checkpoint.js';
+import { ConfigError } from '../core/errors.js';
 import { resizeGrids, resizing, weightResizing } from '../core/resize.js';
 import { stream } from '../core/rng.js';
 import { Dropout, dropPathRates, requireKey, Streams } from '../nn/dropout.js';
-import { kaimingUniform, normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
+import { normal, type Scheme, schemes, truncNormal, zeros } from '../nn/init.js';
 import { LayerNorm, Linear } from '../nn/layers.js';
 import { type Mode, type ModelPart, partsOf } from '../nn/module.js';
-import { PatchEmbed } from '../nn/patch_embed.js';
+import type { Tokenizer } from '../nn/patch_embed.js';
 import { sincos2d } from '../nn/positions.js';
 import { Block } from '../nn/transformer.js';
-import { whiten } from '../nn/whiten.js';
 import { add, averagePool, keepTokens, meanTokens, prependToken, takeToken } from '../ops/index.js';
 import { type Init, Parameter } from '../tensor/parameter.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type ImageInit, Model, type ModelImages, type SummaryRow } from './model.js';
 import { type VitConfig, type VitOptions, vitConfig } from './vit_config.js';
+import { tokenizerFromImages, tokenizerOf } from './vit_tokenizer.js';
 
 // timm draws the class token with standard deviation 1e-6 and positions with 0.02; PyTorch's tutorials start both at zero.
 // Orthogonal weights say nothing about vectors, which start as timm's.
@@ -31,12 +32,8 @@ const positionInit: Record<Scheme, Init> = {
   orthogonal: truncNormal(0.02),
 };
 
-/** Rows that do not whiten keep the default of nn.Conv2d. Normalised pixels have mean zero, so no bias is needed. */
-const whitenedInit = { weight: kaimingUniform, bias: () => zeros };
 /** A head whose first logits are all zero: the first loss is ln K, and the first step moves the head alone. */
 const zeroInit = { weight: zeros, bias: () => zeros };
-/** The number of images that a whitened patch embedding is computed from, as in airbench. */
-const WHITENING_IMAGES = 5000;
 
 /** Tokens and positions have no weight decay, as in timm's VisionTransformer.no_weight_decay (1.0.29). */
 const TOKEN = { decays: false };
@@ -52,7 +49,7 @@ export class VisionTransformer extends Model {
   readonly clsToken: Parameter | null; // (1, 1, D)
   readonly regToken: Parameter | null; // (1, R, D)
   readonly posEmbed: Parameter; // (1, N, D)
-  readonly patchEmbed: PatchEmbed;
+  readonly patchEmbed: Tokenizer;
   readonly blocks: readonly Block[];
   readonly norm: LayerNorm | null; // after the blocks, for the class token
   readonly fcNorm: LayerNorm | null; // after the mean, for mean pooling
@@ -62,7 +59,7 @@ export class VisionTransformer extends Model {
   constructor(options: VitOptions = {}) {
     super();
     const config = vitConfig(options);
-    const { embedDim: D, tokens, depth, channels, classes, geometry, eps, init, regTokens } = config;
+    const { embedDim: D, tokens, depth, channels, classes, eps, init, regTokens } = config;
     const [height, width] = config.imageSize;
     const streams = new Streams();
     this.config = { ...config };
@@ -74,10 +71,7 @@ export class VisionTransformer extends Model {
       config.posEmbed === 'learn'
         ? new Parameter([1, tokens, D], positionInit[init], TOKEN)
         : new Parameter([1, tokens, D], sincos2d(config.grid, config.prefix), { kind: 'fixed' });
-    this.patchEmbed = new PatchEmbed(channels, D, geometry, {
-      init: config.patchInit === 'whiten' ? whitenedInit : schemes.pytorch,
-      kind: config.freezePatchEmbed ? 'fixed' : 'trained',
-    });
+    this.patchEmbed = tokenizerOf(config);
     this.dropout = new Dropout(config.embedDropout, streams);
     this.blocks = dropPathRates(config.dropPath, depth, config.dropPathMode).map(
       (dropPath, index) => new Block({ ...config, width: D, dropPath, index }, streams),
@@ -119,11 +113,9 @@ export class VisionTransformer extends Model {
 
   /** Floating-point operations of the forward pass of one image in evaluation: matrix products and attention only. */
   flops(): number {
-    const { embedDim: D, hidden, depth, tokens, grid, classes } = this.config;
-    const patches = grid[0] * grid[1];
-    const embed = 2 * patches * D * (this.patchEmbed.proj.weight.size / D);
+    const { embedDim: D, hidden, depth, tokens, classes, seen } = this.config;
     const block = 2 * tokens * (4 * D * D + 2 * D * hidden) + 4 * tokens * tokens * D;
-    return embed + depth * block + 2 * D * classes;
+    return this.patchEmbed.flops(seen) + depth * block + 2 * D * classes;
   }
 
   classifier(): readonly Parameter[] {
@@ -131,13 +123,7 @@ export class VisionTransformer extends Model {
   }
 
   override fromImages(): ImageInit | null {
-    const { patchInit, geometry } = this.config;
-    if (patchInit === 'default') return null;
-    return {
-      parameter: this.patchEmbed.proj.weight,
-      count: WHITENING_IMAGES,
-      amend: (values, images) => whiten(values, images, geometry),
-    };
+    return tokenizerFromImages(this.config, this.patchEmbed);
   }
 
   /** As in BEiT: patch embedding, tokens and positions are one layer, then each block, then the last norm and the head. */
@@ -167,7 +153,10 @@ export class VisionTransformer extends Model {
       const axes = along(weightResizing, other.geometry.patch, own.geometry.patch);
       return resizeGrids(values, own.embedDim * own.channels, axes, 1);
     }
-    if (name !== 'pos_embed') throw new Error(`${name} has no other sizes.`);
+    if (name !== 'pos_embed')
+      throw new ConfigError(
+        `--phases cannot change the size of ${name}: only plain patches and positions are resized.`,
+      );
     if (!this.posEmbed.trained) return null;
     const prefix = values.subarray(0, other.prefix * other.embedDim);
     const axes = along(resizing, other.grid, own.grid);
@@ -175,16 +164,18 @@ export class VisionTransformer extends Model {
   }
 
   describe(): string {
-    const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry, locality } = this.config;
+    const { tokens, embedDim, depth, heads, headDim, hidden, pool, geometry, tokenizer, locality } =
+      this.config;
     return (
       `Vision Transformer of width ${embedDim}, ${depth} blocks, ${heads} heads of ${headDim}, MLP of ${hidden}, ` +
-      `patches of ${geometry.patch.join(' x ')} (${tokens} tokens), ${pool === 'cls' ? 'class token' : 'mean pooling'}${locality ? ', locality self-attention' : ''}`
+      `${PATCHES[tokenizer]} of ${geometry.patch.join(' x ')} (${tokens} tokens), ${pool === 'cls' ? 'class token' : 'mean pooling'}${locality ? ', locality self-attention' : ''}`
     );
   }
 
   protected rows(): readonly SummaryRow[] {
-    const { tokens, embedDim: D, depth, grid, classes, regTokens } = this.config;
+    const { tokens, embedDim: D, depth, grid, classes, regTokens, tokenizer } = this.config;
     const { clsToken, regToken, posEmbed, patchEmbed, blocks, norm, fcNorm, head } = this;
+    const embedding = tokenizer === 'patch' ? 'patch_embed.proj' : 'patch_embed';
     const row = (name: string, shape: string, ...parts: readonly ModelPart[]) => ({
       name,
       shape,
@@ -194,7 +185,7 @@ export class VisionTransformer extends Model {
       row('cls_token', `(1, 1, ${D})`, clsToken),
       row('reg_token', `(1, ${regTokens}, ${D})`, regToken),
       row('pos_embed', `(B, ${tokens}, ${D})`, posEmbed),
-      row('patch_embed.proj', `(B, ${grid[0] * grid[1]}, ${D})`, patchEmbed),
+      row(embedding, `(B, ${grid[0] * grid[1]}, ${D})`, patchEmbed),
       row(`blocks (${depth})`, `(B, ${tokens}, ${D})`, ...blocks),
       row('norm', `(B, ${D})`, norm),
       row('fc_norm', `(B, ${D})`, fcNorm),
@@ -210,7 +201,17 @@ function concatenated(a: Float32Array, b: Float32Array): Float32Array<ArrayBuffe
   return both;
 }
 
-/** `192/12/3 p4 mlp 4 cls`: width, depth, heads, patch size, MLP ratio, pooling, and the image size unless it is 32. */
-const labelOf = ({ embedDim, depth, heads, geometry, mlpRatio, pool, seen }: VitConfig): string =>
-  `${embedDim}/${depth}/${heads} p${geometry.patch[0]} mlp ${mlpRatio} ${pool}` +
-  (seen[0] === 32 ? '' : ` ${seen.join('x')}`);
+/** What the tokens are made of, for `describe`. */
+const PATCHES: Record<VitConfig['tokenizer'], string> = {
+  patch: 'patches',
+  shifted: 'shifted patches',
+  conv: 'a convolutional stem for patches',
+};
+
+/** `192/12/3 p4 mlp 4 cls`: width, depth, heads, patch size, MLP ratio, pooling. A tokenizer other than `patch` is named. */
+function labelOf(config: VitConfig): string {
+  const { embedDim, depth, heads, geometry, mlpRatio, pool, seen, tokenizer } = config;
+  const tokens = `p${geometry.patch[0]}${tokenizer === 'patch' ? '' : ` ${tokenizer}`}`;
+  const size = seen[0] === 32 ? '' : ` ${seen.join('x')}`;
+  return `${embedDim}/${depth}/${heads} ${tokens} mlp ${mlpRatio} ${pool}${size}`;
+}

@@ -46,6 +46,8 @@ export interface VitConfig {
   readonly mlpRatio: number;
   /** Width of the MLP's hidden layer. */
   readonly hidden: number;
+  /** `shifted`: shifted patch tokenisation; `conv`: a convolutional stem. Only `patch` is a plain ViT, as timm's. */
+  readonly tokenizer: 'patch' | 'shifted' | 'conv';
   readonly pool: 'cls' | 'mean';
   /** Initial gamma of LayerScale; 0 for no LayerScale. */
   readonly layerScale: number;
@@ -128,6 +130,7 @@ export function vitConfig(options: VitOptions = {}): VitConfig {
   if (inputSize > 0 && sizes.patchInit === 'whiten')
     refuse('patchInit whiten is computed from whole images: leave inputSize out, or use patchInit default.');
   checkPatches(seen, geometry);
+  checkTokenizer(sizes, geometry);
   const grid = patchGrid(seen, geometry);
   const prefix = (sizes.pool === 'cls' ? 1 : 0) + sizes.regTokens;
   const patches = grid[0] * grid[1];
@@ -179,6 +182,25 @@ function checkSizes(sizes: Sizes): void {
 function demandCounts(values: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(values))
     if (!Number.isInteger(value) || value < 1) refuse(`${name} must be a positive integer, not ${value}.`);
+}
+
+function checkTokenizer(
+  { tokenizer, patchInit, freezePatchEmbed }: Sizes,
+  { patch, stride, padding }: PatchGeometry,
+): void {
+  if (tokenizer === 'patch') return;
+  if (patchInit === 'whiten')
+    refuse(`patch_init whiten needs the tokenizer patch, whose weight reads pixels; it is ${tokenizer}.`);
+  if (freezePatchEmbed)
+    refuse(`freeze_patch_embed needs the tokenizer patch, which is one layer; it is ${tokenizer}.`);
+  if (tokenizer !== 'conv') return;
+  const [size] = patch;
+  if (patch[1] !== size || size < 2 || !Number.isInteger(Math.log2(size)))
+    refuse(
+      `tokenizer conv needs a patch size of 2, 4, 8, 16 or another power of two, not ${patch.join(' x ')}.`,
+    );
+  if (stride.some((step) => step !== size) || padding.some((border) => border !== 0))
+    refuse('tokenizer conv needs a stride equal to the patch size, and no padding.');
 }
 
 function checkPatches(image: readonly [number, number], { patch, stride, padding }: PatchGeometry): void {

@@ -17,6 +17,12 @@ export const vitSettings = {
     0,
     'pixels, down and across, of the images that the model sees: means of windows of the given ones; 0 for these themselves',
   ),
+  tokenizer: choice(
+    'Model',
+    ['patch', 'shifted', 'conv'],
+    'patch',
+    'tokens from patches, from patches with four diagonal shifts of the image, or from a convolutional stem',
+  ),
   pool: choice(
     'Model',
     ['cls', 'mean'],

@@ -4,7 +4,7 @@
  * them is correlated with another.
  */
 import { symmetricEigen } from '../core/eigen.js';
-import { gram } from '../core/gram.js';
+import { gram } from '../core/products.js';
 import { type PatchGeometry, patchGrid } from '../ops/index.js';
 
 /** Added to every eigenvalue, as in airbench: directions that hardly occur in the images are not blown up to noise. */
@@ -64,8 +64,9 @@ function* patches(
 
 /**
  * Overwrites the first rows of a patch embedding's weight (D, n) with the whitening rows e/√(λ + eps), by descending
- * eigenvalue λ, and then with their negatives: an activation that cuts off one sign loses nothing of the pair. With D above
- * 2n, the rows behind them keep their values; with D below, the last ones are left out.
+ * eigenvalue λ, and then with their negatives, as in airbench. There an activation follows, which cuts off one sign; here the
+ * negatives add no information, but make the mean over a pair zero, so LayerNorm's mean removes nothing of it. With D
+ * above 2n, the rows behind them keep their values; with D below, the last ones are left out.
  */
 export function whiten(weight: Float32Array, images: NormalisedImages, geometry: PatchGeometry): void {
   const n = images.channels * geometry.patch[0] * geometry.patch[1];

@@ -4,6 +4,7 @@ export { attention, attentionOp } from './attention.js';
 export { averagePool, averagePoolOp } from './average_pool.js';
 export { correct, correctOp } from './correct.js';
 export { crossEntropy, crossEntropyOp } from './cross_entropy.js';
+export { diagonalShifts, diagonalShiftsOp } from './diagonal_shifts.js';
 export { dropout, dropoutOp, dropPath } from './dropout.js';
 export { gelu, geluOp } from './gelu.js';
 export { im2col, im2colOp, type PatchGeometry, patchGrid } from './im2col.js';

@@ -1,6 +1,7 @@
 /** From settings to a run that is ready to train: its images, its plan, and its model in each phase. */
 import type { Dataset } from '../data/dataset.js';
 import type { Gpu } from '../gpu/gpu.js';
+import { buildModel } from '../recipe/model.js';
 import type { Settings } from '../recipe/settings.js';
 import { type Owned, owned } from '../tensor/scope.js';
 import { stepMemory } from './forecast.js';
@@ -8,7 +9,7 @@ import { initialiseFromImages } from './image_init.js';
 import { loadSplits, placeImages, type RunImages } from './images.js';
 import { Plan, type PlannedPhase } from './plan.js';
 import { type Checked, type LoadWeights, makeChecked } from './trainable.js';
-import { transfer } from './transfer.js';
+import { checkTransfers, transfer } from './transfer.js';
 
 /** Everything that `fit` needs. `enter` replaces what the phases of a run change: the model, its optimizer and its step. */
 export class Training implements Checked, RunImages {
@@ -105,6 +106,7 @@ export async function setup(
   phase = 0,
 ): Promise<Training> {
   const { phases } = await stepMemory(gpu, settings, dataset);
+  checkTransfers(phases.map((each) => buildModel(each.settings, dataset)));
   const splits = await loadSplits(dataset);
   const images = owned(() => placeImages(gpu, settings, dataset, splits));
   try {

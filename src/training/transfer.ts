@@ -1,6 +1,7 @@
 /** From one phase of a run to the next: the weights, their average, the optimizer's moments and the loss scale. */
 
 import { sameShape } from '../core/shape.js';
+import type { Model } from '../models/model.js';
 import type { Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
 import type { Trainable } from './trainable.js';
@@ -40,4 +41,17 @@ export async function transfer(from: Trainable, to: Trainable): Promise<void> {
   }
   const scale = await from.lossScale?.values();
   if (scale) to.lossScale?.restore(scale);
+}
+
+/** Throws if a model cannot take over what the model before it has learned, by the shapes of their parameters. */
+export function checkTransfers(models: readonly Model[]): void {
+  for (const [i, model] of models.entries()) {
+    const before = models[i - 1];
+    if (!before) continue;
+    const shapes = new Map(before.parameters().map((parameter) => [parameter.name, parameter]));
+    for (const { name, shape } of model.parameters()) {
+      const old = shapes.get(name);
+      if (old && !sameShape(old.shape, shape)) model.resampled(name, new Float32Array(old.size), before);
+    }
+  }
 }

@@ -25,7 +25,7 @@ export const SOURCE_BUGS: readonly Bug[] = [
   ...seenBy('options', '^parameters', [
     ['biases that decay', 'tensor/parameter', 'shape.length >= 2', 'shape.length >= 1'],
     ['layer decay one block off', 'recipe/optimizer', 'decay ** (layers.length - 1 - i)', 'decay ** (layers.length - i)'],
-    ['queries, keys and values as one matrix', 'nn/transformer', 'packedAttention[init], 3)', 'packedAttention[init], 1)'],
+    ['queries, keys and values as one matrix', 'nn/transformer', '3 * width, qkv, 3)', '3 * width, qkv, 1)'],
   ]),
   ...seenBy('options', '^settings', [
     ['a rate of 0 taken for none', 'models/vit_config', 'own < 0 ? dropout', 'own <= 0 ? dropout'],
@@ -118,7 +118,7 @@ export const SOURCE_BUGS: readonly Bug[] = [
     ['borrowed buffers counted by what was asked for', 'gpu/pool', 'this.liveBytes += buffer.bytes', 'this.liveBytes += capacity'],
   ]),
   ...seenBy('forecast', '', [
-    ['a prediction without the smaller last batch', 'training/forecast', 'sampler.count % sampler.batchSize', '0'],
+    ['a prediction without the smaller last batch', 'training/forecast', 'count % batchSize', '0'],
     ['a batch size that just fits left out', 'training/forecast', 'if (bytes > gpu.memory.budgetBytes)', 'if (bytes >= gpu.memory.budgetBytes)'],
   ]),
 ];

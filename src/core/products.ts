@@ -1,4 +1,11 @@
-/** Gram matrices: sums of the outer products of rows. */
+/** Products of vectors on the host, in float64. */
+
+/** Σ aᵢ·bᵢ over the elements of a. */
+export function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
+  return sum;
+}
 
 /** Rows that are added in one pass over the matrix. */
 type Group = [Float64Array, Float64Array, Float64Array, Float64Array];
