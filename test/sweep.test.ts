@@ -8,7 +8,8 @@ import { commandLine, settingFlags, settingOptions, typedSettings } from '../src
 import { describeDataset } from '../src/data/sources.js';
 import { presets } from '../src/recipe/presets.js';
 import { resolveSettings, type Settings } from '../src/recipe/settings.js';
-import { planTable, sweepMarkdown, sweepPage } from '../src/report/sweep.js';
+import { sweepMarkdown, sweepPage } from '../src/report/sweep.js';
+import { planText } from '../src/report/sweep_plan.js';
 import { crossProduct, parseAxis, parseList } from '../src/sweeps/grid.js';
 import { type PlannedRun, planRun } from '../src/sweeps/plan.js';
 import { configurationsOf, studies, studyNamed } from '../src/sweeps/studies.js';
@@ -138,7 +139,8 @@ describe('a plan', () => {
       17 * 16 + 192 * 16 + block + rest,
       5 * 16 + 768 * 16 + block + rest,
     ]);
-    expect(planTable(planned)).toMatch(/^\| patch_size=8 +\| +6,\d{3} \| +\d+\.\d \|$/m);
+    const stage = { rung: null, configurations: 2, seeds: 1, runs: planned };
+    expect(planText([stage])).toMatch(/^\| patch_size=8 +\| +6,\d{3} \| +\d+\.\d \|$/m);
   });
 
   it('names the configuration that cannot be', async () => {
@@ -152,7 +154,7 @@ describe('a plan', () => {
 
 describe('the comparison', () => {
   const row: SweepRow = {
-    name: 'depth=1',
+    ...{ name: 'depth=1', configuration: 'depth=1', rung: null, seed: 42 },
     changes: { depth: 1 },
     status: 'finished',
     error: null,
@@ -160,14 +162,16 @@ describe('the comparison', () => {
     mflops: 6.789,
     best_accuracy: 0.5,
     last_accuracy: 0.4,
+    last_ema_accuracy: null,
     train_loss: 1.23456,
     epochs: 3,
     seconds: 12.34,
     images_per_second: 789.1,
+    flops: null,
   };
   const failed: SweepRow = {
     ...row,
-    name: 'depth=2',
+    ...{ name: 'depth=2', configuration: 'depth=2' },
     changes: { depth: 2 },
     status: 'failed',
     error: 'Step 3: <loss> is NaN.',
@@ -189,7 +193,7 @@ describe('the comparison', () => {
     const page = await sweepPage('Sweep: a<b', [
       row,
       failed,
-      { ...row, name: 'depth=3', changes: { depth: 3 } },
+      { ...row, name: 'depth=3', configuration: 'depth=3', changes: { depth: 3 } },
     ]);
     expect(page.match(/<svg /g)).toHaveLength(3);
     expect(page.match(/<td>depth=/g)).toHaveLength(3);

@@ -39,6 +39,8 @@ export interface EpochEntry {
   readonly lr: number;
   /** Time of training, without evaluation. */
   readonly seconds: number;
+  /** Floating-point operations of training since its start. Absent in older runs. */
+  readonly flops?: number;
 }
 
 /** Counters of the current epoch: the number of finished batches, and sums over them. */

@@ -1,0 +1,24 @@
+/** What a sweep may cost. */
+import type { Settings } from '../recipe/settings.js';
+import type { Stage } from './rungs.js';
+
+/** The floating-point operations that end a run (--max-flops); 0 for no limit. */
+export const maxFlopsOf = (settings: Settings): number =>
+  (settings as { readonly maxFlops?: number }).maxFlops ?? 0;
+
+export interface Cost {
+  readonly runs: number;
+  /** Floating-point operations that the runs can take together; null without --max-flops. */
+  readonly flops: number | null;
+}
+
+/** The most that a stage costs, whichever configurations it trains. */
+export function costOf({ configurations, seeds, runs }: Stage): Cost {
+  const most = configurations * seeds;
+  const limits = runs.map(({ settings }) => maxFlopsOf(settings)).sort((a, b) => b - a);
+  const known = limits.every((limit) => limit > 0);
+  return {
+    runs: most,
+    flops: known ? limits.slice(0, most).reduce((sum, limit) => sum + limit, 0) : null,
+  };
+}
