@@ -4,12 +4,15 @@
  * process of its own (`node dist/train.js`). So a lost device, a lack of memory or a driver crash ends one run and not the
  * sweep, all memory of a run is freed when it ends, and the same command line gives the same run outside of a sweep.
  */
+import { basename, resolve } from 'node:path';
 import { sweepTable } from '../report/sweep.js';
 import { planText } from '../report/sweep_plan.js';
 import { SweepFolder } from '../sweeps/folder.js';
 import type { PlannedRun } from '../sweeps/plan.js';
+import { Results } from '../sweeps/results.js';
 import { studies } from '../sweeps/studies.js';
 import { adapterOption, commandLine, settingOptions } from './arguments.js';
+import { commitOfPackage } from './commit.js';
 import { openData } from './files.js';
 import { main, UsageError } from './main.js';
 import { exitCode, stopOnSignals } from './signals.js';
@@ -48,6 +51,11 @@ const options = {
       'successive halving: the settings of a round, how many configurations it keeps for the next --rung, and its seeds, such as max_steps=1000,keep=8 or max_steps=4000,seeds=3',
   },
   output: { ...text, describe: 'folder of the sweep' },
+  results: {
+    ...text,
+    describe: 'folder for a small JSON file of each finished run, in a subfolder with the name of the sweep',
+  },
+  label: { ...text, describe: 'name of the subfolder of --results, in place of that of the sweep' },
   'take-lock': {
     type: 'boolean',
     group: 'Sweep:',
@@ -69,6 +77,8 @@ const options = {
 
 interface Parsed extends Wanted {
   readonly output?: string;
+  readonly results?: string;
+  readonly label?: string;
   readonly plan?: boolean;
   readonly adapter?: string;
   readonly quiet: boolean;
@@ -83,6 +93,17 @@ async function provideData(plan: readonly PlannedRun[]): Promise<void> {
   for (const place of places.values()) await openData(place);
 }
 
+/** The results of a sweep in the folder `output`; null without --results. */
+function resultsOf({ results, label, init }: Parsed, output: string): Results | null {
+  if (label !== undefined && results === undefined)
+    throw new UsageError('--label names a folder of --results. Add --results DIR.');
+  if (label !== undefined && !/^[\w=+-][\w=,.+-]*$/.test(label))
+    throw new UsageError(`--label must be letters, digits and _ = , . + -, not ${JSON.stringify(label)}.`);
+  if (results === undefined) return null;
+  const origin = { commit: commitOfPackage(), init: init ?? null };
+  return new Results(results, label ?? basename(resolve(output)), origin);
+}
+
 await main(async () => {
   const parsed = commandLine(usage, options).parseSync() as unknown as Parsed;
   const stages = await stagesOf(parsed);
@@ -93,10 +114,12 @@ await main(async () => {
   if (parsed.output === undefined)
     throw new UsageError('Name the folder of the sweep: --output sweeps/NAME. Only --plan needs none.');
   const plan = stages.flatMap(({ runs }) => runs);
+  const results = resultsOf(parsed, parsed.output);
+  results?.demandOwn(plan);
   await provideData(plan);
   const folder = SweepFolder.open(parsed.output, plan, __VERSION__, { take: parsed['take-lock'] });
   const caught = stopOnSignals((signal) => sweep.stop(signal));
-  const sweep = new Sweep(folder, parsed, caught);
+  const sweep = new Sweep(folder, parsed, results, caught);
   const whole = await sweep.train(stages);
   await sweep.write();
   console.log(`\n${sweepTable(folder.rows())}\n\nResults: ${folder.path} (sweep.md, sweep.json, sweep.html)`);

@@ -5,6 +5,7 @@ import { writeFileAtomic } from '../io/atomic.js';
 import { sweepMarkdown, sweepPage } from '../report/sweep.js';
 import type { SweepFolder } from '../sweeps/folder.js';
 import type { PlannedRun } from '../sweeps/plan.js';
+import type { Results } from '../sweeps/results.js';
 import { keepBest, type Stage } from '../sweeps/rungs.js';
 import { settingFlags } from './arguments.js';
 import { type ChildEnd, lastSentence, trainInChild } from './child.js';
@@ -23,6 +24,8 @@ export class Sweep {
   constructor(
     private readonly folder: SweepFolder,
     private readonly options: Options,
+    /** Where a file for each finished run is written; null without --results. */
+    private readonly results: Results | null,
     /** The signal that the sweep should end at; null while there is none. */
     private readonly caught: () => NodeJS.Signals | null,
   ) {}
@@ -63,6 +66,7 @@ export class Sweep {
       if (!this.options.quiet)
         console.log(`[${where}${i + 1}/${runs.length}] ${planned.name}${done ? ': finished before' : ''}`);
       if (!done) await this.run(planned);
+      else if (this.results?.has(planned) === false) this.record(planned, false);
     }
   }
 
@@ -88,10 +92,17 @@ export class Sweep {
       this.child = child;
     });
     this.child = null;
-    if (end.code === 0) folder.mark(planned, 'finished');
-    else if (wasStopped(end.code)) folder.mark(planned, 'stopped');
+    if (end.code === 0) {
+      // A process that is killed between the two lines finds the run unfinished, and writes its result again.
+      this.record(planned, true);
+      folder.mark(planned, 'finished');
+    } else if (wasStopped(end.code)) folder.mark(planned, 'stopped');
     else this.fail(planned, end);
     await this.write();
+  }
+
+  private record(planned: PlannedRun, trainedNow: boolean): void {
+    this.results?.write(planned, this.folder.runPath(planned), trainedNow);
   }
 
   private fail(planned: PlannedRun, { code, said }: ChildEnd): void {
