@@ -5,14 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { commandLine, settingFlags, settingOptions, typedSettings } from '../src/cli/arguments.js';
-import { describeDataset } from '../src/data/sources.js';
+import { describeDataset, trainingImages } from '../src/data/sources.js';
 import { presets } from '../src/recipe/presets.js';
 import { resolveSettings, type Settings } from '../src/recipe/settings.js';
 import { sweepMarkdown, sweepPage } from '../src/report/sweep.js';
 import { planText } from '../src/report/sweep_plan.js';
+import { flopsOfEpoch } from '../src/sweeps/budget.js';
 import { crossProduct, parseAxis, parseList } from '../src/sweeps/grid.js';
 import { type PlannedRun, planRun } from '../src/sweeps/plan.js';
-import { configurationsOf, studies, studyNamed } from '../src/sweeps/studies.js';
+import { atEqualFlops, configurationsOf, flopsBudget, studies, studyNamed } from '../src/sweeps/studies.js';
 import type { SweepRow } from '../src/sweeps/table.js';
 import { withBuild } from './faults/commands.js';
 
@@ -111,9 +112,62 @@ describe('a study', () => {
     const changes = (name: string) => configurationsOf(studyNamed(name), base).map((it) => it.changes);
     expect(changes('width')).toEqual([{ embedDim: 256 }, { embedDim: 128, ffnDim: 256 }]);
     expect(changes('warmup')).toEqual([{ warmupEpochs: 0 }, { warmupEpochs: 2 }]);
+    expect(changes('augmentation')).toEqual([{ augment: 'none' }, { augment: 'flip-crop' }]);
     expect(() => studyNamed('toString')).toThrow(
       'There is no study called toString. Choose one of patch-size,',
     );
+  });
+});
+
+describe('a study at equal FLOPs', () => {
+  const base = resolveSettings(presets.quickstart!.settings, flopsBudget(studyNamed('patch-size')));
+  const budgetOf = (name: string) => flopsBudget(studyNamed(name)).epochs as number;
+  /** A patch of half the side costs four times as much. */
+  const epochsFor = async ({ patchSize = 4 }: Partial<Settings>) => patchSize ** 2 / 8;
+  const of = (name: string, keepsWarmup = false) =>
+    atEqualFlops(studyNamed(name), base, { keepsWarmup, epochsFor });
+
+  it('has no limit of epochs', () => {
+    expect(base.warmupEpochs).toBe(0.5);
+    for (const name of Object.keys(studies)) expect(budgetOf(name)).toBeGreaterThan(1e5);
+  });
+
+  it('warms up for the same share of each run', async () => {
+    // Half an epoch of ten is a twentieth.
+    expect(await of('patch-size')).toEqual([
+      { name: 'patch_size=2', changes: { patchSize: 2, warmupEpochs: 0.025 } },
+      { name: 'patch_size=4', changes: { patchSize: 4, warmupEpochs: 0.1 } },
+      { name: 'patch_size=8', changes: { patchSize: 8, warmupEpochs: 0.4 } },
+    ]);
+    // Half an epoch of thirty is a sixtieth.
+    expect(await of('augmentation')).toEqual([
+      { name: 'augment=none', changes: { augment: 'none', warmupEpochs: 0.0333 } },
+      { name: 'augment=flip-crop', changes: { augment: 'flip-crop', warmupEpochs: 0.0333 } },
+    ]);
+    expect((await of('width')).map(({ name }) => name)).toEqual(['embed_dim=96', 'embed_dim=48']);
+  });
+
+  it('studies warm-ups of no length and of a tenth of the run', async () => {
+    for (const keepsWarmup of [false, true])
+      expect(await of('warmup', keepsWarmup)).toEqual([
+        { name: 'warmup_epochs=0', changes: { warmupEpochs: 0 } },
+        { name: 'warmup_epochs=0.2', changes: { warmupEpochs: 0.2 } },
+      ]);
+  });
+
+  it('keeps a warm-up that was asked for, and epochs that end the run first', async () => {
+    expect((await of('patch-size', true)).map(({ changes }) => changes)).toEqual(
+      [2, 4, 8].map((patchSize) => ({ patchSize })),
+    );
+    const short = { ...base, epochs: 4 };
+    const all = await atEqualFlops(studyNamed('patch-size'), short, { keepsWarmup: false, epochsFor });
+    expect(all.map(({ changes }) => changes.warmupEpochs)).toEqual([0.025, 0.1, 0.2]);
+  });
+
+  it('knows what an epoch costs without reading images', () => {
+    expect(['cifar10', 'cifar100', 'shapes10'].map(trainingImages)).toEqual([50_000, 50_000, 10_000]);
+    expect(() => trainingImages('/nope')).toThrow('/nope is not a folder');
+    expect(flopsOfEpoch(7, 50_000)).toBe(3 * 7e6 * 5e4);
   });
 });
 
@@ -275,6 +329,11 @@ describe('the command', () => {
     const { code, out } = sweep('--plan', '--study', 'width', '--embed_dim', '64', '--num_heads', '2');
     expect(code).toBe(0);
     expect(out.match(/embed_dim=\d+/g)).toEqual(['embed_dim=64', 'embed_dim=32']);
+  });
+
+  it('takes a warm-up that only the length of the study allows', () => {
+    const { code, err } = sweep('--plan', '--study', 'augmentation', '--warmup-epochs', '6');
+    expect([code, err]).toEqual([0, '']);
   });
 
   it('records a run that fails and goes on', () => {

@@ -1,16 +1,17 @@
 /** What a sweep trains, from its command line. Everything impossible is refused here, before anything runs. */
 import { existsSync } from 'node:fs';
 import { ConfigError } from '../core/errors.js';
-import { describeDataset } from '../data/sources.js';
+import { describeDataset, trainingImages } from '../data/sources.js';
 import { readJson } from '../io/read.js';
 import { checkImageSize, type Preset, presetNamed } from '../recipe/presets.js';
 import { resolveSettings, type SettingName, type Settings } from '../recipe/settings.js';
 import { readCheckpoint } from '../runs/checkpoint.js';
-import { type Configuration, crossProduct, parseAxis, parseList, snake } from '../sweeps/grid.js';
+import { flopsOfEpoch, maxFlopsOf } from '../sweeps/budget.js';
+import { type Configuration, crossProduct, nameBy, parseAxis, parseList, snake } from '../sweeps/grid.js';
 import { checkNames, type PlannedRun, planRun } from '../sweeps/plan.js';
 import { checkRungs, onRung, parseRungs, type Rung, type Stage } from '../sweeps/rungs.js';
 import { inSeeds } from '../sweeps/seeds.js';
-import { configurationsOf, studyNamed } from '../sweeps/studies.js';
+import { atEqualFlops, configurationsOf, flopsBudget, type Study, studyNamed } from '../sweeps/studies.js';
 import { typedSettings } from './arguments.js';
 import { readConfig } from './config_file.js';
 import { openData } from './files.js';
@@ -34,23 +35,49 @@ interface Base {
   readonly preset: (Preset & { readonly name: string }) | null;
   /** The settings that all configurations share. Later layers override earlier ones. */
   readonly layers: readonly Layer[];
+  /** True if the command line or the --config file says how many epochs warm up. */
+  readonly keepsWarmup: boolean;
 }
 
 function baseOf({ preset, study, config, ...wanted }: Wanted): Base {
   const chosen = study === undefined ? undefined : studyNamed(study);
   const name = preset ?? chosen?.preset;
   const named = name === undefined ? null : { ...presetNamed(name), name };
-  const layers = [named?.settings, chosen?.budget, config ? readConfig(config) : {}, typedSettings(wanted)];
-  return { preset: named, layers: layers.map((layer) => layer ?? {}) };
+  const own: Layer[] = [config ? readConfig(config) : {}, typedSettings(wanted)];
+  // Values are checked later, with the study's budget.
+  const limit = [named?.settings as Layer, ...own].findLast(
+    (layer) => layer?.maxFlops !== undefined,
+  )?.maxFlops;
+  const budget = chosen && (Number(limit ?? 0) > 0 ? flopsBudget(chosen) : chosen.budget);
+  const keepsWarmup = own.some(({ warmupEpochs }) => warmupEpochs !== undefined);
+  return { preset: named, layers: [named?.settings ?? {}, budget ?? {}, ...own], keepsWarmup };
 }
 
-function configurations({ grid, list, study }: Wanted, { layers }: Base): Configuration[] {
+async function configurations({ grid, list, study }: Wanted, base: Base): Promise<Configuration[]> {
   if ([grid, list, study].filter((given) => given !== undefined).length !== 1)
     throw new UsageError('Use exactly one of --grid, --list and --study.');
-  if (study !== undefined) return configurationsOf(studyNamed(study), resolveSettings(...layers));
+  if (study !== undefined) return studied(studyNamed(study), base);
   return list === undefined
     ? crossProduct((grid as readonly string[]).map(parseAxis))
     : parseList(list, readJson(list));
+}
+
+async function studied(study: Study, base: Base): Promise<Configuration[]> {
+  const { layers, keepsWarmup } = base;
+  const shared = resolveSettings(...layers);
+  const maxFlops = maxFlopsOf(shared);
+  if (maxFlops === 0) return configurationsOf(study, shared);
+  const epochsFor = async (changes: Partial<Settings>): Promise<number> => {
+    const { settings, mflops } = await planRun(nameBy(changes), layers, imagesOf(base));
+    return maxFlops / flopsOfEpoch(mflops, imagesTrainedOn(settings));
+  };
+  return atEqualFlops(study, shared, { keepsWarmup, epochsFor });
+}
+
+/** Training images of an epoch, without those that are held out. */
+function imagesTrainedOn({ dataset, limitTrain, valSplit }: Settings): number {
+  const all = trainingImages(dataset);
+  return Math.max(1, (limitTrain > 0 ? Math.min(limitTrain, all) : all) - valSplit);
 }
 
 /** The rungs of the command line; none if it has no --rung. */
@@ -88,7 +115,7 @@ function checkInit(path: string): void {
  */
 export async function stagesOf(wanted: Wanted): Promise<Stage[]> {
   const base = baseOf(wanted);
-  const all = configurations(wanted, base);
+  const all = await configurations(wanted, base);
   checkNames(all);
   const typed = typedSettings(wanted);
   refuseIdle(
@@ -119,13 +146,17 @@ export async function stagesOf(wanted: Wanted): Promise<Stage[]> {
   return stages;
 }
 
-async function plannedRuns(all: readonly Configuration[], { preset, layers }: Base): Promise<PlannedRun[]> {
-  const plan: PlannedRun[] = [];
-  const imagesOf = async (settings: Settings) => {
+/** Describes the images of a configuration's data set. Throws a ConfigError if they are not those that the preset is for. */
+const imagesOf =
+  ({ preset }: Base) =>
+  async (settings: Settings) => {
     const images = describeDataset(settings.dataset) ?? (await openData(settings));
     if (preset) checkImageSize(preset.name, preset.imageSize, images, settings.dataset);
     return images;
   };
-  for (const configuration of all) plan.push(await planRun(configuration, layers, imagesOf));
+
+async function plannedRuns(all: readonly Configuration[], base: Base): Promise<PlannedRun[]> {
+  const plan: PlannedRun[] = [];
+  for (const configuration of all) plan.push(await planRun(configuration, base.layers, imagesOf(base)));
   return plan;
 }

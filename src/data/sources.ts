@@ -72,6 +72,14 @@ export async function openDataset(name: string, options: DatasetOptions = {}): P
   return withSplits(descriptions[layout.kind], (split) => readCifar(folder, layout, split));
 }
 
+/** The number of training images of a data set, without reading them. Throws a ConfigError as `openDataset`. */
+export function trainingImages(name: string): number {
+  if (name === 'shapes10') return SHAPES10_COUNT.train;
+  const { files, records } =
+    name === 'cifar10' || name === 'cifar100' ? cifarLayouts[name] : recognise(name).layout;
+  return files.train.length * records.train;
+}
+
 function withSplits(
   description: DatasetDescription,
   read: (split: SplitName) => Omit<Split, 'count'>,

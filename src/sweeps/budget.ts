@@ -6,6 +6,13 @@ import type { Stage } from './rungs.js';
 export const maxFlopsOf = (settings: Settings): number =>
   (settings as { readonly maxFlops?: number }).maxFlops ?? 0;
 
+/** The backward pass of a product is two products of the size of the forward one. */
+const TRAINING_OVER_FORWARD = 3;
+
+/** About what an epoch costs, from the millions of operations of one image's forward pass. */
+export const flopsOfEpoch = (mflops: number, images: number): number =>
+  TRAINING_OVER_FORWARD * 1e6 * mflops * images;
+
 export interface Cost {
   readonly runs: number;
   /** Floating-point operations that the runs can take together; null without --max-flops. */
