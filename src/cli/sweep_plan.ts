@@ -44,13 +44,12 @@ function baseOf({ preset, study, config, ...wanted }: Wanted): Base {
   const name = preset ?? chosen?.preset;
   const named = name === undefined ? null : { ...presetNamed(name), name };
   const own: Layer[] = [config ? readConfig(config) : {}, typedSettings(wanted)];
+  const start: Layer = named?.settings ?? {};
   // Values are checked later, with the study's budget.
-  const limit = [named?.settings as Layer, ...own].findLast(
-    (layer) => layer?.maxFlops !== undefined,
-  )?.maxFlops;
+  const limit = [start, ...own].findLast(({ maxFlops }) => maxFlops !== undefined)?.maxFlops;
   const budget = chosen && (Number(limit ?? 0) > 0 ? flopsBudget(chosen) : chosen.budget);
   const keepsWarmup = own.some(({ warmupEpochs }) => warmupEpochs !== undefined);
-  return { preset: named, layers: [named?.settings ?? {}, budget ?? {}, ...own], keepsWarmup };
+  return { preset: named, layers: [start, budget ?? {}, ...own], keepsWarmup };
 }
 
 async function configurations({ grid, list, study }: Wanted, base: Base): Promise<Configuration[]> {
