@@ -72,14 +72,6 @@ export async function openDataset(name: string, options: DatasetOptions = {}): P
   return withSplits(descriptions[layout.kind], (split) => readCifar(folder, layout, split));
 }
 
-/** The number of training images of a data set, without reading them. Throws a ConfigError as `openDataset`. */
-export function trainingImages(name: string): number {
-  if (name === 'shapes10') return SHAPES10_COUNT.train;
-  const { files, records } =
-    name === 'cifar10' || name === 'cifar100' ? cifarLayouts[name] : recognise(name).layout;
-  return files.train.length * records.train;
-}
-
 function withSplits(
   description: DatasetDescription,
   read: (split: SplitName) => Omit<Split, 'count'>,
@@ -150,4 +142,12 @@ function ambiguity(path: string, places: readonly Place[]): string {
     ? 'move the files of each into a folder of its own and name that'
     : `name one of them: ${places.map(({ folder }) => `--dataset ${folder}`).join(' or ')}`;
   return `--dataset ${path} holds both ${kinds}; ${remedy}.`;
+}
+
+/** The number of training images of a data set, without reading them. Throws a ConfigError as `openDataset`. */
+export function trainingImages(name: string): number {
+  if (name === 'shapes10') return SHAPES10_COUNT.train;
+  const { files, records } =
+    name === 'cifar10' || name === 'cifar100' ? cifarLayouts[name] : recognise(name).layout;
+  return files.train.length * records.train;
 }
