@@ -107,7 +107,8 @@ it.each(documents)('links of %s lead to files and headings that exist', (file) =
 
 describe('Markdown', () => {
   const tooWide = (text: string): string[] => text.split('\n').filter((line) => line.length > 130);
-  const handwritten = documents.filter((file) => file !== 'docs/reliability.md');
+  const written = ['docs/reliability.md', 'docs/speedrun.md']; // by scripts
+  const handwritten = documents.filter((file) => !written.includes(file));
 
   it.each(handwritten)('lines of %s are at most 130 characters', (file) => {
     expect(tooWide(read(file))).toEqual([]);

@@ -6,12 +6,15 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { commandLine, settingFlags, settingOptions, typedSettings } from '../src/cli/arguments.js';
 import { describeDataset } from '../src/data/named.js';
+import { trainingImages } from '../src/data/sources.js';
 import { presets } from '../src/recipe/presets.js';
 import { resolveSettings, type Settings } from '../src/recipe/settings.js';
-import { planTable, sweepMarkdown, sweepPage } from '../src/report/sweep.js';
+import { sweepMarkdown, sweepPage } from '../src/report/sweep.js';
+import { planText } from '../src/report/sweep_plan.js';
+import { flopsOfEpoch } from '../src/sweeps/budget.js';
 import { crossProduct, parseAxis, parseList } from '../src/sweeps/grid.js';
 import { type PlannedRun, planRun } from '../src/sweeps/plan.js';
-import { configurationsOf, studies, studyNamed } from '../src/sweeps/studies.js';
+import { atEqualFlops, configurationsOf, flopsBudget, studies, studyNamed } from '../src/sweeps/studies.js';
 import type { SweepRow } from '../src/sweeps/table.js';
 import { withBuild } from './faults/commands.js';
 
@@ -110,9 +113,62 @@ describe('a study', () => {
     const changes = (name: string) => configurationsOf(studyNamed(name), base).map((it) => it.changes);
     expect(changes('width')).toEqual([{ embedDim: 256 }, { embedDim: 128, ffnDim: 256 }]);
     expect(changes('warmup')).toEqual([{ warmupEpochs: 0 }, { warmupEpochs: 2 }]);
+    expect(changes('augmentation')).toEqual([{ augment: 'none' }, { augment: 'flip-crop' }]);
     expect(() => studyNamed('toString')).toThrow(
       'There is no study called toString. Choose one of patch-size,',
     );
+  });
+});
+
+describe('a study at equal FLOPs', () => {
+  const base = resolveSettings(presets.quickstart!.settings, flopsBudget(studyNamed('patch-size')));
+  const budgetOf = (name: string) => flopsBudget(studyNamed(name)).epochs as number;
+  /** A patch of half the side costs four times as much. */
+  const epochsFor = async ({ patchSize = 4 }: Partial<Settings>) => patchSize ** 2 / 8;
+  const of = (name: string, keepsWarmup = false) =>
+    atEqualFlops(studyNamed(name), base, { keepsWarmup, epochsFor });
+
+  it('has no limit of epochs', () => {
+    expect(base.warmupEpochs).toBe(0.5);
+    for (const name of Object.keys(studies)) expect(budgetOf(name)).toBeGreaterThan(1e5);
+  });
+
+  it('warms up for the same share of each run', async () => {
+    // Half an epoch of ten is a twentieth.
+    expect(await of('patch-size')).toEqual([
+      { name: 'patch_size=2', changes: { patchSize: 2, warmupEpochs: 0.025 } },
+      { name: 'patch_size=4', changes: { patchSize: 4, warmupEpochs: 0.1 } },
+      { name: 'patch_size=8', changes: { patchSize: 8, warmupEpochs: 0.4 } },
+    ]);
+    // Half an epoch of thirty is a sixtieth.
+    expect(await of('augmentation')).toEqual([
+      { name: 'augment=none', changes: { augment: 'none', warmupEpochs: 0.0333 } },
+      { name: 'augment=flip-crop', changes: { augment: 'flip-crop', warmupEpochs: 0.0333 } },
+    ]);
+    expect((await of('width')).map(({ name }) => name)).toEqual(['embed_dim=96', 'embed_dim=48']);
+  });
+
+  it('studies warm-ups of no length and of a tenth of the run', async () => {
+    for (const keepsWarmup of [false, true])
+      expect(await of('warmup', keepsWarmup)).toEqual([
+        { name: 'warmup_epochs=0', changes: { warmupEpochs: 0 } },
+        { name: 'warmup_epochs=0.2', changes: { warmupEpochs: 0.2 } },
+      ]);
+  });
+
+  it('keeps a warm-up that was asked for, and epochs that end the run first', async () => {
+    expect((await of('patch-size', true)).map(({ changes }) => changes)).toEqual(
+      [2, 4, 8].map((patchSize) => ({ patchSize })),
+    );
+    const short = { ...base, epochs: 4 };
+    const all = await atEqualFlops(studyNamed('patch-size'), short, { keepsWarmup: false, epochsFor });
+    expect(all.map(({ changes }) => changes.warmupEpochs)).toEqual([0.025, 0.1, 0.2]);
+  });
+
+  it('knows what an epoch costs without reading images', () => {
+    expect(['cifar10', 'cifar100', 'shapes10'].map(trainingImages)).toEqual([50_000, 50_000, 10_000]);
+    expect(() => trainingImages('/nope')).toThrow('/nope is not a folder');
+    expect(flopsOfEpoch(7, 50_000)).toBe(3 * 7e6 * 5e4);
   });
 });
 
@@ -138,7 +194,8 @@ describe('a plan', () => {
       17 * 16 + 192 * 16 + block + rest,
       5 * 16 + 768 * 16 + block + rest,
     ]);
-    expect(planTable(planned)).toMatch(/^\| patch_size=8 +\| +6,\d{3} \| +\d+\.\d \|$/m);
+    const stage = { rung: null, configurations: 2, seeds: 1, runs: planned };
+    expect(planText([stage])).toMatch(/^\| patch_size=8 +\| +6,\d{3} \| +\d+\.\d \|$/m);
   });
 
   it('names the configuration that cannot be', async () => {
@@ -152,7 +209,7 @@ describe('a plan', () => {
 
 describe('the comparison', () => {
   const row: SweepRow = {
-    name: 'depth=1',
+    ...{ name: 'depth=1', configuration: 'depth=1', rung: null, seed: 42 },
     changes: { depth: 1 },
     status: 'finished',
     error: null,
@@ -160,14 +217,16 @@ describe('the comparison', () => {
     mflops: 6.789,
     best_accuracy: 0.5,
     last_accuracy: 0.4,
+    last_ema_accuracy: null,
     train_loss: 1.23456,
     epochs: 3,
     seconds: 12.34,
     images_per_second: 789.1,
+    flops: null,
   };
   const failed: SweepRow = {
     ...row,
-    name: 'depth=2',
+    ...{ name: 'depth=2', configuration: 'depth=2' },
     changes: { depth: 2 },
     status: 'failed',
     error: 'Step 3: <loss> is NaN.',
@@ -189,7 +248,7 @@ describe('the comparison', () => {
     const page = await sweepPage('Sweep: a<b', [
       row,
       failed,
-      { ...row, name: 'depth=3', changes: { depth: 3 } },
+      { ...row, name: 'depth=3', configuration: 'depth=3', changes: { depth: 3 } },
     ]);
     expect(page.match(/<svg /g)).toHaveLength(3);
     expect(page.match(/<td>depth=/g)).toHaveLength(3);
@@ -271,6 +330,11 @@ describe('the command', () => {
     const { code, out } = sweep('--plan', '--study', 'width', '--embed_dim', '64', '--num_heads', '2');
     expect(code).toBe(0);
     expect(out.match(/embed_dim=\d+/g)).toEqual(['embed_dim=64', 'embed_dim=32']);
+  });
+
+  it('takes a warm-up that only the length of the study allows', () => {
+    const { code, err } = sweep('--plan', '--study', 'augmentation', '--warmup-epochs', '6');
+    expect([code, err]).toEqual([0, '']);
   });
 
   it('records a run that fails and goes on', () => {

@@ -252,18 +252,32 @@ describe('the figures of a run', () => {
     expect(row).toMatchObject({ best_accuracy: best, last_accuracy: last, epochs: history.length });
   });
 
+  it('have the last accuracy of the averaged weights, and the operations of the whole run', async () => {
+    const [run] = await planOne();
+    const path = fresh();
+    const history = [
+      { ...entry(1, 0.5, 0.6), flops: 1e12 },
+      { ...entry(2, 0.4, 0.3), flops: 2e12 },
+    ];
+    leaveRun(path, run, { [STATE]: '', 'history.json': history });
+    expect(open(path, [run]).rows()).toMatchObject([{ last_ema_accuracy: 0.3, flops: 2e12, seed: 42 }]);
+  });
+
   it('are read of a run of 0.1.0 and of one whose steps were all skipped', async () => {
     const [run] = await planOne();
     const path = fresh();
     const { ema_val_loss: _, ema_val_accuracy: __, ...old } = entry(1, 0.5, null);
     leaveRun(path, run, { [STATE]: '', 'history.json': [old, { ...entry(2, 0.5, null), train_loss: null }] });
-    expect(open(path, [run]).rows()[0]).toMatchObject({ epochs: 2, best_accuracy: 0.5, train_loss: null });
+    expect(open(path, [run]).rows()[0]).toMatchObject({
+      ...{ epochs: 2, best_accuracy: 0.5, train_loss: null, last_ema_accuracy: null, flops: null },
+    });
   });
 });
 
 it.each([
   ['sweep.json', 'a configuration cannot be called sweep.json: the sweep itself has a file of that name.'],
   ['run.lock', 'a configuration cannot be called run.lock'],
+  ['rung-2', 'a configuration cannot be called rung-2: a sweep with --rung has a folder of that name.'],
   ['config.json', 'a configuration cannot be called config.json'],
   [
     'x'.repeat(201),

@@ -8,7 +8,7 @@ function formatted(cell: Cell): string {
   return Math.abs(cell) >= 100 ? cell.toFixed(0) : cell.toPrecision(3).replace(/e[-+].*/, '');
 }
 
-const NUMBER = /^(-|[\d.,]+( %)?)$/;
+const NUMBER = /^(-|[\d.,]+( ± [\d.,]+)?( %)?)$/;
 
 /** Numbers are aligned right, words left. A dash counts as a number: a value that is missing. */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {

@@ -41,7 +41,7 @@ export const describeDataset = (name: string): DatasetDescription | null =>
   Object.hasOwn(namedDatasets, name) ? namedDatasets[name as keyof typeof namedDatasets] : null;
 
 /** The number of images in each split of shapes10. */
-const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, test: 2_000 };
+export const SHAPES10_COUNT: Readonly<Record<SplitName, number>> = { train: 10_000, test: 2_000 };
 
 /** A data set whose splits `read` reads or generates when they are first loaded. */
 export function withSplits(

@@ -5,7 +5,7 @@ import { CIFAR_ADDRESS, type CifarLayout, cifarLayouts } from '../io/cifar.js';
 import { type FetchOptions, fetchCifar, missingFiles, readCifar } from '../io/cifar_files.js';
 import { statOf } from '../io/read.js';
 import type { Dataset } from './dataset.js';
-import { namedDatasets, shapes10, withSplits } from './named.js';
+import { namedDatasets, SHAPES10_COUNT, shapes10, withSplits } from './named.js';
 
 export interface DatasetOptions extends FetchOptions {
   /** The folder of `cifar-10-batches-bin` and `cifar-100-binary`; `data` if absent. Downloads go there. */
@@ -77,4 +77,12 @@ function ambiguity(path: string, places: readonly Place[]): string {
     ? 'move the files of each into a folder of its own and name that'
     : `name one of them: ${places.map(({ folder }) => `--dataset ${folder}`).join(' or ')}`;
   return `--dataset ${path} holds both ${kinds}; ${remedy}.`;
+}
+
+/** The number of training images of a data set, without reading them. Throws a ConfigError as `openDataset`. */
+export function trainingImages(name: string): number {
+  if (name === 'shapes10') return SHAPES10_COUNT.train;
+  const { files, records } =
+    name === 'cifar10' || name === 'cifar100' ? cifarLayouts[name] : recognise(name).layout;
+  return files.train.length * records.train;
 }

@@ -1,19 +1,35 @@
 /** A sweep as a table and as a page: accuracy against parameters, operations and time. */
-import type { TopLevelSpec } from 'vega-lite';
 import { type Cell, table } from '../core/table.js';
-import { settingsTable } from '../recipe/settings.js';
-import { snake } from '../recipe/spelled.js';
-import type { PlannedRun } from '../sweeps/plan.js';
+import {
+  type ConfigurationRow,
+  isRepeated,
+  type Spread,
+  summarise,
+  unequalSeeds,
+} from '../sweeps/summary.js';
 import type { SweepRow } from '../sweeps/table.js';
 import { Html, html } from './html.js';
-import { plotSvg } from './plot.js';
 import { style } from './style.js';
+import { pflop } from './sweep_plan.js';
+import { labelsOf, type Plotted, sweepPlots } from './sweep_plots.js';
 
 const percent = (fraction: number | null): string =>
   fraction === null ? '-' : `${(100 * fraction).toFixed(2)} %`;
 const count = (n: number): string => n.toLocaleString('en-US');
 
-const COLUMNS: Readonly<Record<string, (row: SweepRow) => Cell>> = {
+/** `93.51 ± 0.12 %`, or `93.51 %` of a single seed. */
+const spread = (value: Spread | null): string =>
+  value?.deviation == null
+    ? percent(value?.mean ?? null)
+    : `${(100 * value.mean).toFixed(2)} ± ${(100 * value.deviation).toFixed(2)} %`;
+
+/** FLOPs of seeds differ only if something else than --max-flops or --epochs ends the runs. */
+const pflopSpread = (value: Spread | null): string =>
+  value?.deviation ? `${pflop(value.mean)} ± ${pflop(value.deviation)}` : pflop(value?.mean ?? null);
+
+type Columns<Row> = Readonly<Record<string, (row: Row) => Cell>>;
+
+const RUN_COLUMNS: Columns<SweepRow> = {
   configuration: ({ name }) => name,
   status: ({ status }) => status,
   parameters: ({ parameters }) => count(parameters),
@@ -26,18 +42,84 @@ const COLUMNS: Readonly<Record<string, (row: SweepRow) => Cell>> = {
   'images/s': ({ images_per_second }) => images_per_second?.toFixed(0) ?? '-',
 };
 
-const HEAD = Object.keys(COLUMNS);
-const cells = (row: SweepRow): Cell[] => Object.values(COLUMNS).map((of) => of(row));
+const CONFIGURATION_COLUMNS: Columns<ConfigurationRow> = {
+  configuration: ({ configuration }) => configuration,
+  'seeds finished': ({ seeds, finished }) => `${finished} of ${seeds}`,
+  parameters: ({ parameters }) => count(parameters),
+  'MFLOPs an image': ({ mflops }) => mflops.toFixed(1),
+  'best accuracy': ({ best_accuracy }) => spread(best_accuracy),
+  'last accuracy': ({ last_accuracy }) => spread(last_accuracy),
+};
+const EMA_COLUMN: Columns<ConfigurationRow> = {
+  'last EMA accuracy': ({ last_ema_accuracy }) => spread(last_ema_accuracy),
+};
+const REST_COLUMNS: Columns<ConfigurationRow> = {
+  'train loss': ({ train_loss }) => train_loss?.mean.toFixed(4) ?? '-',
+  seconds: ({ seconds }) => seconds?.mean.toFixed(1) ?? '-',
+};
 
-/** The configurations of a sweep with the sizes of their models. */
-export const planTable = (plan: readonly PlannedRun[]): string =>
-  table(
-    ['configuration', 'parameters', 'MFLOPs an image'],
-    plan.map(({ name, parameters, mflops }) => [name, count(parameters), mflops.toFixed(1)]),
-  );
+/** A sweep as its table, its plots, and what must be said about them. */
+interface Comparison {
+  readonly head: readonly string[];
+  readonly cells: readonly (readonly Cell[])[];
+  readonly plotted: readonly Plotted[];
+  readonly meaning: string;
+  /** Error messages of runs that failed, and numbers of seeds that are not equal. */
+  readonly remarks: readonly string[];
+}
 
-/** The results of a sweep as a Markdown table. */
-export const sweepTable = (rows: readonly SweepRow[]): string => table(HEAD, rows.map(cells));
+/** A row for each run, or with several seeds or rungs a row for each configuration. */
+const comparisonOf = (rows: readonly SweepRow[]): Comparison =>
+  isRepeated(rows) ? ofConfigurations(rows) : ofRuns(rows);
+
+function filled<Row>(columns: Columns<Row>, rows: readonly Row[]): Pick<Comparison, 'head' | 'cells'> {
+  return {
+    head: Object.keys(columns),
+    cells: rows.map((row) => Object.values(columns).map((of) => of(row))),
+  };
+}
+
+function ofRuns(rows: readonly SweepRow[]): Comparison {
+  const counted = rows.some(({ flops }) => flops !== null);
+  const columns = { ...RUN_COLUMNS, ...(counted ? { PFLOP: ({ flops }: SweepRow) => pflop(flops) } : {}) };
+  return {
+    ...filled(columns, rows),
+    plotted: rows.map(({ best_accuracy, ...row }) => ({ ...row, accuracy: exactly(best_accuracy) })),
+    meaning: counted ? `${MEANING} ${PFLOP_MEANING}` : MEANING,
+    remarks: failures(rows),
+  };
+}
+
+const exactly = (value: number | null): Spread | null =>
+  value === null ? null : { mean: value, deviation: null };
+
+function ofConfigurations(runs: readonly SweepRow[]): Comparison {
+  const rows = summarise(runs);
+  const rung = { rung: ({ rung }: ConfigurationRow) => rung ?? '-' };
+  const columns = {
+    ...(rows.some((row) => row.rung !== null) ? rung : {}),
+    ...CONFIGURATION_COLUMNS,
+    ...(rows.some(({ last_ema_accuracy }) => last_ema_accuracy !== null) ? EMA_COLUMN : {}),
+    PFLOP: ({ flops }: ConfigurationRow) => pflopSpread(flops),
+    ...REST_COLUMNS,
+  };
+  return {
+    ...filled(columns, rows),
+    plotted: rows.map(({ best_accuracy, seconds, flops, ...row }) => ({
+      ...row,
+      ...{ accuracy: best_accuracy, seconds: seconds?.mean ?? null, flops: flops?.mean ?? null },
+    })),
+    meaning: `${MEANING} ${PFLOP_MEANING} ${SEEDS_MEANING}`,
+    remarks: [...unequalSeeds(rows), ...failures(runs)],
+  };
+}
+
+/** The results of a sweep as a Markdown table, with a line for numbers of seeds that are not equal. */
+export function sweepTable(rows: readonly SweepRow[]): string {
+  const { head, cells } = comparisonOf(rows);
+  const unequal = isRepeated(rows) ? unequalSeeds(summarise(rows)) : [];
+  return [table(head, cells), ...unequal].join('\n\n');
+}
 
 /** The error messages of the runs that failed. */
 const failures = (rows: readonly SweepRow[]): string[] =>
@@ -47,18 +129,22 @@ const MEANING =
   'Accuracy is measured on the test images, or on the images that --val-split holds out. The best accuracy is the highest of all ' +
   'epochs, of the weights or (with --ema-decay) of their EMA; best.safetensors holds those weights. The last accuracy is that of ' +
   'the weights at the last evaluation. MFLOPs count one forward pass; a multiply-add is two operations. Seconds count training only.';
+const PFLOP_MEANING = 'PFLOP are 1e15 floating-point operations, here of the whole training.';
+const SEEDS_MEANING =
+  'Figures are means over the finished seeds. After ± stands the standard deviation of a sample (n - 1).';
 
 /** sweep.md: the table, error messages, and the meaning of the columns. */
 export function sweepMarkdown(title: string, rows: readonly SweepRow[]): string {
-  const list = failures(rows).map((sentence) => `- ${sentence}`);
-  return `${[`# ${title}`, sweepTable(rows), ...(list.length > 0 ? [list.join('\n')] : []), MEANING].join('\n\n')}\n`;
+  const { head, cells, remarks, meaning } = comparisonOf(rows);
+  const list = remarks.map((sentence) => `- ${sentence}`);
+  return `${[`# ${title}`, table(head, cells), ...(list.length > 0 ? [list.join('\n')] : []), meaning].join('\n\n')}\n`;
 }
 
 /** sweep.html: one file with the plots and the table, in light or dark mode as the reader's system. */
 export async function sweepPage(title: string, rows: readonly SweepRow[]): Promise<string> {
-  const labels = labelsOf(rows);
-  const points = pointsOf(rows, labels);
-  const plots = points.length > 0 ? await Promise.all(panels(points).map(plotSvg)) : [];
+  const { head, cells, plotted, remarks, meaning } = comparisonOf(rows);
+  const labels = labelsOf(plotted);
+  const plots = await sweepPlots(plotted, labels);
   const line = (tag: 'th' | 'td', texts: readonly Cell[]) =>
     html`<tr>${texts.map((text) => (tag === 'th' ? html`<th>${text}</th>` : html`<td>${text}</td>`))}</tr>`;
   const page = html`<!doctype html>
@@ -67,107 +153,14 @@ export async function sweepPage(title: string, rows: readonly SweepRow[]): Promi
 <header><p class="over">Patchlight sweep</p><h1>${title}</h1>
 <p class="sub">Best accuracy of each configuration against its parameters, operations and training time. Points are labelled with ${labels.about}.</p></header>
 <div class="panels">${plots.map((plot) => html`<figure>${plot}</figure>`)}</div>
-<div class="runs"><table><thead>${line('th', ['', ...HEAD])}</thead>
-<tbody>${rows.map((row, i) => line('td', [i + 1, ...cells(row)]))}</tbody></table></div>
-${failures(rows).map((sentence) => html`<p>${sentence}</p>`)}
-<p class="about">${MEANING}</p>
+<div class="runs"><table><thead>${line('th', ['', ...head])}</thead>
+<tbody>${cells.map((row, i) => line('td', [i + 1, ...row]))}</tbody></table></div>
+${remarks.map((sentence) => html`<p>${sentence}</p>`)}
+<p class="about">${meaning}</p>
 </main></body></html>
 `;
   return page.text;
 }
-
-interface Point {
-  readonly label: string;
-  /** Percent. */
-  readonly accuracy: number;
-  readonly parameters: number;
-  readonly mflops: number;
-  readonly seconds: number;
-}
-
-interface Labels {
-  /** A description of the labels. */
-  readonly about: string;
-  readonly texts: readonly string[];
-}
-
-// Longer labels would overlap.
-const LONGEST_LABEL = 9;
-
-/** If all configurations change the same single setting, its values, unless they are long; otherwise each row's number. */
-function labelsOf(rows: readonly SweepRow[]): Labels {
-  const named = new Set(rows.map(({ changes }) => Object.keys(changes).join()));
-  const values = rows.map(({ changes }) => Object.values(changes).join());
-  const [setting = ''] = named;
-  const short = Math.max(...values.map((value) => value.length)) <= LONGEST_LABEL;
-  if (named.size === 1 && Object.hasOwn(settingsTable, setting) && short)
-    return { about: snake(setting), texts: values };
-  return { about: 'their number in the table', texts: rows.map((_, i) => `${i + 1}`) };
-}
-
-function pointsOf(rows: readonly SweepRow[], labels: Labels): Point[] {
-  return rows.flatMap(({ best_accuracy, parameters, mflops, seconds }, i) => {
-    if (best_accuracy === null) return [];
-    return [{ label: labels.texts[i] as string, accuracy: 100 * best_accuracy, parameters, mflops, seconds }];
-  });
-}
-
-function panels(points: readonly Point[]): TopLevelSpec[] {
-  return [
-    panel(points, 'parameters', 'parameters'),
-    panel(points, 'mflops', 'MFLOPs an image'),
-    panel(points, 'seconds', 'seconds of training'),
-  ];
-}
-
-function panel(points: readonly Point[], field: keyof Point, title: string): TopLevelSpec {
-  const axis = { labelFontSize: 12, titleFontSize: 13, tickCount: 5 };
-  const costs = points.map((point) => point[field] as number);
-  return {
-    data: { values: points as unknown as Record<string, unknown>[] },
-    width: 300,
-    height: 230,
-    encoding: {
-      x: {
-        field,
-        type: 'quantitative',
-        title,
-        scale: costScale(costs),
-        axis: { ...axis, format: '~s' },
-      },
-      y: {
-        field: 'accuracy',
-        type: 'quantitative',
-        title: 'accuracy, %',
-        scale: { domain: roomy(points.map(({ accuracy }) => accuracy)), nice: false },
-        axis: { ...axis, format: '~g' },
-      },
-    },
-    layer: [
-      { mark: { type: 'point', filled: true, size: 70, opacity: 1, color: 'var(--series1)' } },
-      {
-        mark: { type: 'text', align: 'left', dx: 7, fontSize: 12, color: 'var(--fg)' },
-        encoding: { text: { field: 'label', type: 'nominal' } },
-      },
-    ],
-  };
-}
-
-/** A logarithmic axis if the largest cost is 8 times the smallest or more; otherwise a linear one. */
-function costScale(costs: readonly number[]): Scale {
-  const [low, high] = [Math.min(...costs), Math.max(...costs)];
-  if (low <= 0 || high < 8 * low) return { domain: roomy(costs), nice: false };
-  return { type: 'log', domain: [low / 1.5, high * 1.5], nice: false };
-}
-
-/** The range of an axis: the values' range plus a sixth of it on each side, as room for the labels. */
-function roomy(values: readonly number[]): [number, number] {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const room = (high - low || Math.abs(high) || 1) / 6;
-  return [Math.max(0, low - room), high + room];
-}
-
-type Scale = { type?: 'log'; domain: [number, number]; nice: false };
 
 /** The styles of a sweep's page in addition to those of a report. */
 const SWEEP_STYLE = `

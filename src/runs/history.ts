@@ -15,6 +15,7 @@ const FIGURES = [
   'val_accuracy',
   'ema_val_loss',
   'ema_val_accuracy',
+  'flops',
 ] as const;
 
 /** The finished epochs of the run in the folder `run`; none if there is no file. Throws a FormatError for a damaged file. */

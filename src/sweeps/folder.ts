@@ -13,6 +13,7 @@ import { type Lock, lockRun } from '../runs/lock.js';
 import { hasSaved } from '../runs/run_paths.js';
 import type { Configuration } from './grid.js';
 import type { PlannedRun } from './plan.js';
+import { isRepeated, summarise } from './summary.js';
 import { figuresOf, isComplete, type Progress, readRows, type Status, type SweepRow } from './table.js';
 
 /** The settings in a run's config.json. Throws a FormatError if it is not one. */
@@ -111,20 +112,36 @@ export class SweepFolder {
   /** Sets the status of a run, and writes sweep.json. */
   mark({ name }: Configuration, status: Status, error: string | null = null): void {
     this.known.set(name, { status, error });
-    const sweep = { version: this.version, runs: this.rows() };
+    const runs = this.rows();
+    const summary = isRepeated(runs) ? { configurations: summarise(runs) } : {};
+    const sweep = { version: this.version, runs, ...summary };
     writeFileAtomic(this.file, new TextEncoder().encode(`${JSON.stringify(sweep, null, 2)}\n`));
   }
 
-  /** A row for each configuration with the results of its run. Configurations of earlier sweeps come first. */
+  /** Gives runs of a later rung their rows, because their configurations were kept. */
+  choose(runs: readonly PlannedRun[]): void {
+    for (const { name } of runs)
+      if (!this.known.has(name)) this.known.set(name, { status: 'waiting', error: null });
+  }
+
+  /** A row for each run with its results. Runs of earlier sweeps come first. */
   rows(): SweepRow[] {
-    const planned = this.plan.map(({ name, changes, parameters, mflops }) => {
-      const { status = 'waiting', error = null } = this.known.get(name) ?? {};
-      return { name, changes, status, error, parameters, mflops };
-    });
+    const planned = this.plan
+      .filter((run) => this.isChosen(run))
+      .map(({ name, configuration, rung, settings: { seed }, changes, parameters, mflops }) => {
+        const { status = 'waiting', error = null } = this.known.get(name) ?? {};
+        return { name, configuration, rung, seed, changes, status, error, parameters, mflops };
+      });
     return [...this.earlier, ...planned].map((row) => ({
+      ...{ configuration: row.name, rung: null, seed: null },
       ...row,
       ...figuresOf(readHistory(this.runPath(row))),
     }));
+  }
+
+  /** False for a run of a later rung as long as its configuration may not be kept. */
+  private isChosen({ name, rung }: PlannedRun): boolean {
+    return rung === null || rung === 1 || this.known.has(name);
   }
 
   private get file(): string {

@@ -20,8 +20,10 @@ export interface Axis {
  * Parses `patch_size=2,4,8`. Throws a ConfigError for an unknown setting or a value of another type. Ranges are checked
  * later, with the whole configuration.
  */
-export function parseAxis(text: string): Axis {
-  const where = `--grid ${text}`;
+export const parseAxis = (text: string): Axis => parseValues(text, `--grid ${text}`);
+
+/** As `parseAxis`; `where` begins the error messages. */
+export function parseValues(text: string, where: string): Axis {
   const [, spelled, list] = /^([\w-]+)=(.*)$/.exec(text) ?? [];
   if (!spelled || !list)
     throw new ConfigError(`${where} must be a setting and its values, such as patch_size=2,4,8.`);

@@ -5,7 +5,12 @@ import { buildModel } from '../recipe/model.js';
 import { resolveSettings, type Settings } from '../recipe/settings.js';
 import type { Configuration } from './grid.js';
 
+/** A run of a sweep. Its `name` is its folder in that of the sweep. */
 export interface PlannedRun extends Configuration {
+  /** The name of its configuration: runs that differ only in their seed, or in their rung, share it. */
+  readonly configuration: string;
+  /** The rung of successive halving that the run belongs to, from 1; null in other sweeps. */
+  readonly rung: number | null;
   readonly settings: Settings;
   /** Number of the model's parameters. */
   readonly parameters: number;
@@ -27,7 +32,8 @@ export async function planRun(
   try {
     const settings = resolveSettings(...shared, changes);
     const model = buildModel(settings, await imagesOf(settings));
-    return { name, changes, settings, parameters: model.numParams(), mflops: model.flops() / 1e6 };
+    const size = { parameters: model.numParams(), mflops: model.flops() / 1e6 };
+    return { name, configuration: name, rung: null, changes, settings, ...size };
   } catch (error) {
     if (error instanceof PatchlightError) throw new ConfigError(`${name}: ${error.message}`);
     throw error;
@@ -49,6 +55,11 @@ export function checkNames(configurations: readonly Configuration[]): void {
   if (own)
     throw new ConfigError(
       `a configuration cannot be called ${own}: the sweep itself has a file of that name. Give it another name.`,
+    );
+  const rung = names.find((name) => /^rung-\d+$/.test(name));
+  if (rung)
+    throw new ConfigError(
+      `a configuration cannot be called ${rung}: a sweep with --rung has a folder of that name. Give it another name.`,
     );
   const long = names.find((name) => name.length > LONGEST_NAME);
   if (long)

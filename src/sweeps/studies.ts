@@ -8,8 +8,8 @@ export interface Study {
   readonly about: string;
   /** The preset that it starts from unless --preset names another. */
   readonly preset: string;
-  /** The length of training, long enough to show a difference. */
-  readonly budget: Partial<Settings>;
+  /** The length of training, long enough to show a difference; with --max-flops these end the runs instead. */
+  readonly budget: Partial<Settings> & { readonly epochs: number };
   /** The settings that each configuration changes, given the shared ones. */
   readonly changes: (base: Settings) => readonly Partial<Settings>[];
 }
@@ -28,7 +28,7 @@ export const studies: Readonly<Record<string, Study>> = {
     changes: () => [{ augment: 'none' }, { augment: 'flip-crop' }],
   },
   warmup: {
-    about: 'no warm-up, or warm-up over a tenth of the epochs',
+    about: 'no warm-up, or warm-up over a tenth of the run',
     preset: 'quickstart',
     budget: { epochs: 10 },
     changes: ({ epochs }) => [{ warmupEpochs: 0 }, { warmupEpochs: epochs / 10 }],
@@ -57,3 +57,44 @@ export function studyNamed(name: string): Study {
 /** The named configurations of a study over the shared settings `base`. */
 export const configurationsOf = (study: Study, base: Settings): Configuration[] =>
   study.changes(base).map(nameBy);
+
+/** More epochs than any run trains: where FLOPs end a run, epochs are no limit. */
+const UNLIMITED_EPOCHS = 1_000_000;
+
+/** The budget of a study whose runs end by their floating-point operations. */
+export const flopsBudget = ({ budget }: Study): Partial<Settings> => ({
+  ...budget,
+  epochs: UNLIMITED_EPOCHS,
+});
+
+interface EqualFlops {
+  /** True if a warm-up was asked for in epochs: then only a study of warm-ups changes it. */
+  readonly keepsWarmup: boolean;
+  /** The epochs that a configuration's FLOPs suffice for. */
+  readonly epochsFor: (changes: Partial<Settings>) => Promise<number>;
+}
+
+/**
+ * The configurations of a study whose runs spend equal FLOPs, and so train for different numbers of epochs. Each keeps the share
+ * of warm-up that it would have over the study's own epochs.
+ */
+export async function atEqualFlops(
+  study: Study,
+  base: Settings,
+  { keepsWarmup, epochsFor }: EqualFlops,
+): Promise<Configuration[]> {
+  const nominal = study.budget.epochs;
+  const all: Configuration[] = [];
+  for (const changes of study.changes({ ...base, epochs: nominal })) {
+    const studied = 'warmupEpochs' in changes;
+    const share = (changes.warmupEpochs ?? base.warmupEpochs) / nominal;
+    if (share === 0 || (keepsWarmup && !studied)) {
+      all.push(nameBy(changes));
+      continue;
+    }
+    const epochs = Math.min(base.epochs, await epochsFor(changes));
+    const warmed = { ...changes, warmupEpochs: Number((share * epochs).toPrecision(3)) };
+    all.push({ ...nameBy(studied ? warmed : changes), changes: warmed });
+  }
+  return all;
+}

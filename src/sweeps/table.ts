@@ -11,6 +11,11 @@ export type Status = (typeof STATUSES)[number];
 
 export interface SweepRow {
   readonly name: string;
+  /** As in PlannedRun. In rows of earlier versions, the name, and null. */
+  readonly configuration: string;
+  readonly rung: number | null;
+  /** Null in rows of earlier versions. */
+  readonly seed: number | null;
   readonly changes: Partial<Settings>;
   readonly status: Status;
   /** The error message of a failed run; otherwise null. */
@@ -19,16 +24,19 @@ export interface SweepRow {
   readonly mflops: number;
   /**
    * Accuracies on the validation images (the test images without --val-split), as fractions; null before the first
-   * evaluation. The best is the highest of all epochs, of the weights or their EMA, as in best.safetensors. The last is of
-   * the weights.
+   * evaluation. The best is the highest of all epochs, of the weights or their EMA, as in best.safetensors. The last are of
+   * the last evaluation, of the weights and of their EMA; null without an EMA.
    */
   readonly best_accuracy: number | null;
   readonly last_accuracy: number | null;
+  readonly last_ema_accuracy: number | null;
   readonly train_loss: number | null;
   readonly epochs: number;
   /** Time of training, without evaluation. */
   readonly seconds: number;
   readonly images_per_second: number | null;
+  /** Floating-point operations of training; null if the run did not count them. */
+  readonly flops: number | null;
 }
 
 export type Progress = Pick<SweepRow, 'status' | 'error'>;
@@ -58,7 +66,14 @@ function isRow(row: unknown): row is NamedProgress {
 
 type Figures = Pick<
   SweepRow,
-  'best_accuracy' | 'last_accuracy' | 'train_loss' | 'epochs' | 'seconds' | 'images_per_second'
+  | 'best_accuracy'
+  | 'last_accuracy'
+  | 'last_ema_accuracy'
+  | 'train_loss'
+  | 'epochs'
+  | 'seconds'
+  | 'images_per_second'
+  | 'flops'
 >;
 
 /** The results of a run, from the entries of its history. */
@@ -66,15 +81,18 @@ export function figuresOf(history: readonly EpochEntry[]): Figures {
   const known = (accuracies: readonly (number | null | undefined)[]) =>
     accuracies.filter((accuracy) => typeof accuracy === 'number');
   const raw = known(history.map(({ val_accuracy }) => val_accuracy));
-  const all = [...raw, ...known(history.map(({ ema_val_accuracy }) => ema_val_accuracy))];
+  const ema = known(history.map(({ ema_val_accuracy }) => ema_val_accuracy));
+  const all = [...raw, ...ema];
   const total = (of: (entry: EpochEntry) => number) => history.reduce((sum, entry) => sum + of(entry), 0);
   const seconds = total((entry) => entry.seconds);
   return {
     best_accuracy: all.length > 0 ? Math.max(...all) : null,
     last_accuracy: raw.at(-1) ?? null,
+    last_ema_accuracy: ema.at(-1) ?? null,
     train_loss: history.at(-1)?.train_loss ?? null,
     epochs: history.length,
     seconds,
     images_per_second: seconds > 0 ? total(({ images }) => images) / seconds : null,
+    flops: history.at(-1)?.flops ?? null,
   };
 }
