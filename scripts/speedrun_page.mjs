@@ -84,7 +84,7 @@ function records(labels) {
         'shapes. A marked one has parts that such a ViT lacks, which are named.',
     ),
     table(head, rows),
-    origin(all.flatMap(({ runs }) => runs)),
+    wrapped(origin(all.flatMap(({ runs }) => runs))),
   ];
 }
 
