@@ -219,8 +219,8 @@ describe('a batch', () => {
       // 50 images in steps of 24: the last step of an epoch has 2, which are one micro-batch instead of three.
       ...{ flip: 'alternating', valSplit: 10, batchSize: 8, gradAccumSteps: 3, epochs: 3 },
     });
-    const draw = vi.spyOn(TrainingBatch.prototype, 'draw');
     const training = await setup(gpuOf(), settings, images({ train: 60, test: 5 }));
+    const draw = vi.spyOn(TrainingBatch.prototype, 'draw');
     await fit(training);
     training.release();
     const flips = new Map<number, boolean[]>();

@@ -72,7 +72,7 @@ class Fit {
     this.stopped = options.stopped ?? (() => false);
     const { logInterval } = settings;
     this.facts = { batches, totalSteps, model, logInterval, validationName: validation.name };
-    this.log = new StepLog(training, sink, plan);
+    this.log = new StepLog(training, sink, { batches, totalSteps });
     this.evaluationBatch = settings.batchSize;
   }
 

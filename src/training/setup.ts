@@ -71,7 +71,12 @@ export class Training implements Checked, RunImages {
   async enter(phase: number): Promise<void> {
     const before = this.current;
     const next = this.make(phase);
-    await transfer(before.made, next.made);
+    try {
+      await transfer(before.made, next.made);
+    } catch (error) {
+      next.release();
+      throw error;
+    }
     before.made.step.release();
     before.release();
     this.current = next;
@@ -92,8 +97,7 @@ export class Training implements Checked, RunImages {
 }
 
 /**
- * Builds the model, reads the data, and puts both on the device. Initial weights are drawn by the seed of the settings;
- * a
+ * Builds the model, reads the data, and puts both on the device. Initial weights are drawn by the seed of the settings, and a
  * model may compute some of them from images. `load` is for weights that come from elsewhere: where it is given, nothing is
  * computed from images. `phase` is the phase to begin in. Throws a ConfigError if the settings do not fit the data set or
  * the adapter, and an OutOfMemoryError.
