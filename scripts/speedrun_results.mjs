@@ -43,7 +43,7 @@ export function spreadOf(values) {
   return { mean, deviation: n > 1 ? Math.sqrt(squares / (n - 1)) : null, n };
 }
 
-/** What makes a model more than a plain ViT of timm's shapes; empty if nothing does. */
+/** The ingredients that make a model more than a plain ViT of timm's shapes; empty if there are none. */
 function marksOf({ settings: { locality, tokenizer = PLAIN_TOKENIZER }, marked }) {
   return [
     ...(locality ? ['locality'] : []),

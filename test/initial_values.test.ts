@@ -304,7 +304,7 @@ describe('--attention-init mimetic', () => {
         const scores = acrossRows(part(0), part(D), D); // q · kᵀ = x · Wqᵀ · Wk · xᵀ
         const whole = drawn(block, head, 0.7, 0.7);
         const rest = Float32Array.from(whole, (value, i) => value - scores[i]!);
-        // What is left shares no direction with what is kept, and has a smaller norm than anything else would leave.
+        // The rest shares no direction with the kept part, and any other part of this rank would leave a larger one.
         const shared = acrossRows(rest, Float32Array.from(scores), D);
         expect(Math.max(...shared.map(Math.abs))).toBeLessThan(1e-5);
         const square = (x: ArrayLike<number>) => Array.from(x).reduce((sum, value) => sum + value * value, 0);

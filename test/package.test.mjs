@@ -32,7 +32,7 @@ beforeAll(() => {
   mkdirSync(installed(), { recursive: true });
   execFileSync('tar', ['-xzf', tarball, '-C', installed(), '--strip-components=1']);
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
-  // What npm would install beside it.
+  // npm would install these beside it.
   for (const name of ['webgpu', '@webgpu', 'sharp', '@img', 'detect-libc', 'semver'])
     symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
 });

@@ -90,7 +90,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(subgroup_invocation_id) lan
     for (var r = 0u; r < 4u; r++) { block[r] += add; }
     if (p.accumulate == 0u && m + 4u <= end) {
       ACCUMULATE = false;
-      // What the epilogue does is constant in each branch, so that it is decided once for four rows.
+      // EPILOGUE is a constant in each branch, so the choice is made once for four rows.
       if (p.epilogue == 0u) { EPILOGUE = 0u; store_block(block, m, column4); }
       if (p.epilogue == RESIDUAL) { EPILOGUE = RESIDUAL; store_block(block, m, column4); }
       if (p.epilogue == GELU) { EPILOGUE = GELU; store_block(block, m, column4); }

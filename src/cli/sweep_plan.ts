@@ -1,4 +1,4 @@
-/** What a sweep trains, from its command line. Everything impossible is refused here, before anything runs. */
+/** The runs of a sweep, from its command line. Everything impossible is refused here, before anything runs. */
 import { existsSync } from 'node:fs';
 import { ConfigError } from '../core/errors.js';
 import { describeDataset } from '../data/named.js';

@@ -34,7 +34,7 @@ export interface AugmentationOptions {
   readonly erasing: { readonly probability: number; readonly noise: boolean };
 }
 
-/** What the augmentation of an image depends on besides the options. */
+/** The image and the step that an augmentation depends on, besides the options. */
 export interface ImageKey {
   readonly seed: number;
   readonly step: number;

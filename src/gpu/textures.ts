@@ -10,7 +10,7 @@ export type Layout =
   /** A matrix in layers of 64 columns: a row of a layer is a row of the matrix. `columns` is a multiple of 64. */
   | { readonly kind: 'layers'; readonly rows: number; readonly columns: number };
 
-/** What a kernel reads or writes: a range of a buffer, and the columns of the matrix there if the kernel reads it in layers. */
+/** An operand of a kernel: a range of a buffer, and the columns of the matrix there if the kernel reads it in layers. */
 export interface Operand extends Region {
   readonly columns?: number;
 }

@@ -201,7 +201,7 @@ function concatenated(a: Float32Array, b: Float32Array): Float32Array<ArrayBuffe
   return both;
 }
 
-/** What the tokens are made of, for `describe`. */
+/** The source of the tokens, in words for `describe`. */
 const PATCHES: Record<VitConfig['tokenizer'], string> = {
   patch: 'patches',
   shifted: 'shifted patches',

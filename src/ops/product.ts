@@ -115,7 +115,7 @@ function dispatch(choice: Choice, shape: MatmulShape, operands: MatmulOperands, 
     // They choose by parameters, so they always bind a bias and an aux, and leave those alone that stand in.
     scope(() => {
       const written = all.aux ?? Tensor.empty(gpu, [4], 'f32', 'matmul.unused');
-      const bound = { ...all, ...inLayers(shape, operands), bias: bias ?? b, aux: written };
+      const bound = { ...all, ...layerOperands(shape, operands), bias: bias ?? b, aux: written };
       const { TRANS_B } = layout;
       const overrides = { ...(kernel === panelKernel ? { TRANS_B } : layout), ...half };
       gpu.run(kernel, bound, { M, N, K, ...beside }, workgroups(choice, shape), { tune, overrides });
@@ -137,7 +137,7 @@ const readsTextures = (kernel: Kernel): boolean =>
   [textureKernel, layersKernel, panelKernel].includes(kernel);
 
 /** The operands with the columns of their stored matrices, for kernels that read these in layers. */
-function inLayers({ M, N, K, transA, transB }: MatmulShape, { a, b, epilogue }: MatmulOperands) {
+function layerOperands({ M, N, K, transA, transB }: MatmulShape, { a, b, epilogue }: MatmulOperands) {
   const matrix = ({ buffer, offset, bytes }: Tensor, columns: number) => ({ buffer, offset, bytes, columns });
   const left = matrix(a, transA ? M : K);
   const reads = epilogue !== undefined && epilogue.kind !== 'gelu';

@@ -7,7 +7,7 @@ import type { SweepRow } from '../sweeps/table.js';
 import type { Html } from './html.js';
 import { plotSvg } from './plot.js';
 
-/** What the plots show of a configuration. */
+/** The figures of a configuration that the plots show. */
 export interface Plotted extends Pick<SweepRow, 'changes' | 'parameters' | 'mflops'> {
   /** The best accuracy, or its mean and standard deviation over the seeds; null if there is none yet. */
   readonly accuracy: Spread | null;

@@ -1,4 +1,4 @@
-/** What a sweep may cost. */
+/** The cost of a sweep, at most. */
 import type { Stage } from './rungs.js';
 
 /** The backward pass of a product is two products of the size of the forward one. */

@@ -11,7 +11,7 @@ import { loadSplits, placeImages, type Splits } from './images.js';
 import type { PlannedPhase, StepFlops } from './plan.js';
 import { makeChecked } from './trainable.js';
 
-/** What training steps take. */
+/** The needs of training steps: memory, kernels and operations. */
 export interface StepMemory {
   /** The most device memory at one time, in bytes: weights, optimizer, data set, activations, gradients, textures. */
   readonly bytes: number;
@@ -87,7 +87,7 @@ export async function demandStepMemory(gpu: Gpu, settings: Settings, dataset: Da
   }
 }
 
-/** What makes the steps fit the budget of `gpu`. */
+/** The changes that make the steps fit the budget of `gpu`. */
 async function remedies(gpu: Gpu, settings: Settings, dataset: Dataset): Promise<string[]> {
   const largest = await largestBatchSize(gpu, settings, dataset, settings.batchSize / 2);
   const checkpointing = { ...settings, gradCheckpointing: true };

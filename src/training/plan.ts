@@ -24,7 +24,7 @@ interface Stretch extends PlannedPhase {
   readonly spent: number;
 }
 
-/** What ends a run, unless it is stopped. */
+/** The end of a run that is not stopped: its epochs, or a limit. */
 export type Limit = 'finished' | 'max-steps' | 'max-flops';
 
 /**
@@ -66,13 +66,13 @@ export class Plan implements RunLength {
     return this.stretches.findLastIndex((stretch) => stretch.step <= step);
   }
 
-  /** What a step costs, by its phase and by its number in the epoch, from 0. */
+  /** The operations of one step, by its phase and by its number in the epoch, from 0. */
   flopsOf(phase: number, batch: number): number {
     const { whole, last } = (this.stretches[phase] as Stretch).flops;
     return batch === this.batches - 1 ? last : whole;
   }
 
-  /** What `step` steps cost from the start of the run. */
+  /** The operations of the first `step` steps of the run. */
   flopsAt(step: number): number {
     const stretch = this.stretches[this.phaseAt(step)] as Stretch;
     return stretch.spent + this.cost(stretch, step);
@@ -87,7 +87,7 @@ export class Plan implements RunLength {
     );
   }
 
-  /** What a stretch has cost by the time that `step` steps are finished. */
+  /** The operations of a stretch by the time that `step` steps of the run are finished. */
   private cost(stretch: Pick<Stretch, 'step' | 'flops'>, step: number): number {
     const { whole, last } = stretch.flops;
     const epochs = (at: number) => Math.floor(at / this.batches);
