@@ -27,6 +27,7 @@ const LEVELS: Record<string, number> = {
   training: 9,
   bench: 10,
   check: 10,
+  inspect: 10,
   runs: 10,
   sweeps: 11,
   report: 12,

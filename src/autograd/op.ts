@@ -2,6 +2,7 @@
 import { need, type Shape } from '../core/shape.js';
 import { type DType, Tensor } from '../tensor/tensor.js';
 import { type ByName, given, type InputName, type Inputs, mapInputs } from './inputs.js';
+import { originOf } from './origin.js';
 import { activeTape } from './tape.js';
 
 /** The place of a gradient, and whether to add to its contents or to overwrite them. */
@@ -120,7 +121,9 @@ export function apply(op: AnyOp, inputs: Inputs<Tensor>, attrs?: unknown): Tenso
   }
   const [[, first]] = tensors as [[string, Tensor]]; // every op has an input
   const output = Tensor.empty(first.gpu, shape, op.dtype?.(inputs, attrs) ?? 'f32', op.name);
-  const saved = op.forward(inputs, output, attrs);
+  const saved = first.gpu.within(originOf(op, 'forward', inputs, attrs), () =>
+    op.forward(inputs, output, attrs),
+  );
   activeTape()?.record({ op, inputs, output, saved, attrs });
   return output;
 }

@@ -7,6 +7,7 @@ import { keep, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { hasGradient, type Inputs, mapInputs } from './inputs.js';
 import type { AnyOp, BackwardCall, Saved, Target } from './op.js';
+import { originOf } from './origin.js';
 
 /** One run of an op. Attributes and saved tensors are of that op's own types. */
 export interface TapeRecord {
@@ -116,7 +117,11 @@ export class Tape {
 function walk(record: TapeRecord, gradients: Gradients): void {
   const dy = gradients.take(record.output);
   try {
-    if (dy) scope(() => record.op.backward?.(gradients.call(record, dy)));
+    if (!dy) return;
+    const { op, inputs, attrs } = record;
+    dy.gpu.within(originOf(op, 'backward', inputs, attrs), () =>
+      scope(() => op.backward?.(gradients.call(record, dy))),
+    );
   } finally {
     dy?.release();
     for (const tensor of held(record)) tensor.release();

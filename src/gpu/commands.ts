@@ -7,8 +7,20 @@ import type { FreeList } from './pool.js';
 import type { Profiler } from './profile.js';
 import type { Layout } from './textures.js';
 
+/** The op that a dispatch belongs to, for profiles. */
+export interface Origin {
+  readonly op: string;
+  readonly pass: 'forward' | 'backward';
+  /** The name of the op's first parameter, such as `blocks.0.attn.qkv.weight`; empty for an op without parameters. */
+  readonly parameter: string;
+  /** Floating-point operations of the pass, a multiply-add being two. */
+  readonly flops: number;
+}
+
 export interface Dispatch {
   readonly kind: 'dispatch';
+  /** Null outside of ops: the optimizer, the batch. */
+  readonly origin: Origin | null;
   readonly compiled: Compiled;
   readonly bindGroup: GPUBindGroup;
   /** An ArrayBuffer and not a view of one: Dawn's Node binding takes it in a quarter of the time. */

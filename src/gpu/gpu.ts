@@ -2,7 +2,7 @@
 import { hostHere } from '#host';
 import { DeviceLostError, KernelError } from '../core/errors.js';
 import { BindGroups } from './bind_groups.js';
-import { type Command, encode, type Recording, stage } from './commands.js';
+import { type Command, encode, type Origin, type Recording, stage } from './commands.js';
 import { jobFor } from './compile_ahead.js';
 import { type AdapterInfo, type OpenOptions, openAdapter } from './device.js';
 import { DeviceErrors } from './device_errors.js';
@@ -51,6 +51,7 @@ export class Gpu {
   private operations = 0;
   private pending: Command[] = [];
   private log: Command[] | null = null;
+  private origin: Origin | null = null;
   private readonly errors = new DeviceErrors();
   private readonly loss = new DeviceLoss();
   private closed = false;
@@ -132,6 +133,7 @@ export class Gpu {
     const bindGroup = this.bindGroups.get(compiled, resources, immediates);
     this.push({
       kind: 'dispatch',
+      origin: this.origin,
       compiled,
       bindGroup,
       immediates: this.info.immediates && immediates ? immediates.buffer : null,
@@ -155,6 +157,17 @@ export class Gpu {
   /** Counts the operations of a product or of attention. An op calls it when it runs its kernels. */
   countFlops(operations: number): void {
     this.operations += operations;
+  }
+
+  /** Runs `body`, whose dispatches belong to `origin` in profiles. */
+  within<T>(origin: Origin, body: () => T): T {
+    const before = this.origin;
+    this.origin = origin;
+    try {
+      return body();
+    } finally {
+      this.origin = before;
+    }
   }
 
   /** Every kernel that ran, with its constants. */

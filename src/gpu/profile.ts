@@ -1,5 +1,5 @@
 /** GPU time of each kernel, by timestamp queries. While it is enabled, every dispatch gets a pass of its own. */
-import type { Dispatch } from './commands.js';
+import type { Dispatch, Origin } from './commands.js';
 import { constantsOf } from './pipeline.js';
 
 export interface KernelTime {
@@ -10,6 +10,14 @@ export interface KernelTime {
   readonly milliseconds: number;
 }
 
+/** Time of one pass of an op, summed over its kernels and over the steps collected. */
+export interface OpTime extends Origin {
+  /** The kernels that ran, each once. */
+  readonly kernels: readonly string[];
+  readonly milliseconds: number;
+}
+
+const NOTHING = { kernels: [], milliseconds: 0, flops: 0 };
 const MAX_PASSES = 2048; // a query set holds at most 4096 timestamps
 const QUERY_RESOLVE = 0x200;
 const COPY_SRC = 0x04;
@@ -23,6 +31,7 @@ export class Profiler {
   private readonly readable: GPUBuffer;
   private timed: Dispatch[] = [];
   private readonly totals = new Map<string, KernelTime>();
+  private readonly origins = new Map<string, OpTime>();
 
   constructor(private readonly device: GPUDevice) {
     const size = MAX_PASSES * 16;
@@ -57,6 +66,7 @@ export class Profiler {
     this.device.queue.submit([encoder.finish()]);
     await this.readable.mapAsync(1, 0, bytes);
     const stamps = new BigUint64Array(this.readable.getMappedRange(0, bytes));
+    const counted = new Set<Origin>();
     timed.forEach((dispatch, i) => {
       const { kernel } = dispatch.compiled;
       const work = workOf(dispatch);
@@ -69,8 +79,25 @@ export class Profiler {
         calls: calls + 1,
         milliseconds: milliseconds + spent,
       });
+      this.addToOp(dispatch, spent, counted);
     });
     this.readable.unmap();
+  }
+
+  /** Adds a dispatch to its op. The operations of a pass count once, however many kernels it has: `counted` has those so far. */
+  private addToOp({ compiled, origin }: Dispatch, spent: number, counted: Set<Origin>): void {
+    const { name } = compiled.kernel;
+    const { op, pass, parameter, flops } = origin ?? { op: name, pass: 'forward', parameter: '', flops: 0 };
+    const key = `${op} ${pass} ${parameter}`;
+    const before: Pick<OpTime, 'kernels' | 'milliseconds' | 'flops'> = this.origins.get(key) ?? NOTHING;
+    const fresh = origin === null || counted.has(origin) ? 0 : flops;
+    if (origin) counted.add(origin);
+    this.origins.set(key, {
+      ...{ op, pass, parameter },
+      kernels: before.kernels.includes(name) ? before.kernels : [...before.kernels, name],
+      milliseconds: before.milliseconds + spent,
+      flops: before.flops + fresh,
+    });
   }
 
   /**
@@ -104,8 +131,14 @@ export class Profiler {
     return [...this.totals.values()].sort((a, b) => b.milliseconds - a.milliseconds);
   }
 
+  /** The times by op and pass, in the order in which they ran. What belongs to no op stands under the name of its kernel. */
+  byOp(): OpTime[] {
+    return [...this.origins.values()];
+  }
+
   reset(): void {
     this.totals.clear();
+    this.origins.clear();
     this.timed = [];
   }
 }

@@ -91,7 +91,15 @@ export class VisionTransformer extends Model {
     if (this.clsToken) x = prependToken(x, this.clsToken.tensor); // (B, N, D): class token, registers, patches
     x = this.dropout.forward(add(x, this.posEmbed.tensor), mode);
     x = this.keepTokens(x, mode);
-    for (const block of this.blocks) x = this.run(block, x, mode); // (B, N, D)
+    for (const block of this.blocks) {
+      x = this.run(block, x, mode); // (B, N, D)
+      mode.observeBlock?.(x);
+    }
+    return this.readOut(x);
+  }
+
+  /** Logits (B, K) of tokens (B, N, D): the class token or the mean of the patches, LayerNorm, head. */
+  readOut(x: Tensor): Tensor {
     // LayerNorm works on each token alone, so the class token is taken first and the other tokens are not normalised.
     const pooled = this.norm ? this.norm.forward(takeToken(x, 0)) : meanTokens(x, this.config.prefix); // (B, D)
     return this.head.forward(this.fcNorm ? this.fcNorm.forward(pooled) : pooled);

@@ -10,6 +10,8 @@ export interface Mode {
   readonly key?: Tensor | undefined;
   /** Called by each attention layer, in order, with its qkv (B, N, 3·H·head_dim). Use `keep` to read it later. */
   readonly observeAttention?: ((qkv: Tensor) => void) | undefined;
+  /** Called after each block, in order, with its output (B, N, D). Use `keep` to read it later. */
+  readonly observeBlock?: ((tokens: Tensor) => void) | undefined;
 }
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -1,14 +1,12 @@
 /** Attention maps of a Vision Transformer: single heads, and rollout over all layers. */
+import { look } from '../inspect/look.js';
+import { overPatches } from '../inspect/rollout.js';
 import type { Model } from '../models/model.js';
 import { VisionTransformer } from '../models/vit.js';
 import type { ImageStore } from '../ops/batch.js';
-import { keep } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
-import { forward } from '../training/evaluate.js';
 import { figure, type Html, html, percent, section } from './html.js';
 import { heat, img, lit, type Picture } from './picture.js';
 import type { Prediction } from './predictions.js';
-import { attentionWeights, meanOf, overPatches, rollout } from './rollout.js';
 
 /** Attention of one image over the grid of patches. A map has a value for each patch, row by row. */
 export interface AttentionMaps {
@@ -18,29 +16,19 @@ export interface AttentionMaps {
   readonly rollout: Float64Array;
 }
 
-/** The attention maps of each record, computed in float64 from the queries and keys of a forward pass. */
+/** The attention maps of each record. */
 export async function attentionMaps(
   model: VisionTransformer,
   store: ImageStore,
   records: readonly number[],
 ): Promise<AttentionMaps[]> {
-  const { tokens: N, heads, grid, pool, locality: masked } = model.config;
-  const layers: Tensor[] = [];
-  forward(model, store, Uint32Array.from(records), (qkv) => layers.push(keep(qkv))).release();
-  const packed = await Promise.all(layers.map((qkv) => qkv.toFloat32()));
-  for (const qkv of layers) qkv.release();
+  const { tokens: N, grid, pool } = model.config;
   const patches = grid[0] * grid[1];
-  return records.map((_, i) => {
-    const weights = packed.map((values) => {
-      const size = values.length / records.length;
-      const qkv = values.subarray(i * size, (i + 1) * size);
-      return attentionWeights({ qkv, tokens: N, heads, masked });
-    });
-    return {
-      heads: weights.at(-1)!.map((head) => overPatches(head, N, patches, pool)),
-      rollout: overPatches(rollout(weights.map(meanOf), N), N, patches, pool),
-    };
-  });
+  const looks = await look(model, store, records);
+  return looks.map(({ attention, rollout }) => ({
+    heads: attention.at(-1)!.map((head) => overPatches(head, N, patches, pool)),
+    rollout: overPatches(rollout, N, patches, pool),
+  }));
 }
 
 /** An image with its prediction. */

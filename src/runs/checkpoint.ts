@@ -18,22 +18,14 @@ import {
 import type { Model } from '../models/model.js';
 import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
-import type { Snapshot } from '../training/sink.js';
+import { asTexts, STATE_PREFIXES } from '../training/state.js';
 
-/** Prefixes of tensor names in a state file. */
-const PREFIXES = { weights: '', m: 'adamw.m.', v: 'adamw.v.', momentum: 'muon.m.', ema: 'ema.' } as const;
-const STATE_PREFIXES = Object.values(PREFIXES).filter((prefix) => prefix !== '');
+const OTHERS = Object.values(STATE_PREFIXES).filter((prefix) => prefix !== '');
 
 type Metadata = Readonly<Record<string, unknown>>;
 
 /** Tensors by the prefix of their names in the file: '' for the model's own weights. */
 export type Parts = Readonly<Record<string, Part>>;
-
-/** The tensors of a snapshot by their prefixes in a state file. */
-export const stateParts = (state: Snapshot['state']): Parts =>
-  Object.fromEntries(
-    Object.entries(state).map(([name, part]) => [PREFIXES[name as keyof typeof PREFIXES], part]),
-  );
 
 /**
  * The content of a safetensors file (f32) with the given parts. In each part the parameters stand in the given order. The
@@ -50,16 +42,12 @@ export function checkpointContent(
     for (const parameter of order)
       if (held.has(parameter)) tensors.set(prefix + parameter.name, { dtype: 'F32', shape: parameter.shape });
   }
-  const texts = Object.entries(metadata).map(([key, value]) => [
-    key,
-    typeof value === 'string' ? value : JSON.stringify(value),
-  ]);
   async function* pieces(): AsyncGenerator<TensorPiece> {
     for (const [prefix, { layout, tensor }] of Object.entries(parts))
       for await (const { parameter, values } of layout.pieces(tensor))
         yield { name: prefix + parameter.name, bytes: bytesOf(values) };
   }
-  return safetensorsContent(tensors, { format: 'pt', ...Object.fromEntries(texts) }, pieces);
+  return safetensorsContent(tensors, { format: 'pt', ...asTexts(metadata) }, pieces);
 }
 
 /** The metadata and tensor list of a checkpoint. Verifies every checksum; throws a FormatError for a damaged file. */
@@ -134,7 +122,7 @@ function misfits(
   }
   const names = new Set(layout.slots.map(({ parameter }) => prefix + parameter.name));
   for (const name of tensors.keys())
-    if (prefix === '' && !names.has(name) && !STATE_PREFIXES.some((other) => name.startsWith(other)))
+    if (prefix === '' && !names.has(name) && !OTHERS.some((other) => name.startsWith(other)))
       problems.push(`${name} is not a part of this model`);
   return problems;
 }

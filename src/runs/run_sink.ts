@@ -4,7 +4,8 @@ import { buildModel } from '../recipe/model.js';
 import { isLogged, type Progress, type StepEntry, type WeightsKind } from '../training/progress.js';
 import type { Training } from '../training/setup.js';
 import type { EpochReport, RunFacts, SaveOptions, Sink, Snapshot, StepReport } from '../training/sink.js';
-import { checkpointContent, checkpointNames, stateParts } from './checkpoint.js';
+import { runMetadata, stateParts } from '../training/state.js';
+import { checkpointContent, checkpointNames } from './checkpoint.js';
 import type { Fingerprint } from './fingerprint.js';
 import type { Reporter } from './reporter.js';
 import type { RunDirectory } from './run_directory.js';
@@ -115,14 +116,7 @@ export class RunSink implements Sink {
 
   private metadata({ progress }: Snapshot): Record<string, unknown> {
     const { training, environment, fingerprint } = this.input;
-    const { settings, dataset, model } = training;
-    const { classes, channels, height, width, mean, std } = dataset;
-    return {
-      ...{ settings, environment, model: model.config, classes },
-      images: { channels, height, width, mean, std },
-      data: fingerprint,
-      step: progress.step,
-    };
+    return { ...runMetadata(training, environment, progress), data: fingerprint };
   }
 
   private async saveWeights(

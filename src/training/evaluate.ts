@@ -84,12 +84,12 @@ async function logitsOf(
   }
 }
 
-/** Logits (n, K) of one batch of records, without augmentation and dropout. `observer` gets qkv of each attention layer. */
+/** Logits (n, K) of one batch of records, without augmentation and dropout. `observers` see what the model computes. */
 export function forward(
   model: Model,
   store: ImageStore,
   records: Uint32Array,
-  observer?: Mode['observeAttention'],
+  observers: Omit<Mode, 'training' | 'key'> = {},
 ): Tensor {
   const { gpu } = store.labels;
   const { channels, height, width } = model.images;
@@ -98,6 +98,6 @@ export function forward(
     const images = Tensor.empty(gpu, [index.size, channels, height, width], 'f32', 'images');
     const labels = Tensor.empty(gpu, [index.size], 'u32', 'labels');
     gatherBatch(store, index, images, labels);
-    return model.forward(images, { training: false, observeAttention: observer });
+    return model.forward(images, { training: false, ...observers });
   });
 }

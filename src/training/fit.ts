@@ -39,6 +39,11 @@ export interface FitOptions {
   readonly onStep?: ((step: number) => void) | undefined;
   /** Called between steps and evaluation batches. If it returns true, the run saves its state and ends. */
   readonly stopped?: () => boolean;
+  /**
+   * The learning rate of the next step, from the scheduled one and the number of finished steps; the scheduled one if absent.
+   * A resumed run has the same bits only if it gives the same rates.
+   */
+  readonly learningRate?: ((scheduled: number, done: number) => number) | undefined;
   /** Replaces `evaluate`, for tests. */
   readonly evaluate?: ((input: EvaluationInput) => Promise<Evaluation>) | undefined;
 }
@@ -179,7 +184,8 @@ class Fit {
     const { training, progress, log } = this;
     const { settings, sampler, step, optimizer, ema, plan } = training;
     const records = sampler.batch(progress.epoch, progress.batch);
-    const lr = plan.learningRate(progress.step);
+    const scheduled = plan.learningRate(progress.step);
+    const lr = this.options.learningRate?.(scheduled, progress.step) ?? scheduled;
     const t = progress.step + 1;
     step.run(records, {
       seed: settings.seed,
