@@ -22,7 +22,7 @@ function entryPoints() {
 }
 
 /** Replaces the file atomically, and only if it differs, because a command may be starting from it right now. */
-function writeIfChanged(path, contents) {
+export function writeIfChanged(path, contents) {
   if (existsSync(path) && readFileSync(path).equals(contents)) return;
   replaceFile(path, contents, contents.subarray(0, 2).toString() === '#!' ? 0o755 : 0o644);
 }
@@ -32,7 +32,7 @@ const withoutComments = (text) =>
   text.replace(/[ \t]*\/\/ (?!from kernels|end of kernels|unroll$|tune$|if [A-Z]).*$/gm, '');
 
 /** A kernel's linked text is its module's default export. */
-const kernels = {
+export const kernels = {
   name: 'kernels',
   setup({ onLoad }) {
     onLoad({ filter: /\.wgsl$/ }, ({ path }) => {
@@ -46,24 +46,27 @@ const kernels = {
   },
 };
 
+/** esbuild's options for all bundles. */
+export const common = () => ({
+  absWorkingDir: root,
+  write: false,
+  bundle: true,
+  format: 'esm',
+  minify: true,
+  keepNames: true,
+  plugins: [kernels],
+  define: {
+    __VERSION__: JSON.stringify(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version),
+  },
+  legalComments: 'none',
+  logLevel: 'warning',
+});
+
 /** Builds dist/. esbuild prints its own errors. */
 export async function build() {
   install();
   const esbuild = await import('esbuild');
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const shared = {
-    absWorkingDir: root,
-    outdir: dist,
-    write: false,
-    bundle: true,
-    format: 'esm',
-    minify: true,
-    keepNames: true,
-    plugins: [kernels],
-    define: { __VERSION__: JSON.stringify(version) },
-    legalComments: 'none',
-    logLevel: 'warning',
-  };
+  const shared = { ...common(), outdir: dist };
   const forNode = {
     ...shared,
     entryPoints: entryPoints(),

@@ -6,3 +6,6 @@ declare module '*.wgsl' {
 
 /** The package's version, put in by the build. */
 declare const __VERSION__: string;
+
+/** A style sheet, which esbuild puts beside the page's script. */
+declare module '*.css';

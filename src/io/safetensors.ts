@@ -40,7 +40,7 @@ export interface Safetensors {
 export function encodeSafetensors(
   tensors: Map<string, TensorData>,
   metadata: Record<string, string>,
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const plan = planHeader(tensors, metadata);
   const dataOf = (name: string): Uint8Array => (tensors.get(name) as TensorData).bytes;
   for (const { name, dtype, shape, begin, end } of plan.placed)

@@ -44,6 +44,8 @@ export interface FitOptions {
    * A resumed run has the same bits only if it gives the same rates.
    */
   readonly learningRate?: ((scheduled: number, done: number) => number) | undefined;
+  /** Called between steps. If it returns true, the state goes to the sink, besides the states at the ends of epochs. */
+  readonly saveDue?: (() => boolean) | undefined;
   /** Replaces `evaluate`, for tests. */
   readonly evaluate?: ((input: EvaluationInput) => Promise<Evaluation>) | undefined;
 }
@@ -162,9 +164,17 @@ class Fit {
       await pace.next();
       this.options.onStep?.(progress.step);
       if (log.isDue(progress.step)) await log.write(progress);
+      if (this.options.saveDue?.()) await this.saveBetweenSteps();
     }
     await log.write(progress);
     if (this.stopped()) throw new InterruptedError('The run was asked to end.');
+  }
+
+  private async saveBetweenSteps(): Promise<void> {
+    const { progress, log, sink } = this;
+    await log.write(progress); // a state counts all of its steps
+    await sink.state?.(this.snapshot(), { ending: false });
+    log.resume(progress);
   }
 
   /** Goes on to the phase of the next step, if that is a later one. */

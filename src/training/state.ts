@@ -63,7 +63,7 @@ async function encoded(
   { model }: Snapshot,
   parts: Readonly<Record<string, Part>>,
   metadata: Metadata,
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const tensors = new Map<string, TensorData>();
   for (const [prefix, { layout, tensor }] of Object.entries(parts)) {
     const read = await layout.read(tensor);
@@ -83,14 +83,17 @@ export function encodeWeights(
   snapshot: Snapshot,
   metadata: Metadata = {},
   kind: WeightsKind = 'raw',
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const part = snapshot.weights(kind);
   if (!part) throw new FormatError('weights', 'this run has no EMA.');
   return encoded(snapshot, { '': part }, { ...metadata, weights: kind });
 }
 
 /** Everything that an exact resume of a run needs, as a safetensors file. A sink's `state` gets the snapshot. */
-export async function encodeState(snapshot: Snapshot, metadata: Metadata = {}): Promise<Uint8Array> {
+export async function encodeState(
+  snapshot: Snapshot,
+  metadata: Metadata = {},
+): Promise<Uint8Array<ArrayBuffer>> {
   const scale = await snapshot.lossScale();
   return encoded(snapshot, stateParts(snapshot.state), {
     ...metadata,
