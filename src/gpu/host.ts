@@ -20,6 +20,7 @@ export interface Host {
   tuningFile(name: string): Promise<TuningFile | null>;
 }
 
+/** An adapter that a host lists and can open. */
 export interface HostAdapter {
   /** Two equal cards have the same name. */
   readonly name: string;
@@ -27,6 +28,7 @@ export interface HostAdapter {
   request(): Promise<GrantedAdapter | null>;
 }
 
+/** An adapter that WebGPU has granted, and what it says of it. */
 export interface GrantedAdapter {
   readonly adapter: GPUAdapter;
   /** It runs on the CPU. */
