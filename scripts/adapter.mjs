@@ -73,7 +73,7 @@ function findAdapter() {
 }
 
 /** ID, VERSION_CODENAME and the like of this system; empty where there is no os-release. */
-function osRelease() {
+export function osRelease() {
   try {
     const text = readFileSync('/etc/os-release', 'utf8');
     return Object.fromEntries(
@@ -85,13 +85,13 @@ function osRelease() {
 }
 
 /** The prefix for a command that needs root, such as sudo; null if we cannot become root. */
-function asRoot() {
+export function asRoot() {
   if (process.getuid?.() === 0) return [];
   return spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0 ? ['sudo', '-n'] : null;
 }
 
-/** Runs `apt-get update`, then installs the driver. A failed update is reported only if the installation fails, too. */
-function installDriver(prefix, options, target) {
+/** Runs `apt-get update`, then installs packages. A failed update is reported only if the installation fails, too. */
+export function aptInstall(prefix, packages, options = [], target = []) {
   const apt = (...args) => {
     const line = [
       ...prefix,
@@ -116,7 +116,7 @@ function installDriver(prefix, options, target) {
     '-o',
     'DPkg::Lock::Timeout=120',
     ...target,
-    DRIVER,
+    ...packages,
   );
   if (!install.ok) throw new Trouble(`${update.output}${install.output}apt-get failed; its output is above.`);
 }
@@ -134,7 +134,7 @@ function installFromBackports(prefix, codename) {
   try {
     for (const file of parts) copyFileSync(file, join(folder, basename(file)));
     if (source !== '') writeFileSync(join(folder, 'patchlight-backports.sources'), source);
-    installDriver(prefix, ['-o', `Dir::Etc::sourceparts=${folder}`], ['-t', `${codename}-backports`]);
+    aptInstall(prefix, [DRIVER], ['-o', `Dir::Etc::sourceparts=${folder}`], ['-t', `${codename}-backports`]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -167,7 +167,7 @@ export function ensureAdapter() {
   }
   console.error(`${none} Installing Mesa's software Vulkan driver (${DRIVER}) ...`);
   if (backports) installFromBackports(prefix, codename);
-  else installDriver(prefix, [], []);
+  else aptInstall(prefix, [DRIVER]);
   const installed = findAdapter();
   if (installed !== null) return installed;
   throw new Trouble(

@@ -29,14 +29,13 @@ export function isSoftware(info: Said, flagged = false): boolean {
  * An adapter's name for people. `known` has the drivers' own names, which `--adapter` matches; Dawn's `device` is one of
  * them in lower case with dashes. On other hosts `device` is a number or empty, and the description is the name.
  */
-export function adapterName(
-  { vendor, architecture, device, description }: Said,
-  known: readonly string[],
-): string {
+export function adapterName(said: Said, known: readonly string[]): string {
+  const { vendor, architecture, device, description } = said;
   const ofDriver = known.find((name) => slug(name) === slug(device));
   if (ofDriver) return ofDriver;
   const words = (...texts: string[]) => texts.filter((text) => !/^(0x[0-9a-f]+|\d+)?$/i.test(text)).join(' ');
-  return words(device) || words(description) || words(vendor, architecture) || 'an adapter without a name';
+  const nameless = isSoftware(said) ? 'a software adapter without a name' : 'a GPU without a name';
+  return words(device) || words(description) || words(vendor, architecture) || nameless;
 }
 
 const slug = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]+/g, '-');

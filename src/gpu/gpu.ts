@@ -25,7 +25,7 @@ import { ReadbackBuffers } from './readback.js';
 import { Submits } from './submits.js';
 import { layoutOf, type Operand, StagedBuffers, TexturePool } from './textures.js';
 import { type Choice, type Family, pick } from './variants.js';
-import { waitFor } from './wait.js';
+import { nudged, waitFor } from './wait.js';
 
 // Commands a submit. With fewer, the cost of submitting shows; with more, the GPU idles while the host encodes.
 const FLUSH_AT = 512;
@@ -61,7 +61,7 @@ export class Gpu {
     readonly device: GPUDevice,
     readonly info: AdapterInfo,
     budgetBytes: number,
-    private readonly host: Pick<Host, 'compileElsewhere'>,
+    private readonly host: Pick<Host, 'compileElsewhere' | 'slowPolls'>,
     /** True if it only counts memory: tensors have no values, and kernels do not run. */
     readonly dry = false,
   ) {
@@ -351,7 +351,9 @@ export class Gpu {
 
   private wait<T>(promise: Promise<T>): Promise<T> {
     const both = Promise.allSettled([promise, this.errors.pending]).then(() => promise);
-    return waitFor(this.loss.race(both), this.info.software);
+    const raced = this.loss.race(both);
+    if (this.host.slowPolls) return nudged(raced, () => this.device.queue.submit([]));
+    return waitFor(raced, this.info.software);
   }
 
   // Pending commands may use buffers that are free by now, so they are submitted before those are destroyed.

@@ -18,6 +18,8 @@ export interface Host {
   compileElsewhere(job: CompileJob): void;
   /** The knobs that were measured for the adapter of this name (see tuning.ts); null where the host keeps none. */
   tuningFile(name: string): Promise<TuningFile | null>;
+  /** True if it looks for finished work only every so often, and at each submit: Firefox does so every 100 ms. */
+  readonly slowPolls?: boolean;
 }
 
 /** An adapter that a host lists and can open. */
@@ -68,4 +70,5 @@ export const webHost: Host = {
   },
   compileElsewhere() {},
   tuningFile: async () => null,
+  slowPolls: /Firefox\//.test(globalThis.navigator?.userAgent ?? ''),
 };

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import type { OpTime } from '../gpu/profile.js';
 import { Kernels, shown } from './kernels.js';
 import type { Started } from './messages.js';
-import { askProfile, busy, profile, run } from './state.js';
+import { askProfile, machine, phase, profile, run } from './state.js';
 
 interface Box {
   readonly id: string;
@@ -124,6 +124,7 @@ function BoxView({
 export function Boxes() {
   const started = run.value;
   if (!started) return <p class="about">The parts of the model appear here when it trains.</p>;
+  const timed = machine.value?.features.includes('timestamp-query') ?? false;
   const boxes = boxesOf(started);
   const known = profile.value ? costs(profile.value.times) : new Map<string, Cost>();
   const total = [...known.values()].reduce((sum, { forward, backward }) => sum + forward + backward, 0);
@@ -135,13 +136,20 @@ export function Boxes() {
   return (
     <>
       <p class="row">
-        <button type="button" class="plain" disabled={!busy.value} onClick={askProfile}>
+        <button
+          type="button"
+          class="plain"
+          disabled={phase.value !== 'training' || !timed}
+          onClick={askProfile}
+        >
           {profile.value ? 'Time a step again' : 'Time the kernels of a step'}
         </button>
         <span class="muted">
-          {profile.value
-            ? `Step ${profile.value.step}: ${milliseconds(total)} in kernels. A box opens its kernels.`
-            : 'A step is timed while the model trains; then each box opens its kernels.'}
+          {!timed
+            ? 'This browser gives no timestamps, so no kernel can be timed.'
+            : profile.value
+              ? `Step ${profile.value.step}: ${milliseconds(total)} in kernels. A box opens its kernels.`
+              : 'A step is timed soon after the first one; then each box opens its kernels.'}
         </span>
       </p>
       <div class="boxes">

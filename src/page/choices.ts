@@ -1,4 +1,5 @@
 /** The choices of a run: their defaults, the values that the page offers, and the link that carries them. */
+import { kebab } from '../core/setting.js';
 import type { Choices } from './messages.js';
 
 export const defaults: Choices = {
@@ -8,10 +9,10 @@ export const defaults: Choices = {
   numHeads: 4,
   patchSize: 8,
   optimizer: 'muon',
-  learningRate: 4e-3,
-  augment: 'flip-crop',
-  batchSize: 128,
-  epochs: 6,
+  learningRate: 8e-3,
+  augment: 'none',
+  batchSize: 64,
+  epochs: 4,
   steps: 0,
   seed: 42,
 };
@@ -45,7 +46,7 @@ export const controls: readonly Control[] = [
     ['none', 'crop and flip', 'TrivialAugment'],
   ),
   control('batchSize', 'Batch size', [32, 64, 128, 256]),
-  control('epochs', 'Epochs', [1, 3, 6, 10, 20, 50, 100]),
+  control('epochs', 'Epochs', [1, 2, 4, 8, 16, 32, 64]),
 ];
 
 const TEXTS: Partial<Record<keyof Choices, readonly string[]>> = {
@@ -99,36 +100,29 @@ export function linkOf(choices: Choices): string {
   return `?${new URLSearchParams(changed.map(([name, value]) => [name, String(value)]))}`;
 }
 
-/** The command that trains the same run in Node. */
-export function commandOf(choices: Choices): string {
-  const { dataset, steps, epochs } = choices;
-  const flags: Record<string, string | number> = {
+/** Training images of the data sets, and so the steps of an epoch. */
+const IMAGES: Record<Choices['dataset'], number> = { shapes10: 10_000, cifar10: 50_000, cifar100: 50_000 };
+
+/** All settings of a run besides the defaults of the command line, which the page and the command share. */
+export function settingsOf(choices: Choices) {
+  const { steps, epochs, dataset, batchSize, ...rest } = choices;
+  // A third of an epoch warms up, or a tenth of a short run.
+  const length = steps > 0 ? (steps * batchSize) / IMAGES[dataset] : epochs;
+  return {
     dataset,
-    'embed-dim': choices.embedDim,
-    depth: choices.depth,
-    'num-heads': choices.numHeads,
-    'mlp-ratio': 2,
-    'patch-size': choices.patchSize,
-    pool: 'mean',
-    optimizer: choices.optimizer,
-    'learning-rate': choices.learningRate,
-    augment: choices.augment,
-    'batch-size': choices.batchSize,
-    epochs,
-    ...(steps > 0 && { 'max-steps': steps }),
-    'warmup-epochs': warmupEpochs(choices),
-    'weight-decay': 0.05,
-    'clip-grad': 1,
-    'label-smoothing': 0.1,
-    seed: choices.seed,
+    ...rest,
+    ...{ mlpRatio: 2, pool: 'cls', attentionInit: 'mimetic', batchSize, epochs },
+    ...(steps > 0 && { maxSteps: steps, scheduleSteps: steps }),
+    warmupEpochs: Number(Math.min(0.3, length / 10).toPrecision(3)),
+    ...{ weightDecay: 0.05, clipGrad: 1, labelSmoothing: 0.1 },
   };
-  return `node dist/train.js ${Object.entries(flags)
-    .map(([name, value]) => `--${name} ${value}`)
-    .join(' ')}`;
 }
 
-/** Warm-up of a third of an epoch, or of a tenth of a very short run. */
-export const warmupEpochs = ({ epochs }: Choices): number => Math.min(0.3, epochs / 10);
+/** The command that trains the same run in Node. */
+export const commandOf = (choices: Choices): string =>
+  `node dist/train.js ${Object.entries(settingsOf(choices))
+    .map(([name, value]) => `--${kebab(name)} ${value}`)
+    .join(' ')}`;
 
 /** A sentence if the choices are slow on a CPU or a small GPU; null if they are not. */
 export function slowness({ patchSize, embedDim, depth }: Choices, software: boolean): string | null {

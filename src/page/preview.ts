@@ -6,7 +6,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import { trainingInput } from '../recipe/augmentation.js';
 import { owned } from '../tensor/scope.js';
 import type { Choices } from './messages.js';
-import { settingsOf } from './session.js';
+import { settingsFor } from './session.js';
 
 const COUNT = 8;
 
@@ -23,7 +23,7 @@ export async function preview(
     labels: train.labels.slice(0, COUNT),
     count: COUNT,
   };
-  const settings = settingsOf(choices, gpu.info.software);
+  const settings = settingsFor(choices, gpu.info);
   const store = uploadSplit(gpu, dataset, split, settings.normalize);
   const { made: batch, release } = owned(
     () => new TrainingBatch(gpu, COUNT, trainingInput(settings, dataset, store, 1)),

@@ -9,7 +9,7 @@ import { freshProgress, type Progress } from '../training/progress.js';
 import { setup, type Training } from '../training/setup.js';
 import type { Sink, Snapshot } from '../training/sink.js';
 import { encodeState, encodeWeights, restoreState, runMetadata } from '../training/state.js';
-import { warmupEpochs } from './choices.js';
+import { settingsOf } from './choices.js';
 import type { Choices, Curves, Point, Reply, SavedRun, Scored, Started } from './messages.js';
 import type { Kept, SavedStates } from './saved.js';
 import { stripOf, Watch } from './watch.js';
@@ -19,19 +19,14 @@ declare const __VERSION__: string;
 /** Seconds between two saves: at least these, and so many that saving takes a twentieth of the time. */
 const SAVE_SECONDS = 5;
 const SAVE_SHARE = 20;
+/** Steps after the first one until a step is profiled: the kernels are compiled by then. */
+const PROFILED = 2;
 /** Images of an evaluation under `auto`. */
 const BRIEF = 500;
 
-export const settingsOf = (all: Choices, software: boolean): Settings => {
-  const { steps, ...choices } = all;
-  return resolveSettings({
-    ...choices,
-    ...{ mlpRatio: 2, pool: 'mean', maxSteps: steps, weightDecay: 0.05, clipGrad: 1, labelSmoothing: 0.1 },
-    warmupEpochs: warmupEpochs(all),
-    // A GPU would wait for each loss that is read; on a CPU, reading costs nothing.
-    logInterval: software ? 1 : 5,
-  });
-};
+// A GPU would wait for each loss that is read; on a CPU, reading costs nothing.
+export const settingsFor = (choices: Choices, { software }: Gpu['info']): Settings =>
+  resolveSettings({ ...settingsOf(choices), logInterval: software ? 1 : 5 });
 
 /** What a kept run says of itself in its metadata. */
 interface Page {
@@ -88,7 +83,7 @@ export class Session {
   /** Puts the model and the images on the device, and loads the kept state if there is one. */
   static async prepare(input: SessionInput): Promise<Session> {
     const { gpu, choices, dataset, kept } = input;
-    const settings = settingsOf(choices, gpu.info.software);
+    const settings = settingsFor(choices, gpu.info);
     const training = await setup(gpu, settings, dataset, kept ? () => {} : undefined);
     const progress = kept ? restoreState(training, kept.bytes) : freshProgress();
     return new Session(input, training, progress);
@@ -107,6 +102,7 @@ export class Session {
       learningRate: (scheduled) => scheduled * this.rate,
       onStep: (step) => {
         if (step === first) void this.reportCompiled(began);
+        if (step === first + PROFILED) watch.profileNext();
         watch.afterStep(step);
       },
       evaluate: (task) =>

@@ -94,10 +94,9 @@ export class Watch {
     this.choose('own');
   }
 
-  /** Asks for the profile of the next step. */
-  askProfile(): void {
+  /** Profiles the next step, if the browser gives timestamps. */
+  profileNext(): void {
     if (this.gpu.profiler) this.profiling = 'wanted';
-    else this.post({ kind: 'note', sentence: 'This browser gives no timestamps, so there is no profile.' });
   }
 
   /** Looks once more, at the last weights. */

@@ -81,7 +81,7 @@ const handlers: { [K in Request['kind']]: (request: Extract<Request, { kind: K }
   },
   choose: ({ chosen }) => session?.watch.choose(chosen),
   picture: ({ pixels }) => session?.watch.show(pixels),
-  profile: () => session?.watch.askProfile(),
+  profile: () => session?.watch.profileNext(),
   async preview({ choices }) {
     const dataset = await datasets.open(choices.dataset, () => {});
     post({ kind: 'preview', ...(await preview(await device(), dataset, choices)) });
