@@ -1,9 +1,8 @@
 /** Every op of the registry, every sample and every kernel variant that the adapter can run, checked by src/check. */
 import { describe, expect, it } from 'vitest';
 import { describeSample } from '../src/autograd/sample.js';
-import { worksInHalf } from '../src/check/expectation.js';
-import { checkSample } from '../src/check/ops.js';
-import { lacks } from '../src/check/tasks.js';
+import { lacks, worksInHalf } from '../src/check/expectation.js';
+import { checkOp } from '../src/check/op.js';
 import { ops } from '../src/ops/index.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -14,7 +13,7 @@ const gpuOf = withGpu();
 describe.each(ops.map((op) => [op.name, op] as const))('%s', (_, op) => {
   for (const [i, sample] of op.samples.entries())
     it(describeSample(op, sample), { tags: i === 0 ? ['quick'] : [] }, async () => {
-      for (const { variant, problems } of await checkSample(gpuOf(), op, sample))
+      for (const { variant, problems } of await checkOp(gpuOf(), op, { samples: [sample], f16: false }))
         expect(problems, variant).toEqual([]);
     });
 
@@ -23,7 +22,7 @@ describe.each(ops.map((op) => [op.name, op] as const))('%s', (_, op) => {
   )('%s of f16', async ([, sample], { skip }) => {
     const reason = lacks(gpuOf().info, { f16: true });
     if (reason) return skip(reason);
-    for (const { variant, problems } of await checkSample(gpuOf(), op, sample, true))
+    for (const { variant, problems } of await checkOp(gpuOf(), op, { samples: [sample], f16: true }))
       expect(problems, variant).toEqual([]);
   });
 

@@ -14,6 +14,7 @@ export interface Target {
 /** Tensors that a forward pass computes for the backward pass, by name. */
 export type Saved = Readonly<Record<string, Tensor>>;
 
+/** The result of a forward pass: the tensors that it saved, if any. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a forward pass that saves nothing returns nothing.
 export type ForwardResult = Saved | void;
 
@@ -53,6 +54,7 @@ export interface Refusal<D extends string, A> {
   readonly says: RegExp;
 }
 
+/** An operation: its shapes, both passes, and its specification. D: declared inputs; A: attributes; S: saved tensors. */
 export interface Op<D extends string, A, S extends ForwardResult> {
   readonly name: string;
   /** Names of the inputs; `name?` for one that may be left out. */

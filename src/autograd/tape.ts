@@ -31,7 +31,9 @@ let active: Tape | null = null;
 
 export const activeTape = (): Tape | null => active;
 
+/** Records the ops that run inside `run`, and differentiates what they computed. */
 export class Tape {
+  /** Everything that ran, in order. A backward pass removes what it is done with. */
   readonly records: (TapeRecord | Recomputation)[] = [];
 
   /** Runs `body` with this tape recording; tensors made in it and not returned are freed unless backward needs them. */

@@ -4,6 +4,7 @@ import type { AnyOp, AnySample } from '../autograd/op.js';
 import { roundToHalf } from '../core/half.js';
 import { Counter } from '../core/rng.js';
 import type { Shape } from '../core/shape.js';
+import type { AdapterInfo } from '../gpu/device.js';
 import { EPSILON, HALF_EPSILON, toFloat64, valuesFor } from './values.js';
 
 export interface Case {
@@ -17,6 +18,12 @@ export interface Case {
 
 /** True for an op that reads or writes f16. */
 export const worksInHalf = (op: AnyOp): boolean => op.halves !== undefined || op.dtype !== undefined;
+
+/** Why an adapter cannot run a check; null where it can. */
+export const lacks = (
+  { features }: Pick<AdapterInfo, 'features'>,
+  { f16 }: { readonly f16: boolean },
+): string | null => (f16 && !features.has('shader-f16') ? 'no shader-f16' : null);
 
 /** Values for the inputs of a sample. With `half` they are rounded to f16, so that the kernels read them exactly. */
 export function prepare(op: AnyOp, sample: AnySample, half = false): Case {

@@ -1,6 +1,5 @@
 /** The checks of `node dist/check.js`, and how one of them is run. */
 import { describeSample } from '../autograd/sample.js';
-import type { AdapterInfo } from '../gpu/device.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { ops } from '../ops/index.js';
 import { attentionTrials, checkAttention, describeAttention } from './attention.js';
@@ -46,12 +45,6 @@ export const tasks: readonly Task[] = [
     ),
   ),
 ];
-
-/** Why an adapter cannot run a task; null where it can. */
-export const lacks = (
-  { features }: Pick<AdapterInfo, 'features'>,
-  { f16 }: Pick<Task, 'f16'>,
-): string | null => (f16 && !features.has('shader-f16') ? 'no shader-f16' : null);
 
 /** Runs one task. An error, such as a kernel that does not compile, is a finding like any other, of variant `-`. */
 export async function runTask(device: CheckDevice, { op, shape, run }: Task): Promise<Row[]> {

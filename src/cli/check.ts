@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /** `node dist/check.js`: compares every kernel that this adapter can run with float64 references. */
 import { CheckDevice } from '../check/device.js';
+import { lacks } from '../check/expectation.js';
 import { pickedModels, stepKernels } from '../check/known_steps.js';
 import { picksHead, picksOf, picksText } from '../check/picks.js';
 import { type LeftOut, leftOutSentences, summarise } from '../check/summary.js';
-import { lacks, type Row, runTask, type Task, tasks } from '../check/tasks.js';
+import { type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
 import { knownAdapters } from '../gpu/known_adapters.js';
 import { adapterOption, commandLine } from './arguments.js';

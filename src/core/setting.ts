@@ -1,12 +1,14 @@
 /** Rows that describe settings: default, range and help text. Flags, config files and defaults are all made from them. */
 import { ConfigError } from './errors.js';
 
+/** The types of settings. */
 export type SettingValue = string | number | boolean;
 
 /** Sections of `--help`, in the order that it shows them. */
 export const groups = ['Model', 'Data', 'Optimisation', 'Regularisation', 'Run'] as const;
 export type Group = (typeof groups)[number];
 
+/** One setting: a flag of the command line, a field of config.json and of `Settings`. */
 export interface Row<T extends SettingValue = SettingValue> {
   readonly group: Group;
   readonly default: T;
@@ -26,6 +28,7 @@ export interface Row<T extends SettingValue = SettingValue> {
   readonly or?: number;
 }
 
+/** Settings by name, in camelCase. */
 export type Rows = Readonly<Record<string, Row>>;
 
 type Widen<T> = T extends boolean ? boolean : T extends number ? number : T;
@@ -45,6 +48,7 @@ export const number = (group: Group, value: number, about: string, more: More<nu
 export const count = (group: Group, value: number, about: string, more: More<number> = {}) =>
   number(group, value, about, { whole: true, ...more });
 
+/** One of several words. */
 export const choice = <const T extends string>(
   group: Group,
   choices: readonly T[],
@@ -52,9 +56,11 @@ export const choice = <const T extends string>(
   about: string,
 ) => ({ group, default: value as T, about, choices }) satisfies Row<T>;
 
+/** Any text. */
 export const text = (group: Group, value: string, about: string) =>
   ({ group, default: value, about }) satisfies Row<string>;
 
+/** True or false. */
 export const flag = (group: Group, value: boolean, about: string) =>
   ({ group, default: value, about }) satisfies Row<boolean>;
 

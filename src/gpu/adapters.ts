@@ -4,6 +4,7 @@ import { AdapterError } from '../core/errors.js';
 import { isSoftware } from './adapter_info.js';
 import type { GrantedAdapter, Host, HostAdapter } from './host.js';
 
+/** An adapter of this machine, as `listAdapters` found it. */
 export interface ListedAdapter {
   readonly name: string;
   /** Empty if unknown. */

@@ -7,6 +7,7 @@ import { SUBGROUP_SIZE } from './pipeline.js';
 import { measuredLanes } from './subgroup_probe.js';
 import { type Knobs, type TuningFile, type TuningSource, tuningName, tuningOf } from './tuning.js';
 
+/** Facts about an adapter that decide which kernels run. */
 export interface AdapterInfo {
   /** As the driver calls it, for example `llvmpipe (LLVM 15.0.6, 512 bits)`. */
   readonly name: string;
@@ -38,6 +39,7 @@ export interface SubgroupMatrixConfig {
   readonly K: number;
 }
 
+/** The options of `Gpu.open`, all optional. */
 export interface OpenOptions {
   /** Its number in `listAdapters`, or a part of its name; the best adapter when absent. */
   readonly adapter?: string | number | undefined;

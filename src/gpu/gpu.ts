@@ -32,6 +32,7 @@ const FLUSH_AT = 512;
 /** An upload of this many bytes or more is submitted at once. */
 const LARGE_UPLOAD = 1 << 20;
 
+/** A WebGPU device: its memory, its kernels, and the queue that runs commands in order. `close` it at the end. */
 export class Gpu {
   readonly memory: DeviceMemory;
   readonly pool: BufferPool;
@@ -330,6 +331,7 @@ export class Gpu {
     this.errors.check();
   }
 
+  /** Destroys the device, and with it the memory of all tensors. */
   close(): void {
     this.closed = true;
     this.device.destroy();

@@ -22,6 +22,7 @@ export interface Host {
   readonly slowPolls?: boolean;
 }
 
+/** An adapter that a host lists and can open. */
 export interface HostAdapter {
   /** Two equal cards have the same name. */
   readonly name: string;
@@ -29,6 +30,7 @@ export interface HostAdapter {
   request(): Promise<GrantedAdapter | null>;
 }
 
+/** An adapter that WebGPU has granted, and what it says of it. */
 export interface GrantedAdapter {
   readonly adapter: GPUAdapter;
   /** It runs on the CPU. */

@@ -22,6 +22,10 @@ export interface Kernel {
   readonly interface: Interface;
 }
 
+/**
+ * A kernel from WGSL whose entry point is `main`. `name` is for messages and profiles. Bindings, parameters (`struct Params`) and
+ * tuned constants are read from the text. Throws a KernelError if their form is not that of docs/kernels.md.
+ */
 export function defineKernel(name: string, source: string): Kernel {
   return { name, source, interface: readInterface(name, source) };
 }

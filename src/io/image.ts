@@ -6,14 +6,17 @@ import { statOf } from './read.js';
 
 /** How an image of other proportions is made to fit: `crop` takes its middle, `squash` distorts it. */
 export const fits = ['crop', 'squash'] as const;
+/** The way to make an oblong image fit. */
 export type Fit = (typeof fits)[number];
 
+/** The size of a model's images: channels (1 or 3), height and width in pixels. */
 export interface ImageSize {
   readonly channels: number;
   readonly height: number;
   readonly width: number;
 }
 
+/** An image file as the input of a model. */
 export interface DecodedImage {
   /** (C, H, W). */
   readonly bytes: Uint8Array;

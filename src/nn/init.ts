@@ -70,8 +70,10 @@ const orthogonal =
   };
 
 /** The initial values of a linear layer; `inputs` of the bias is the layer's fan-in. */
+/** Initial values of a linear layer. */
 export interface LayerInit {
   readonly weight: Init;
+  /** Of the bias of a layer with so many inputs. */
   readonly bias: (inputs: number) => Init;
 }
 

@@ -20,6 +20,7 @@ export class Linear extends Module {
     this.bias = new Parameter([outputs], init.bias(inputs));
   }
 
+  /** x (…, in) of f32 or f16 -> (…, out). */
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
     return linear(x, this.weight.tensor, this.bias.tensor, options);
   }
@@ -39,6 +40,7 @@ export class LayerNorm extends Module {
     this.bias = new Parameter([width], zeros);
   }
 
+  /** x (…, C) of f32 or f16 -> the same shape, of `dtype`. */
   forward(x: Tensor, dtype: DType = 'f32'): Tensor {
     return layerNorm(x, this.weight.tensor, this.bias.tensor, this.eps, dtype);
   }

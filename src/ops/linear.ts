@@ -163,6 +163,7 @@ export const linearOp = defineOp({
   ],
 });
 
+/** The options of `linear`. */
 export interface LinearOptions {
   /** (…, out), added in the same pass. */
   readonly residual?: Tensor | undefined;

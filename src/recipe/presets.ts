@@ -6,6 +6,7 @@ import { ConfigError } from '../core/errors.js';
 import type { ImageFormat } from '../data/dataset.js';
 import type { Settings } from './settings.js';
 
+/** Settings for a purpose, and what they reached. */
 export interface Preset {
   /** A phrase for --help. */
   readonly about: string;

@@ -1,9 +1,9 @@
 /** Training curves over epochs: loss, accuracy, learning rate, throughput. */
-import type { TopLevelSpec } from 'vega-lite';
 import type { EpochEntry, StepEntry } from '../training/progress.js';
 import { count, figure, type Html, html, percent, section } from './html.js';
 import { plotSvg } from './plot.js';
 import type { RunFiles } from './run_files.js';
+import type { TopLevelSpec } from './vega.js';
 
 type LayerSpec = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 

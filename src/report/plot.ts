@@ -1,7 +1,6 @@
 /** Plots as SVG by Vega-Lite. Their colours are CSS variables of the page, so that a plot follows light and dark mode. */
-import { parse, View } from 'vega';
-import { compile, type TopLevelSpec } from 'vega-lite';
 import { Html } from './html.js';
+import { compile, parse, type TopLevelSpec, View } from './vega.js';
 
 const text = {
   labelColor: 'var(--muted)',

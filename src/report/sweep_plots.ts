@@ -1,11 +1,11 @@
 /** The plots of a sweep's page: accuracy against parameters, operations and time. */
-import type { TopLevelSpec } from 'vega-lite';
 import { settingsTable } from '../recipe/settings.js';
 import { snake } from '../recipe/spelled.js';
 import type { Spread } from '../sweeps/summary.js';
 import type { SweepRow } from '../sweeps/table.js';
 import type { Html } from './html.js';
 import { plotSvg } from './plot.js';
+import type { TopLevelSpec } from './vega.js';
 
 /** The figures of a configuration that the plots show. */
 export interface Plotted extends Pick<SweepRow, 'changes' | 'parameters' | 'mflops'> {

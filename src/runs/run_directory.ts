@@ -88,6 +88,7 @@ export class RunDirectory {
     return join(this.path, 'checkpoints', name);
   }
 
+  /** Writes config.json. */
   writeConfig(config: unknown): void {
     writeFileAtomic(join(this.path, 'config.json'), pretty(config));
   }
@@ -112,6 +113,7 @@ export class RunDirectory {
     this.events?.flush();
   }
 
+  /** Writes history.json and history.csv anew. */
   writeHistory(history: readonly EpochEntry[]): void {
     writeFileAtomic(join(this.path, 'history.json'), pretty(history));
     writeFileAtomic(join(this.path, 'history.csv'), utf8(csv(history)));

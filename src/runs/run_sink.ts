@@ -15,6 +15,7 @@ import { saveState } from './state_files.js';
 /** The facts that config.json and checkpoints record besides the settings: version, seed, adapter, driver. */
 export type Environment = Readonly<Record<string, unknown>>;
 
+/** The run that a `RunSink` writes, and where. */
 export interface RunSinkInput {
   readonly run: RunDirectory;
   readonly reporter: Reporter;
@@ -25,6 +26,7 @@ export interface RunSinkInput {
   readonly origin: string | null;
 }
 
+/** Writes a run directory, and shows the run on a reporter. */
 export class RunSink implements Sink {
   /** True if this sink has written a state, which is then the newest of the run. */
   hasSaved = false;

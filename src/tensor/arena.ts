@@ -14,6 +14,7 @@ const ALIGN = 128;
 /** Floats on the host at a time while an arena is written or read: 8 MiB, so that many small parameters share a copy. */
 const PIECE = 2 << 20;
 
+/** A parameter and its place in an arena. */
 export interface Slot {
   readonly parameter: Parameter;
   /** Floats from the start of the arena. */
@@ -165,6 +166,7 @@ export interface Part {
   readonly tensor: Tensor;
 }
 
+/** All parameters of a model and their gradients on a device. See the head of src/tensor/arena.ts for the layout. */
 export class Arena extends Layout {
   /** Floats at the front that weight decay applies to. */
   readonly decayed: number;

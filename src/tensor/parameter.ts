@@ -19,6 +19,7 @@ export interface Role {
   readonly matrices?: number;
 }
 
+/** A tensor that a model owns. It has a shape from the start, and memory once an `Arena` has put it on a device. */
 export class Parameter {
   /** The path of names from the model to this parameter, as timm names it. Set by the module that owns it. */
   name = '';
@@ -48,6 +49,7 @@ export class Parameter {
     return this.bound;
   }
 
+  /** Gives it memory on a device. An arena calls it. */
   bind(tensor: Tensor): void {
     this.bound = tensor;
   }

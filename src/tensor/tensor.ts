@@ -5,6 +5,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { PoolBuffer, Region } from '../gpu/pool.js';
 import { adopt } from './scope.js';
 
+/** The type of elements: floats of 32 or 16 bits, unsigned integers of 32 or 8. */
 export type DType = 'f32' | 'f16' | 'u32' | 'u8';
 /** Host data that a tensor is made from. A Uint16Array has the bits of f16. */
 export type HostArray =
@@ -22,6 +23,7 @@ interface Storage {
   references: number;
 }
 
+/** A tensor on a device: row-major and contiguous, of `shape` and `dtype`. Released by its scope, or by `release`. */
 export class Tensor implements Region {
   /** Set on parameters, and by the tape on tensors computed from them. */
   requiresGrad = false;
@@ -48,6 +50,7 @@ export class Tensor implements Region {
     return new Tensor(gpu, shape, dtype, storage, 0, label);
   }
 
+  /** A tensor of zeros. It lives as long as one of `empty`. */
   static zeros(gpu: Gpu, shape: Shape, dtype: DType = 'f32', label = ''): Tensor {
     const tensor = Tensor.empty(gpu, shape, dtype, label);
     gpu.clear(tensor);
@@ -96,6 +99,7 @@ export class Tensor implements Region {
     return this.storage.references > 1;
   }
 
+  /** Replaces the values. `data` has as many elements, of the tensor's dtype. */
   upload(data: HostArray): void {
     this.gpu.upload(this, data);
   }
@@ -108,15 +112,18 @@ export class Tensor implements Region {
       : new Float32Array(bytes);
   }
 
+  /** The values of a u32 tensor, read back. */
   async toUint32(): Promise<Uint32Array<ArrayBuffer>> {
     return new Uint32Array(await this.gpu.read(this));
   }
 
+  /** Counts one more owner, who must `release` it. */
   retain(): this {
     this.storage.references++;
     return this;
   }
 
+  /** Gives the memory back to the pool, unless others own it too. */
   release(): void {
     const { storage } = this;
     if (--storage.references > 0 || !storage.buffer) return;
