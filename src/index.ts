@@ -23,6 +23,7 @@ export { type Recomputation, Tape, type TapeRecord } from './autograd/tape.js';
 export { type CheckOptions, checkOp, type OpFinding } from './check/op.js';
 export type { Finding } from './check/ops.js';
 export * from './core/errors.js';
+export { Counter } from './core/rng.js';
 export {
   choice,
   count,
@@ -47,6 +48,7 @@ export { defineKernel, type Kernel, type Specialisation, type Specialised } from
 export type { BufferPool, FreeList, PoolBuffer, Region } from './gpu/pool.js';
 export type { Operand } from './gpu/textures.js';
 export { type Learned, type Look, learned, look } from './inspect/look.js';
+export type { SplitName } from './io/cifar.js';
 export {
   asFloat32,
   decodeSafetensors,
@@ -54,11 +56,13 @@ export {
   fromFloat32,
   type Safetensors,
   type TensorData,
+  type TensorInfo,
 } from './io/safetensors.js';
 export { type ImageInit, Model, type ModelImages, type SummaryRow } from './models/model.js';
 export { type ModelKind, registerModel } from './models/registry.js';
 export { VisionTransformer } from './models/vit.js';
 export type { VitConfig, VitOptions } from './models/vit_config.js';
+export type { DropPathMode } from './nn/dropout.js';
 export { type LayerInit, type Scheme, schemes } from './nn/init.js';
 export { LayerNorm, Linear } from './nn/layers.js';
 export { type Mode, type ModelPart, Module, partsOf } from './nn/module.js';
@@ -70,6 +74,7 @@ export type { LossScale } from './optim/loss_scale.js';
 export { type HiddenMatrix, hiddenFirst, Muon, type MuonOptions, muonDefaults } from './optim/muon.js';
 export type { Optimizer, RateScale, StateName } from './optim/optimizer.js';
 export { learningRate, type Schedule } from './optim/schedule.js';
+export { Updates } from './optim/updates.js';
 export { buildModel } from './recipe/model.js';
 export { type Preset, presets } from './recipe/presets.js';
 export { resolveSettings, type Settings } from './recipe/settings.js';

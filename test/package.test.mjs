@@ -1,42 +1,16 @@
 // The package as others get it: packed, put into a folder elsewhere, imported, type-checked, bundled for a page, run as a command.
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { testExamples } from './package_examples.mjs';
+import { root, withPackage } from './packed.mjs';
 
-const root = join(import.meta.dirname, '..');
 const MOST_BYTES = 750e3;
-let folder;
-let tarball;
-const installed = (...names) => join(folder, 'node_modules', 'patchlight', ...names);
-const bin = (name, script) => join(root, 'node_modules', name, script);
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'patchlight-package-'));
-  const packed = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], {
-    cwd: root,
-    encoding: 'utf8',
-  });
-  const [{ filename }] = JSON.parse(packed.slice(packed.indexOf('[\n')));
-  tarball = join(folder, filename);
-  mkdirSync(installed(), { recursive: true });
-  execFileSync('tar', ['-xzf', tarball, '-C', installed(), '--strip-components=1']);
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
-  // npm would install these beside it.
-  for (const name of ['webgpu', '@webgpu', 'sharp', '@img', 'detect-libc', 'semver'])
-    symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const packageOf = withPackage();
+const installed = (...names) => packageOf().path(...names);
+const node = (...args) => packageOf().node(...args);
 
 /** The first TypeScript program of a document, without its path into a checkout. */
 function programOf(document) {
@@ -44,16 +18,8 @@ function programOf(document) {
   return text;
 }
 
-/** esbuild's own program, which need not be a script. */
-const esbuild = (...args) =>
-  spawnSync(bin('esbuild', 'bin/esbuild'), args, { cwd: folder, encoding: 'utf8' });
-
-function node(...args) {
-  return spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' });
-}
-
 it(`has at most ${MOST_BYTES / 1e3} kB`, () => {
-  expect(statSync(tarball).size).toBeLessThanOrEqual(MOST_BYTES);
+  expect(statSync(packageOf().tarball).size).toBeLessThanOrEqual(MOST_BYTES);
 });
 
 it('depends on nothing but native modules, which are optional', () => {
@@ -63,7 +29,7 @@ it('depends on nothing but native modules, which are optional', () => {
 });
 
 describe('the program of the README', () => {
-  beforeAll(() => writeFileSync(join(folder, 'program.ts'), programOf('README.md')));
+  beforeAll(() => writeFileSync(join(packageOf().folder, 'program.ts'), programOf('README.md')));
 
   it('has at most fifteen lines and imports the package', () => {
     const program = programOf('README.md');
@@ -72,7 +38,7 @@ describe('the program of the README', () => {
   });
 
   it('runs from another folder and prints a falling loss', () => {
-    writeFileSync(join(folder, 'program.mjs'), programOf('README.md'));
+    writeFileSync(join(packageOf().folder, 'program.mjs'), programOf('README.md'));
     const { stdout, stderr, status } = node('program.mjs');
     expect(status, stderr).toBe(0);
     const losses = [...stdout.matchAll(/loss (\d+\.\d+)/g)].map(([, loss]) => Number(loss));
@@ -84,22 +50,19 @@ describe('the program of the README', () => {
     ['strictly, with the DOM’s types', ['--lib', 'es2023,dom', '--types', '']],
     ['with the types of WebGPU alone', ['--lib', 'es2023,dom', '--types', '@webgpu/types', '--skipLibCheck']],
   ])('is type-checked %s', (_, flags) => {
-    const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--noEmit'];
-    const modules = ['--module', 'nodenext', '--moduleResolution', 'nodenext', '--target', 'es2023'];
-    const { stdout, status } = node(
-      bin('typescript', 'bin/tsc'),
-      ...strict,
-      ...modules,
-      ...flags,
-      'program.ts',
-    );
+    const { stdout, status } = packageOf().typeCheck(...flags, 'program.ts');
     expect(status, stdout).toBe(0);
   });
 
   it('is bundled for a page without anything of Node', () => {
-    const { stderr, status } = esbuild('program.ts', '--bundle', '--format=esm', '--outfile=page.js');
+    const { stderr, status } = packageOf().esbuild(
+      'program.ts',
+      '--bundle',
+      '--format=esm',
+      '--outfile=page.js',
+    );
     expect(status, stderr).toBe(0);
-    const page = readFileSync(join(folder, 'page.js'), 'utf8');
+    const page = readFileSync(join(packageOf().folder, 'page.js'), 'utf8');
     expect(page).not.toMatch(/["']node:|require\(["']/);
     expect(page.length).toBeLessThan(600e3);
   });
@@ -170,8 +133,10 @@ describe('patchlight', () => {
     const { stdout, stderr, status } = patchlight(...run);
     expect(status, stderr).toBe(0);
     expect(stdout).toContain('Evaluate: patchlight evaluate run');
-    expect(existsSync(join(folder, 'run', 'history.json'))).toBe(true);
+    expect(existsSync(join(packageOf().folder, 'run', 'history.json'))).toBe(true);
     const evaluated = patchlight('evaluate', 'run', '--json');
     expect(JSON.parse(evaluated.stdout).images, evaluated.stderr).toBe(2000);
   });
 });
+
+testExamples(packageOf);

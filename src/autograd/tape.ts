@@ -20,6 +20,7 @@ export interface TapeRecord {
 
 /** A part of the forward pass that kept nothing but its inputs. The backward pass runs `body` again. */
 export interface Recomputation {
+  /** Computes the output again, from the same inputs. */
   readonly body: () => Tensor;
   readonly inputs: readonly Tensor[];
   readonly output: Tensor;

@@ -10,6 +10,7 @@ import { type Expectation, expectation, largest, prepare } from './expectation.j
 import { compute, GUARD, type Result } from './run.js';
 import { digest, HALF_EPSILON, normals, worst } from './values.js';
 
+/** The result of checking one sample by one variant. */
 export interface Finding {
   /** `chosen`, or the name of a kernel that ran instead of the chosen one. */
   readonly variant: string;

@@ -1,6 +1,7 @@
 /** Shapes are row-major: the last axis is contiguous. */
 import { ShapeError } from './errors.js';
 
+/** The sizes of a tensor's axes, the slowest first. An empty shape is a scalar. */
 export type Shape = readonly number[];
 
 export const numel = (shape: Shape): number => shape.reduce((n, d) => n * d, 1);

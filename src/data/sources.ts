@@ -7,6 +7,7 @@ import { statOf } from '../io/read.js';
 import type { Dataset } from './dataset.js';
 import { namedDatasets, SHAPES10_COUNT, shapes10, withSplits } from './named.js';
 
+/** The options of `openDataset`, all optional. */
 export interface DatasetOptions extends FetchOptions {
   /** The folder of `cifar-10-batches-bin` and `cifar-100-binary`; `data` if absent. Downloads go there. */
   readonly dataDir?: string;

@@ -2,6 +2,7 @@
 import { KernelError, LimitError } from '../core/errors.js';
 import type { Kernel } from './pipeline.js';
 
+/** The number of workgroups of a dispatch: a total, which is spread over the axes, or one number for each axis. */
 export type Workgroups = number | readonly [number, number] | readonly [number, number, number];
 
 const MAX_GROUPS = 65535;

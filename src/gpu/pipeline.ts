@@ -30,6 +30,7 @@ export function defineKernel(name: string, source: string): Kernel {
   return { name, source, interface: readInterface(name, source) };
 }
 
+/** The constants that a kernel is compiled with. */
 export interface Specialisation {
   /** Values for `override` declarations; booleans become 0 and 1. */
   readonly overrides?: Readonly<Record<string, number | boolean>>;

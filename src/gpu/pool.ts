@@ -4,6 +4,7 @@
  */
 import type { DeviceMemory } from './memory.js';
 
+/** A buffer of the pool. */
 export interface PoolBuffer {
   /** Never reused: bind groups are cached by it. */
   readonly id: number;
@@ -33,6 +34,7 @@ export function sizeClass(bytes: number): number {
 
 const USAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
 
+/** The buffers of a device. A released one serves the next tensor of its size, in the order of the queue. */
 export class BufferPool {
   /** Bytes in buffers that somebody holds. */
   liveBytes = 0;
@@ -56,6 +58,7 @@ export class BufferPool {
     private readonly onDestroyed: () => void,
   ) {}
 
+  /** A buffer of at least so many bytes. Throws an OutOfMemoryError if the budget of the device does not allow it. */
   acquire(bytes: number, label: string): PoolBuffer {
     const capacity = sizeClass(bytes);
     const buffer = this.active.get(capacity)?.pop() ?? this.larger(capacity) ?? this.create(capacity, label);
@@ -63,6 +66,7 @@ export class BufferPool {
     return buffer;
   }
 
+  /** Takes a buffer back. */
   release(buffer: PoolBuffer): void {
     this.liveBytes -= buffer.bytes;
     if (this.refused.has(buffer)) return;

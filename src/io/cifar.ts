@@ -6,6 +6,7 @@
 import { FormatError } from '../core/errors.js';
 
 export type CifarKind = 'cifar10' | 'cifar100';
+/** The splits of a data set. */
 export type SplitName = 'train' | 'test';
 
 /** A data set as it is distributed: an archive that unpacks to a folder of record files. */

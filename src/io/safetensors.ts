@@ -28,6 +28,7 @@ export interface TensorData extends TensorInfo {
   readonly bytes: Uint8Array;
 }
 
+/** The contents of a safetensors file: tensors by name, and texts by key. */
 export interface Safetensors {
   readonly tensors: Map<string, TensorData>;
   readonly metadata: Record<string, string>;

@@ -18,6 +18,7 @@ export const ELEMENT_BYTES = {
 
 export type DType = keyof typeof ELEMENT_BYTES;
 
+/** The dtype and shape of a tensor in a file. */
 export interface TensorInfo {
   readonly dtype: DType;
   readonly shape: readonly number[];

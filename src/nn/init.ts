@@ -77,6 +77,7 @@ export interface LayerInit {
   readonly bias: (inputs: number) => Init;
 }
 
+/** The names of `schemes`. */
 export type Scheme = 'timm' | 'pytorch' | 'orthogonal';
 
 /**

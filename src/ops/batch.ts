@@ -5,6 +5,7 @@ import type { Tensor } from '../tensor/tensor.js';
 
 const augmentKernel = defineKernel('augment_forward', augmentSource);
 
+/** Labelled images on the device. */
 export interface ImageStore {
   /** Bytes of images first … first + count − 1, each C·H·W, in as many parts as the binding limit asks for. */
   readonly parts: readonly { readonly first: number; readonly count: number; readonly images: Tensor }[];

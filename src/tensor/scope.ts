@@ -1,6 +1,7 @@
 /** Scopes release the tensors that a function does not return, so that formulas contain no bookkeeping. */
 
 export interface Releasable {
+  /** Gives the memory back. */
   release(): void;
 }
 

@@ -1,6 +1,7 @@
 /** Scores of labelled images from their logits: accuracy, loss, confusion, calibration. Computed on the host in float64. */
 import { NonFiniteError } from '../core/errors.js';
 
+/** The accuracy on the images of one class. */
 export interface ClassResult {
   readonly class: string;
   readonly images: number;

@@ -30,6 +30,7 @@ export interface StepReport extends RunLength {
   readonly gflops: number;
 }
 
+/** The end of an epoch. */
 export interface EpochReport {
   readonly entry: EpochEntry;
   /** The entries of all epochs up to this one. */
@@ -52,6 +53,7 @@ export interface Snapshot {
   lossScale(): Promise<readonly number[]> | null;
 }
 
+/** How much depends on a save. */
 export interface SaveOptions {
   /** True if no later save can make up for a failure of this one. */
   readonly ending: boolean;
