@@ -81,7 +81,8 @@ const filesOf = (kind: CifarKind): string[] => Object.values(cifarLayouts[kind].
 
 async function unpacked(file: File): Promise<[string, Uint8Array][]> {
   try {
-    const entries = await parseTarGzip(await file.arrayBuffer());
+    const filter = ({ name }: { name: string }) => name.endsWith('.bin');
+    const entries = await parseTarGzip(await file.arrayBuffer(), { filter });
     return entries.flatMap(({ name, data }) => (data ? [[baseName(name), data]] : []));
   } catch (error) {
     throw new FormatError(file.name, `it cannot be unpacked: ${(error as Error).message}.`);

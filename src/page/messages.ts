@@ -155,5 +155,5 @@ export type Reply =
   /** The run ended: all steps are done, or it was paused. */
   | { readonly kind: 'ended'; readonly finished: boolean }
   | { readonly kind: 'file'; readonly name: string; readonly bytes: Uint8Array }
-  /** A sentence with the remedy. `fatal`: nothing can train here. */
-  | { readonly kind: 'failed'; readonly sentence: string; readonly fatal: boolean };
+  /** A sentence with the remedy, and the run that can be continued, if any. */
+  | { readonly kind: 'failed'; readonly sentence: string; readonly saved: SavedRun | null };

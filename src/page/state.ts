@@ -1,5 +1,7 @@
-/** The state of the page as signals, and the one place that talks to the worker. Data flows one way: replies set signals, and
- * components draw them. */
+/**
+ * The state of the page as signals, and the one place that talks to the worker. Data flows one way: replies set signals, and
+ * components draw them.
+ */
 import { computed, signal } from '@preact/signals';
 import type { Learned, Look } from '../inspect/look.js';
 import { defaults, misfits } from './choices.js';
@@ -127,8 +129,9 @@ const replies: { [K in Reply['kind']]: (reply: Extract<Reply, { kind: K }>) => v
     datasets.value = names;
     const newest = names.at(-1) as Choices['dataset'];
     choices.value = { ...choices.value, dataset: newest };
-    phase.value = 'ready';
-    sentence.value = `${newest} is read. Press Train.`;
+    const said = `${newest} is read, and chosen for the next run.`;
+    if (busy.value) notes.value = [...notes.value, said];
+    else sentence.value = said;
   },
   saved({ step }) {
     savedStep.value = step;
@@ -146,6 +149,7 @@ const replies: { [K in Reply['kind']]: (reply: Extract<Reply, { kind: K }>) => v
   file: ({ bytes }) => resolveFile?.(bytes),
   failed(reply) {
     sentence.value = reply.sentence;
+    saved.value = reply.saved;
     phase.value = 'error';
   },
 };

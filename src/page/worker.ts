@@ -1,5 +1,5 @@
 /** The worker: it has the device, so that the page stays live, and a hidden tab goes on. */
-import { PatchlightError } from '../core/errors.js';
+import { DeviceLostError, PatchlightError } from '../core/errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { Datasets } from './datasets.js';
 import { machineOf } from './machine.js';
@@ -69,7 +69,7 @@ const handlers: { [K in Request['kind']]: (request: Extract<Request, { kind: K }
     post({ kind: 'preview', ...(await preview(await device(), dataset, choices)) });
   },
   async files({ files }) {
-    await datasets.takeIn(files, say);
+    await datasets.takeIn(files, (sentence) => post({ kind: 'note', sentence }));
     post({ kind: 'datasets', names: datasets.names });
   },
   async weights() {
@@ -78,20 +78,26 @@ const handlers: { [K in Request['kind']]: (request: Extract<Request, { kind: K }
 };
 
 /** Answers a failure with a sentence. An error that is none of ours is a bug, and also goes to the console. */
-function failed(error: unknown, fatal: boolean): void {
+async function failed(error: unknown, during: Request['kind']): Promise<void> {
   const ours = error instanceof PatchlightError;
-  if (error instanceof PatchlightError && error.name === 'DeviceLostError') {
+  const sentence = ours ? error.message : `The page has a fault: ${error}`;
+  if (!ours) reportError(error);
+  if (!RUNS.includes(during)) return post({ kind: 'note', sentence });
+  if (error instanceof DeviceLostError) {
     gpu = null;
     session = null;
   }
-  post({ kind: 'failed', sentence: ours ? error.message : `The page has a fault: ${error}`, fatal });
-  if (!ours) reportError(error);
+  const saved = await states.newest().then(savedRun, () => null);
+  post({ kind: 'failed', sentence, saved });
 }
+
+/** Requests whose failure ends a run. Any other failure is a note beside the run. */
+const RUNS: readonly Request['kind'][] = ['open', 'train', 'continue'];
 
 self.onmessage = async ({ data }: MessageEvent<Request>) => {
   try {
     await (handlers[data.kind] as (request: Request) => unknown)(data);
   } catch (error) {
-    failed(error, data.kind === 'open');
+    await failed(error, data.kind);
   }
 };
