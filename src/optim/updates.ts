@@ -41,6 +41,7 @@ export class Updates {
     return (await this.clip.toFloat32())[0] as number;
   }
 
+  /** Releases its device memory; the optimizer and the arena keep theirs. */
   release(): void {
     this.clip.release();
     this.state.release();
