@@ -9,7 +9,7 @@ const source = join(root, 'src/page');
 export const pageFolder = join(root, 'dist/page');
 
 /** The scripts of the pages, and their workers. */
-const SCRIPTS = ['main.tsx', 'worker.ts', 'check.ts', 'check_worker.ts'];
+const SCRIPTS = ['main.tsx', 'worker.ts', 'check.tsx', 'check_worker.ts'];
 /** What is copied as it is. */
 const STATIC = /\.(html|svg)$/;
 

@@ -198,8 +198,15 @@ console.log(first.some((value, i) => value === second[i]) ? 'alike' : 'different
   /** `--no-shuffle` negates --shuffle. */
   const plain = (flag: string): string => flag.replace(/^--no-/, '--');
 
-  /** Flags of programs that are not ours: TensorBoard, V8 and esbuild. */
-  const OTHERS = ['--logdir', '--semi-space-growth-factor', '--bundle', '--format', '--outfile', '--servedir'];
+  /** Flags of programs that are not ours: TensorBoard, V8, esbuild. */
+  const OTHERS = [
+    '--logdir',
+    '--semi-space-growth-factor',
+    '--bundle',
+    '--format',
+    '--outfile',
+    '--servedir',
+  ];
 
   it('every flag in the documents is a flag of some command', () => {
     const commands = ['train', 'evaluate', 'predict', 'sweep', 'augment', 'bench', 'check'];

@@ -4,6 +4,7 @@ import { CheckDevice } from '../check/device.js';
 import { lacks } from '../check/expectation.js';
 import { pickedModels, stepKernels } from '../check/known_steps.js';
 import { picksHead, picksOf, picksText } from '../check/picks.js';
+import { type LeftOut, leftOutSentences, summarise } from '../check/summary.js';
 import { type Row, runTask, type Task, tasks } from '../check/tasks.js';
 import { table } from '../core/table.js';
 import { knownAdapters } from '../gpu/known_adapters.js';
@@ -68,38 +69,11 @@ function wanted(filter: string): Task[] {
 }
 
 /** The results as a table with a row for each op and kernel variant. */
-function summary(rows: readonly Row[]): string {
-  const groups = new Map<string, Row[]>();
-  for (const row of rows) {
-    const key = `${row.op}\n${row.variant}`;
-    groups.set(key, [...(groups.get(key) ?? []), row]);
-  }
-  return table(
+const summary = (rows: readonly Row[]): string =>
+  table(
     ['op', 'variant', 'samples', 'wrong', 'worst of tolerance'],
-    [...groups].map(([key, all]) => [
-      ...(key.split('\n') as [string, string]),
-      all.length,
-      all.filter(({ problems }) => problems.length > 0).length,
-      Math.max(...all.map(({ worst }) => worst)),
-    ]),
+    summarise(rows).map(({ op, variant, samples, wrong, worst }) => [op, variant, samples, wrong, worst]),
   );
-}
-
-interface LeftOut {
-  readonly op: string;
-  readonly shape: string;
-  readonly reason: string;
-}
-
-/** A line for each reason, such as `30 left out: no shader-f16 (10 of gelu, 20 of linear)`. */
-function sentences(leftOut: readonly LeftOut[]): string[] {
-  return [...new Set(leftOut.map(({ reason }) => reason))].map((reason) => {
-    const all = leftOut.filter((it) => it.reason === reason);
-    const names = [...new Set(all.map(({ op }) => op))];
-    const counts = names.map((name) => `${all.filter(({ op }) => op === name).length} of ${name}`);
-    return `${all.length} left out: ${reason} (${counts.join(', ')})`;
-  });
-}
 
 /** Prints the picks of every known adapter, and writes them to a file if one is named. */
 async function printAdapters({ json, ...others }: Parsed): Promise<void> {
@@ -155,7 +129,7 @@ await main(async () => {
   }
   const wrong = rows.filter(({ problems }) => problems.length > 0).length;
   console.log(
-    [summary(rows), '', `${rows.length} checked, ${wrong} wrong`, ...sentences(leftOut)].join('\n'),
+    [summary(rows), '', `${rows.length} checked, ${wrong} wrong`, ...leftOutSentences(leftOut)].join('\n'),
   );
   write();
   return wrong === 0 ? 0 : 1;

@@ -54,6 +54,9 @@ export async function grant(gpu: GPU): Promise<GrantedAdapter | null> {
   };
 }
 
+/** True if this page, or this Deno, has WebGPU at all. */
+export const hasWebGpu = (): boolean => globalThis.navigator?.gpu !== undefined;
+
 const NO_WEBGPU =
   'This browser has no WebGPU. Use a newer one, and serve the page over https or from localhost.';
 const NO_WEBGPU_IN_DENO = 'This Deno has no WebGPU. Start it with --unstable-webgpu.';

@@ -41,7 +41,7 @@ export class Updates {
     return (await this.clip.toFloat32())[0] as number;
   }
 
-  /** Releases its device memory; the optimizer and the arena keep theirs. */
+  /** Releases its device memory. */
   release(): void {
     this.clip.release();
     this.state.release();

@@ -3,6 +3,7 @@ import { effect } from '@preact/signals';
 import { render } from 'preact';
 import 'uplot/dist/uPlot.min.css';
 import './page.css';
+import { hasWebGpu } from '../gpu/host.js';
 import { App } from './app.js';
 import { readLink } from './choices.js';
 import { isPicture } from './draw.js';
@@ -48,7 +49,7 @@ document.addEventListener('visibilitychange', () => {
 
 render(<App />, document.getElementById('app')!);
 
-if (navigator.gpu) open(link.auto ? () => train(true) : null);
+if (hasWebGpu()) open(link.auto ? () => train(true) : null);
 else {
   phase.value = 'error';
   sentence.value = remedy(navigator.userAgent, isSecureContext);

@@ -1,33 +1,7 @@
 /** What a visitor takes away: weights, the log, a link, the command for Node. */
-import { useState } from 'preact/hooks';
 import { commandOf, linkOf } from './choices.js';
+import { Copy, download, markdown } from './download.js';
 import { choices, curves, machine, profile, run, weights } from './state.js';
-
-function download(name: string, part: BlobPart, type: string): void {
-  const address = URL.createObjectURL(new Blob([part], { type }));
-  const link = Object.assign(document.createElement('a'), { href: address, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 1000);
-}
-
-/** A button that copies a text, and says so. */
-export function Copy({ label, text }: { readonly label: string; readonly text: () => string }) {
-  const [said, setSaid] = useState('');
-  return (
-    <button
-      type="button"
-      class="plain"
-      onClick={() =>
-        navigator.clipboard
-          .writeText(text())
-          .then(() => setSaid('Copied'))
-          .catch(() => setSaid('The browser does not allow copying here'))
-      }
-    >
-      {said || label}
-    </button>
-  );
-}
 
 export function Take() {
   const started = run.value;
@@ -81,8 +55,7 @@ export function MachineView() {
     ]),
     ...variants.map(([family, kernel]): [string, string] => [`kernel of ${family}`, kernel]),
   ];
-  const asTable = () =>
-    ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${value} |`)].join('\n');
+  const asTable = () => markdown([['', ''], ...rows]);
   return (
     <>
       <div class="scroll">

@@ -2,7 +2,8 @@
 import { PatchlightError } from '../core/errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { Datasets } from './datasets.js';
-import type { Choices, Machine, Reply, Request } from './messages.js';
+import { machineOf } from './machine.js';
+import type { Choices, Reply, Request } from './messages.js';
 import { preview } from './preview.js';
 import { type Kept, SavedStates } from './saved.js';
 import { Session, savedRun } from './session.js';
@@ -15,25 +16,6 @@ const states = new SavedStates();
 let gpu: Gpu | null = null;
 let session: Session | null = null;
 let running = false;
-
-/** The limits that decide which kernels run. */
-const LIMITS = [
-  'maxStorageBuffersPerShaderStage',
-  'maxComputeWorkgroupStorageSize',
-  'maxComputeInvocationsPerWorkgroup',
-  'maxStorageBufferBindingSize',
-  'maxBufferSize',
-] as const;
-
-function machineOf({ info, device }: Gpu): Machine {
-  return {
-    ...{ adapter: info.name, vendor: info.vendor, architecture: info.architecture, software: info.software },
-    features: [...info.features].sort(),
-    immediates: info.immediates,
-    tuning: info.tuning.file ?? 'defaults, because nobody measured this adapter',
-    limits: Object.fromEntries(LIMITS.map((name) => [name, device.limits[name]])),
-  };
-}
 
 /** The open device; a lost one is replaced. */
 async function device(): Promise<Gpu> {

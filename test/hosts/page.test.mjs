@@ -196,4 +196,18 @@ describe.each(browsers)('%s', (name) => {
       expect(complaints).toEqual([]);
     });
   });
+
+  here('checks ops against float64, and gives the result away', options, async () => {
+    await withPage(name, origin, async (page, complaints) => {
+      await page.goto(`${origin}check.html?seconds=20`);
+      const { checked, wrong } = await until(page, isDone);
+      expect(Number(checked)).toBeGreaterThan(20);
+      expect(wrong).toBe('0');
+      const result = JSON.parse(await downloaded(page, 'Download the results'));
+      expect(result.rows.length).toBe(Number(checked));
+      expect(result.ceilings.gflops).toBeGreaterThan(0);
+      expect(result.bench.filter(({ op }) => op === 'linear').length).toBeGreaterThan(0);
+      expect(complaints).toEqual([]);
+    });
+  });
 });
