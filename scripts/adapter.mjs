@@ -13,6 +13,7 @@ import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { backportsSource } from './apt.mjs';
 import { root, Trouble } from './common.mjs';
+import { familyOf, parseRelease, remedyFor } from './remedies.mjs';
 
 const DRIVER = 'mesa-vulkan-drivers';
 const SOURCES = '/etc/apt/sources.list';
@@ -31,14 +32,6 @@ function homeFolders() {
     return [];
   }
 }
-
-/** Install commands for systems without apt, by a word of os-release's ID or ID_LIKE. */
-const REMEDIES = {
-  fedora: 'sudo dnf install -y mesa-vulkan-drivers vulkan-loader',
-  rhel: 'sudo dnf install -y mesa-vulkan-drivers vulkan-loader',
-  arch: 'sudo pacman -S --needed vulkan-swrast vulkan-icd-loader',
-  suse: 'sudo zypper install -y libvulkan_lvp libvulkan1',
-};
 
 function filesIn(folder, pattern) {
   try {
@@ -68,17 +61,18 @@ function findAdapter() {
     timeout: 60_000,
   });
   const unloadable = /^Error: (.*\.so.*)$/m.exec(probe.stderr ?? '');
-  if (unloadable) throw new Trouble(`The webgpu package does not load on this system: ${unloadable[1]}`);
+  if (unloadable) {
+    const why = `The webgpu package does not load on this system: ${unloadable[1]}`;
+    const family = familyOf(osRelease());
+    throw new Trouble(family.includes('alpine') ? `${why}\n${remedyFor(process.platform, family)}` : why);
+  }
   return probe.status === 0 ? probe.stdout.trim() : null;
 }
 
 /** ID, VERSION_CODENAME and the like of this system; empty where there is no os-release. */
 export function osRelease() {
   try {
-    const text = readFileSync('/etc/os-release', 'utf8');
-    return Object.fromEntries(
-      [...text.matchAll(/^(\w+)="?([^"\n]*)"?$/gm)].map(([, name, value]) => [name, value]),
-    );
+    return parseRelease(readFileSync('/etc/os-release', 'utf8'));
   } catch {
     return {};
   }
@@ -145,17 +139,14 @@ export function ensureAdapter() {
   const found = findAdapter();
   if (found !== null) return found;
 
-  const { ID = '', ID_LIKE = '', VERSION_CODENAME: codename = '' } = osRelease();
-  const family = [ID, ...ID_LIKE.split(' ')];
+  const release = osRelease();
+  const { ID = '', VERSION_CODENAME: codename = '' } = release;
+  const family = familyOf(release);
   const none = 'No WebGPU adapter was found.';
   const override = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'].find((name) => process.env[name]);
   if (override) throw new Trouble(`${none} ${override} names the drivers to use: unset it, or correct it.`);
-  if (!family.includes('debian') && !family.includes('ubuntu')) {
-    const remedy = family.map((word) => REMEDIES[word]).find(Boolean);
-    throw new Trouble(
-      `${none} ${remedy ? `Run: ${remedy}` : 'Install or update the graphics driver of this system.'}`,
-    );
-  }
+  if (!family.includes('debian') && !family.includes('ubuntu'))
+    throw new Trouble(`${none} ${remedyFor(process.platform, family)}`);
   // Debian 12's own Mesa is too old for Dawn; the Mesa in its backports is recent enough.
   const backports = ID === 'debian' && codename === 'bookworm';
   const prefix = asRoot();

@@ -1,9 +1,10 @@
 // scripts/setup.mjs: choosing a source of drivers from apt's source files, and installing packages.
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { backportsSource } from '../scripts/apt.mjs';
+import { familyOf, parseRelease, remedyFor } from '../scripts/remedies.mjs';
 import { refuseLink } from '../scripts/setup.mjs';
 
 const keyring = '/usr/share/keyrings/archive.gpg';
@@ -95,4 +96,51 @@ it('packages are not installed through a link, which would empty the folder that
   expect(() => refuseLink(link)).toThrow(/node_modules is a link, .*: remove it\.$/);
   rmSync(folder, { recursive: true });
   refuseLink(import.meta.dirname);
+});
+
+// The lines that count, of the os-release files of these systems.
+// biome-ignore format: a system a line
+it.each([
+  ['Fedora', 'linux', 'NAME="Fedora Linux"\nID=fedora\n', /^Run: sudo dnf install -y mesa-vulkan-drivers vulkan-loader$/],
+  ['Rocky Linux', 'linux', 'ID="rocky"\nID_LIKE="rhel centos fedora"\n', /^Run: sudo dnf install -y mesa-vulkan-drivers /],
+  ['Arch Linux', 'linux', 'ID=arch\nBUILD_ID=rolling\n', /^Run: sudo pacman -S --needed vulkan-swrast vulkan-icd-loader$/],
+  ['EndeavourOS', 'linux', "ID='endeavouros'\nID_LIKE='arch'\n", /^Run: sudo pacman -S --needed vulkan-swrast /],
+  ['openSUSE', 'linux', 'ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n', /^Run: sudo zypper install -y libvulkan_lvp libvulkan1$/],
+  ['Void', 'linux', 'ID="void"\n', /^Run: sudo xbps-install -S mesa-vulkan-lavapipe vulkan-loader$/],
+  ['Alpine', 'linux', 'ID=alpine\nVERSION_ID=3.22.1\n', /^The webgpu package needs glibc.*Dockerfile.*mesa-vulkan-swrast/],
+  ['a system that nobody knows', 'linux', 'ID=plan9\n', /^Install this system's package of Mesa's Vulkan driver lavapipe/],
+  ['a system without os-release', 'linux', '', /^Install this system's package of Mesa's Vulkan driver lavapipe/],
+  ['macOS', 'darwin', '', /^macOS needs no driver/],
+  ['Windows', 'win32', '', /^Windows needs no driver but that of its graphics card: update it\.$/],
+])('%s hears of one thing to do', (_, platform, release, says) => {
+  expect(remedyFor(platform, familyOf(parseRelease(release)))).toMatch(says);
+});
+
+describe('the Dockerfile', () => {
+  const read = (name) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8');
+  // A line that ends in a backslash goes on in the next one.
+  const steps = read('Dockerfile')
+    .replace(/\\\n\s*/g, '')
+    .split('\n');
+  const [install, build] = steps.filter((step) => step.startsWith('RUN '));
+
+  it('installs what the setup needs', () => {
+    for (const name of ['nodejs', 'npm', 'ca-certificates', 'mesa-vulkan-drivers'])
+      expect(install.split(' ')).toContain(name);
+  });
+
+  it('runs scripts that exist', () => {
+    const scripts = [...build.matchAll(/node (\S+)/g)].map(([, name]) => name);
+    expect(scripts).toEqual(['scripts/setup.mjs', 'scripts/build.mjs']);
+    for (const name of scripts) expect(read(name)).toContain('runMain');
+    expect(steps).toContain('CMD ["npm", "start"]');
+    expect(JSON.parse(read('package.json')).scripts.start).toBeDefined();
+  });
+
+  it('copies nothing that git ignores, and all that the build reads', () => {
+    const left = read('.dockerignore').trim().split('\n');
+    expect(left).toEqual(expect.arrayContaining(['.git', 'node_modules', 'dist', 'runs', 'data/*']));
+    for (const name of ['src', 'kernels', 'tuning', 'scripts', 'package-lock.json'])
+      expect(left).not.toContain(name);
+  });
 });
