@@ -73,6 +73,6 @@ export function withPackage() {
   beforeAll(() => {
     installed = new Installed();
   });
-  afterAll(() => rmSync(installed.folder, { recursive: true, force: true }));
+  afterAll(() => installed && rmSync(installed.folder, { recursive: true, force: true }));
   return () => installed;
 }
