@@ -30,7 +30,7 @@ export const presets: Readonly<Record<string, Preset>> = {
       patchSize: 8,
       pool: 'mean',
       patchInit: 'whiten',
-      epochs: 7,
+      epochs: 5,
       batchSize: 128,
       optimizer: 'muon',
       learningRate: 6e-3,
