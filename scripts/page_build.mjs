@@ -10,7 +10,7 @@ export const pageFolder = join(root, 'dist/page');
 
 /** The scripts of the pages, and their workers. */
 const SCRIPTS = ['main.tsx', 'worker.ts', 'check.tsx', 'check_worker.ts'];
-/** What is copied as it is. */
+/** Files that are copied as they are. */
 const STATIC = /\.(html|svg)$/;
 
 /** Every kernel with its comments, by the name that profiles have, for people who read it. */

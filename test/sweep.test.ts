@@ -114,6 +114,9 @@ describe('a study', () => {
     expect(changes('width')).toEqual([{ embedDim: 256 }, { embedDim: 128, ffnDim: 256 }]);
     expect(changes('warmup')).toEqual([{ warmupEpochs: 0 }, { warmupEpochs: 2 }]);
     expect(changes('augmentation')).toEqual([{ augment: 'none' }, { augment: 'flip-crop' }]);
+    const alternating = configurationsOf(studyNamed('augmentation'), { ...base, flip: 'alternating' });
+    // Without flips, none can alternate.
+    expect(alternating[0]?.changes).toEqual({ augment: 'none', flip: 'random' });
     expect(() => studyNamed('toString')).toThrow(
       'There is no study called toString. Choose one of patch-size,',
     );
@@ -121,7 +124,8 @@ describe('a study', () => {
 });
 
 describe('a study at equal FLOPs', () => {
-  const base = resolveSettings(presets.quickstart!.settings, flopsBudget(studyNamed('patch-size')));
+  const start = { ...presets.quickstart!.settings, warmupEpochs: 0.5, flip: 'random' };
+  const base = resolveSettings(start, flopsBudget(studyNamed('patch-size')));
   const budgetOf = (name: string) => flopsBudget(studyNamed(name)).epochs as number;
   /** A patch of half the side costs four times as much. */
   const epochsFor = async ({ patchSize = 4 }: Partial<Settings>) => patchSize ** 2 / 8;

@@ -255,7 +255,7 @@ describe('on this adapter', () => {
       expect(knobs).toEqual(expect.arrayContaining(['halfTensors', 'halfAttention']));
     for (const knob of knobs) expect(rows.filter((row) => row.knob === knob).length, knob).toBeGreaterThan(1);
     for (const { knob, ms } of rows) expect(ms, knob).toBeGreaterThan(0);
-  });
+  }, 400_000); // a slow CPU compiles its kernels for two minutes
 
   it("the user's file comes before the project's; config.json has the knobs; a wrong file is refused", () => {
     // A copy of the program whose folder of tuning the test may fill.

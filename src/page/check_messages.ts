@@ -1,4 +1,4 @@
-/** What the worker of the check says to its page. The page only starts it: with the link's filter and seconds. */
+/** The messages from the worker of the check to its page. The page only starts it, with the link's filter and seconds. */
 import type { Ceilings } from '../bench/ceilings.js';
 import type { OpRow } from '../bench/ops.js';
 import type { LeftOut } from '../check/summary.js';

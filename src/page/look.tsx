@@ -194,7 +194,7 @@ export function Inside() {
   );
 }
 
-/** What the model has learned that needs no image: filters of the patch embedding, similarity of positions. */
+/** Learned parts that need no image: filters of the patch embedding, similarity of positions. */
 function Parts({ from, grid }: { readonly from: number | null; readonly grid: readonly [number, number] }) {
   const parts = learnedParts.value;
   if (!parts) return null;

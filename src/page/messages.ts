@@ -1,4 +1,4 @@
-/** What the page and its worker say to each other. The worker trains; the page draws and asks. */
+/** The messages between the page and its worker. The worker trains; the page draws and asks. */
 
 import type { OpTime } from '../gpu/profile.js';
 import type { Learned, Look } from '../inspect/look.js';

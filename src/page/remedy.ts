@@ -1,4 +1,4 @@
-/** What to do where a browser has no WebGPU, by browser. */
+/** Remedies for a browser without WebGPU, by browser. */
 
 const BROWSERS: readonly { readonly pattern: RegExp; readonly sentence: string }[] = [
   {

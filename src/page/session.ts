@@ -28,7 +28,7 @@ const BRIEF = 500;
 export const settingsFor = (choices: Choices, { software }: Gpu['info']): Settings =>
   resolveSettings({ ...settingsOf(choices), logInterval: software ? 1 : 5 });
 
-/** What a kept run says of itself in its metadata. */
+/** A kept run's own description, in its metadata. */
 interface Page {
   readonly run: SavedRun;
   readonly rate: number;

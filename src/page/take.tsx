@@ -1,4 +1,4 @@
-/** What a visitor takes away: weights, the log, a link, the command for Node. */
+/** The things that a visitor takes away: weights, the log, a link, the command for Node. */
 import { commandOf, linkOf } from './choices.js';
 import { Copy, download, markdown } from './download.js';
 import { choices, curves, machine, profile, run, weights } from './state.js';

@@ -254,7 +254,9 @@ function checkTogether(settings: Settings): void {
 
 function checkAugmentation({ augment, flip, scaleMin, randFlavour, randMagnitude }: Settings): void {
   if (augment === 'none' && flip === 'alternating')
-    throw new ConfigError('--flip alternating needs flips: --augment flip-crop, auto, rand or trivial.');
+    throw new ConfigError(
+      '--flip alternating needs flips: use --flip random, or --augment flip-crop, auto, rand or trivial.',
+    );
   if (augment === 'none' && scaleMin > 0)
     throw new ConfigError(
       `--scale-min ${scaleMin} needs a crop: --augment flip-crop, auto, rand or trivial.`,

@@ -25,7 +25,10 @@ export const studies: Readonly<Record<string, Study>> = {
     about: 'no augmentation, or random crop and flip',
     preset: 'quickstart',
     budget: { epochs: 30 },
-    changes: () => [{ augment: 'none' }, { augment: 'flip-crop' }],
+    changes: ({ flip }) => [
+      { augment: 'none', ...(flip === 'alternating' ? { flip: 'random' } : {}) },
+      { augment: 'flip-crop' },
+    ],
   },
   warmup: {
     about: 'no warm-up, or warm-up over a tenth of the run',
