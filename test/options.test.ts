@@ -358,7 +358,7 @@ describe('settings', () => {
     [{ residualDropout: -2 }, /--residual-dropout must be at least 0, or -1, not -2/],
     [{ schedule: 'one-cycle', warmupEpochs: 1 }, /--schedule one-cycle has a warm-up .* --warmup-epochs 0/],
     [{ schedule: 'one-cycle', minLr: 1e-6 }, /--schedule one-cycle .* --min-lr 0/],
-    [{ flip: 'alternating', augment: 'none' }, /--flip alternating needs flips: --augment flip-crop/],
+    [{ flip: 'alternating', augment: 'none' }, /--flip alternating needs flips: use --flip random/],
     [{ schedule: 'linear', minLr: 1 }, /--min-lr 1 must not exceed --learning-rate 0.001/],
     [
       { optimizer: 'muon', muonLearningRate: 0.1, learningRate: 0, minLr: 0 },
