@@ -21,7 +21,8 @@ export interface Preset {
 export const presets: Readonly<Record<string, Preset>> = {
   quickstart: {
     about: 'a small ViT that trains in minutes on two CPU cores',
-    reached: 'CIFAR-10, llvmpipe on 2 cores: 55.57 % in 3.5 minutes; shapes10: 72.50 % in 42 seconds',
+    reached:
+      'CIFAR-10, llvmpipe on 2 quiet cores of an AMD EPYC: 72.54 % in 6.2 minutes, one seed; shapes10: 99.85 % in 73 seconds',
     settings: {
       embedDim: 96,
       depth: 4,
@@ -30,7 +31,7 @@ export const presets: Readonly<Record<string, Preset>> = {
       patchSize: 8,
       pool: 'mean',
       patchInit: 'whiten',
-      epochs: 5,
+      epochs: 7,
       batchSize: 128,
       optimizer: 'muon',
       learningRate: 6e-3,
