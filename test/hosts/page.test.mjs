@@ -74,7 +74,7 @@ const inNode = (command, ...args) => {
 
 describe.each(browsers)('%s', (name) => {
   const here = it.skipIf(!isHere(name));
-  const options = { timeout: 400_000 };
+  const options = { timeout: 600_000 };
 
   here('trains by itself, live, without a complaint, with the losses of Node', options, async () => {
     const link = `?auto=1&dataset=shapes10&steps=10&${SMALL}`;
@@ -200,7 +200,7 @@ describe.each(browsers)('%s', (name) => {
   here('checks ops against float64, and gives the result away', options, async () => {
     await withPage(name, origin, async (page, complaints) => {
       await page.goto(`${origin}check.html?seconds=20`);
-      const { checked, wrong } = await until(page, isDone);
+      const { checked, wrong } = await until(page, isDone, 500);
       expect(Number(checked)).toBeGreaterThan(20);
       expect(wrong).toBe('0');
       const result = JSON.parse(await downloaded(page, 'Download the results'));
