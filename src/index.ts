@@ -91,6 +91,7 @@ export type { EpochEntry, Progress, RunLength, StepEntry, WeightsKind } from './
 export type { ReliabilityBin, Score } from './training/score.js';
 export { setup, type Training } from './training/setup.js';
 export type { EpochReport, RunFacts, SaveOptions, Sink, Snapshot, StepReport } from './training/sink.js';
-export { encodeState, encodeWeights, progressIn, restoreState, runMetadata } from './training/state.js';
+export { encodeState, encodeWeights, progressIn, restoreState } from './training/state.js';
+export { runMetadata } from './training/state_format.js';
 export { type StepInput, type StepParts, TrainingStep } from './training/step.js';
 export type { LoadWeights } from './training/trainable.js';

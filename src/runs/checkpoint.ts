@@ -18,7 +18,7 @@ import {
 import type { Model } from '../models/model.js';
 import type { Arena, Layout, Part } from '../tensor/arena.js';
 import type { Parameter } from '../tensor/parameter.js';
-import { asTexts, STATE_PREFIXES } from '../training/state.js';
+import { asTexts, STATE_PREFIXES } from '../training/state_format.js';
 
 const OTHERS = Object.values(STATE_PREFIXES).filter((prefix) => prefix !== '');
 

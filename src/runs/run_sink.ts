@@ -4,7 +4,7 @@ import { buildModel } from '../recipe/model.js';
 import { isLogged, type Progress, type StepEntry, type WeightsKind } from '../training/progress.js';
 import type { Training } from '../training/setup.js';
 import type { EpochReport, RunFacts, SaveOptions, Sink, Snapshot, StepReport } from '../training/sink.js';
-import { runMetadata, stateParts } from '../training/state.js';
+import { runMetadata, stateParts } from '../training/state_format.js';
 import { checkpointContent, checkpointNames } from './checkpoint.js';
 import type { Fingerprint } from './fingerprint.js';
 import type { Reporter } from './reporter.js';

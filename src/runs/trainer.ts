@@ -7,7 +7,7 @@ import type { Settings } from '../recipe/settings.js';
 import { type FitOptions, fit, type Outcome, snapshotOf } from '../training/fit.js';
 import { freshProgress, type Progress } from '../training/progress.js';
 import { setup, type Training } from '../training/setup.js';
-import { stateParts } from '../training/state.js';
+import { stateParts } from '../training/state_format.js';
 import type { LoadWeights } from '../training/trainable.js';
 import { loadInit, loadParts, metadataField } from './checkpoint.js';
 import { describeContinuation } from './continuation.js';
